@@ -1,0 +1,201 @@
+"""Put the server together: domains by entry point, one application each, one door for all."""
+
+import logging
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from benchwire import __version__
+from benchwire.foundation import schema
+from benchwire.foundation.clock import Clock, SystemClock
+from benchwire.foundation.db import open_database
+from benchwire.foundation.domain import Domain
+from benchwire.foundation.files import write_whole
+from benchwire.foundation.jobs.runner import Jobs
+from benchwire.foundation.jobs.sessions import DataFolderLock, Sessions
+from benchwire.foundation.lab import Lab
+from benchwire.foundation.settings import ServerSettings
+from benchwire.foundation.streams import Hub
+from benchwire.foundation.web import error_handlers
+from benchwire.foundation.web.auth import Guard, KeyRing
+from benchwire.foundation.web.dispatch import Dispatcher
+from benchwire.foundation.web.problems import Problem
+from benchwire.foundation.web.sse import json_event
+from benchwire.foundation.workers import ProcessExecutor
+from benchwire.home.dashboard import LazyDashboard
+from benchwire.home.login import LOGIN_PATH
+from benchwire.home.routes import JOBS_TOPIC, UI_PATH, home_app, is_public
+
+logger = logging.getLogger(__name__)
+
+ENTRY_POINTS = "benchwire.domains"
+SESSION_KEY_FILE = ".session_key"
+
+
+def load_domains(lab: Lab, only: tuple[str, ...] = ()) -> list[Domain]:
+    """Build every domain that is installed, or those named."""
+    found = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
+    return [entry.load()(lab) for entry in found if not only or entry.name in only]
+
+
+class Application:
+    """The whole server as one ASGI application.
+
+    Made by `create_app`. It owns every part and closes them in its lifespan; `make_safe` may be
+    called from a signal at any moment.
+    """
+
+    def __init__(self, settings: ServerSettings, clock: Clock) -> None:
+        self.settings = settings
+        self._closers = AsyncExitStack()
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        lock = DataFolderLock(settings.data_dir)
+        self._closers.callback(lock.close)
+        database = open_database(settings.data_dir, settings.database_url, clock)
+        self._closers.callback(database.close)
+        schema.upgrade(database)
+        sessions = Sessions(database, clock)
+        sessions.begin(__version__, lock.last_seen)
+        hub = Hub()
+        jobs = Jobs(
+            database,
+            clock,
+            sessions,
+            notify=lambda record: hub.publish(JOBS_TOPIC, json_event("job", record.as_json())),
+        )
+        workers = ProcessExecutor(settings.worker_processes)
+        self._closers.callback(workers.close)
+        self.lab = Lab(settings, clock, database, jobs, sessions, hub, workers)
+        self.domains = load_domains(self.lab)
+        self._assemble()
+
+    def _assemble(self) -> None:
+        key = self.settings.api_key
+        keys = KeyRing(
+            None if key is None else key.get_secret_value(), _secret(self.settings.data_dir)
+        )
+        self._apps = {domain.name: _domain_app(domain) for domain in self.domains}
+        home = home_app(self.lab, self.domains, self._apps, keys)
+        self._dashboard = LazyDashboard(self.lab, self.domains, keys)
+        claims = [
+            (claim, self._apps[domain.name]) for domain in self.domains for claim in domain.claims
+        ]
+        dispatcher = Dispatcher([*claims, *self._pages()], otherwise=home)
+        renderers = {id(self._apps[domain.name]): domain.render_error for domain in self.domains}
+        public = frozenset(path for domain in self.domains for path in domain.public_paths)
+
+        def render_for(path: str) -> Callable[[Problem], tuple[int, Mapping[str, Any]]]:
+            return renderers.get(id(dispatcher.owner(path)), error_handlers.render_detail)
+
+        guarded = Guard(
+            dispatcher,
+            keys=keys,
+            is_public=lambda path: path in public or is_public(path),
+            render_for=render_for,
+            is_page=lambda path: path == UI_PATH or path.startswith(f"{UI_PATH}/"),
+            login_path=LOGIN_PATH,
+            allowed_origins=self.settings.cors_origins,
+        )
+        self._web: ASGIApp = _with_cors(guarded, self.settings.cors_origins)
+
+    def _pages(self) -> list[tuple[str, ASGIApp]]:
+        return [(UI_PATH, self._dashboard)] if self.settings.ui else []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or run the server's life."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._web(scope, receive, send)
+
+    def make_safe(self) -> None:
+        """Open every cell, end every stream and stop every job; returns at once.
+
+        Runs its calls in a thread of its own, because a signal may have interrupted a holder of the
+        very locks they need.
+        """
+        threading.Thread(target=self._make_safe, name="make safe", daemon=True).start()
+
+    def _make_safe(self) -> None:
+        for domain in self.domains:
+            domain.make_safe()
+        self.lab.hub.close()
+        self.lab.jobs.stop_all()
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Start all parts; end them in reverse, instruments before the database."""
+        import asyncio
+
+        async with self._closers:
+            self.lab.hub.bind(asyncio.get_running_loop())
+            async with AsyncExitStack() as stack:
+                stack.callback(self.lab.hub.close)
+                for domain in self.domains:
+                    await stack.enter_async_context(domain.lifespan())
+                # Jobs end before the domains whose instruments they use.
+                stack.push_async_callback(asyncio.to_thread, self.lab.jobs.close)
+                await asyncio.to_thread(self.lab.jobs.start)
+                await stack.enter_async_context(self._dashboard.lifespan())
+                yield
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            async with self.lifespan():
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except Exception as error:
+            logger.exception("the server cannot go on")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def create_app(settings: ServerSettings, clock: Clock | None = None) -> Application:
+    """Return the server for these settings; its files and database are opened here.
+
+    Raises
+    ------
+    DataFolderInUse, FolderUnsuitable, SchemaTooNew
+        It cannot work in that data folder.
+    """
+    return Application(settings, clock or SystemClock())
+
+
+def _domain_app(domain: Domain) -> FastAPI:
+    app = FastAPI(
+        title=domain.title, version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    app.state.services = {type(item): item for item in domain.services}
+    error_handlers.install(app, domain.render_error)
+    for router in domain.routers:
+        app.include_router(router, tags=[domain.title])
+    return app
+
+
+def _with_cors(app: ASGIApp, origins: list[str]) -> ASGIApp:
+    """Let pages of any site read, and pages of the named ones write; never with credentials."""
+    if origins:
+        return CORSMiddleware(app, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+    return CORSMiddleware(
+        app, allow_origins=["*"], allow_methods=["GET", "HEAD"], allow_headers=["X-API-Key"]
+    )
+
+
+def _secret(data_dir: Path) -> bytes:
+    path = data_dir / SESSION_KEY_FILE
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        secret = secrets.token_bytes(32)
+        write_whole(path, secret, mode=0o600)
+        return secret

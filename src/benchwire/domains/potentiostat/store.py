@@ -1,0 +1,157 @@
+"""Every query of the potentiostat."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from benchwire.domains.potentiostat.tables import runs, slots
+from benchwire.foundation.db import Database
+
+UNFINISHED = ("queued", "running")
+_IDS_AT_ONCE = 400
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRecord:
+    """One slot's part of a run; ``files`` are paths below the run folder."""
+
+    slot: str
+    status: str = "queued"
+    serial_number: str | None = None
+    mode: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    message: str | None = None
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run: what was asked for, where its files are, how far it came."""
+
+    run_id: str
+    request: Mapping[str, Any]
+    folder: str
+    status: str
+    started_at: datetime
+    slots: tuple[SlotRecord, ...]
+    ended_at: datetime | None = None
+    files_gone: bool = False
+
+
+class RunStore:
+    """Runs and their slots, kept for ever; only their files may go."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert(self, connection: sa.Connection, run: RunRecord) -> None:
+        """Add a run inside a transaction of the caller."""
+        connection.execute(runs.insert().values(**_run_columns(run)))
+        connection.execute(
+            slots.insert(), [_slot_columns(run.run_id, record) for record in run.slots]
+        )
+
+    def add(self, run: RunRecord) -> None:
+        """Add a run."""
+        self._database.write(lambda connection: self.insert(connection, run))
+
+    def save_slot(self, run_id: str, record: SlotRecord) -> None:
+        """Store a slot's present state; it is on the disk when this returns."""
+        values = _slot_columns(run_id, record)
+        self._database.write(
+            lambda connection: connection.execute(
+                slots.update()
+                .where(slots.c.run_id == run_id, slots.c.slot == record.slot)
+                .values(**values)
+            )
+        )
+
+    def save_run(self, run_id: str, **values: Any) -> None:
+        """Store changed columns of a run."""
+        self._database.write(
+            lambda connection: connection.execute(
+                runs.update().where(runs.c.run_id == run_id).values(**values)
+            )
+        )
+
+    def exists(self, run_id: str) -> bool:
+        """Whether a run of that id is known, running or finished."""
+        with self._database.read() as connection:
+            query = sa.select(sa.literal(1)).where(runs.c.run_id == run_id)
+            return connection.execute(query).first() is not None
+
+    def get_many(self, run_ids: Iterable[str]) -> dict[str, RunRecord]:
+        """Return the known ones of many runs by id, in two queries per few hundred."""
+        wanted = list(dict.fromkeys(run_ids))
+        found: dict[str, RunRecord] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(wanted), _IDS_AT_ONCE):
+                portion = wanted[start : start + _IDS_AT_ONCE]
+                rows = connection.execute(runs.select().where(runs.c.run_id.in_(portion))).all()
+                found |= {run.run_id: run for run in self._with_slots(connection, rows)}
+        return found
+
+    def newest(
+        self, *, statuses: Sequence[str] | None = None, limit: int | None = None
+    ) -> list[RunRecord]:
+        """Return runs, newest first, those in some states or all."""
+        query = runs.select().order_by(runs.c.started_at.desc(), runs.c.run_id.desc())
+        if statuses is not None:
+            query = query.where(runs.c.status.in_(statuses))
+        if limit is not None:
+            query = query.limit(limit)
+        with self._database.read() as connection:
+            return self._with_slots(connection, connection.execute(query).all())
+
+    def folders(self) -> dict[str, str]:
+        """Return the folder of every run whose files are here, by run id."""
+        query = sa.select(runs.c.run_id, runs.c.folder).where(~runs.c.files_gone)
+        with self._database.read() as connection:
+            return {row.run_id: row.folder for row in connection.execute(query)}
+
+    @staticmethod
+    def _with_slots(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[RunRecord]:
+        by_run: dict[str, list[SlotRecord]] = {row.run_id: [] for row in rows}
+        ids = list(by_run)
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            query = (
+                slots.select()
+                .where(slots.c.run_id.in_(ids[start : start + _IDS_AT_ONCE]))
+                .order_by(slots.c.slot)
+            )
+            for row in connection.execute(query):
+                values = row._asdict()
+                by_run[values.pop("run_id")].append(
+                    SlotRecord(**{**values, "files": tuple(values["files"])})
+                )
+        return [RunRecord(**{**row._asdict(), "slots": tuple(by_run[row.run_id])}) for row in rows]
+
+
+def _run_columns(run: RunRecord) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "request": dict(run.request),
+        "folder": run.folder,
+        "status": run.status,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "files_gone": run.files_gone,
+    }
+
+
+def _slot_columns(run_id: str, record: SlotRecord) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "slot": record.slot,
+        "serial_number": record.serial_number,
+        "status": record.status,
+        "mode": record.mode,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+        "message": record.message,
+        "files": list(record.files),
+    }

@@ -1,0 +1,44 @@
+"""Time as an object, so that a test can wind it forward instead of sleeping."""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where time comes from: stamps from ``now``, durations from ``monotonic``."""
+
+    def now(self) -> datetime:
+        """Return the present moment as an aware UTC datetime."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards, for durations."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait that many seconds."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """Return the present moment as an aware UTC datetime."""
+        return datetime.now(UTC)  # noqa: TID251 - this is the one place that asks the system
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards, for durations."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait that many seconds."""
+        time.sleep(seconds)
+
+
+def utc_text(moment: datetime) -> str:
+    """Return a moment as ISO 8601 text in UTC, microseconds and a ``Z`` at the end."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def utc_moment(text: str) -> datetime:
+    """Return the aware UTC datetime that `utc_text` wrote."""
+    return datetime.fromisoformat(text).astimezone(UTC)

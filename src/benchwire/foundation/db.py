@@ -1,0 +1,416 @@
+"""One database for the whole server: read sessions, and one writer with group commit.
+
+SQLite keeps a file in the data folder, in WAL mode at ``synchronous=FULL``: what `Database.write`
+has returned is on the disk. All writes go through one thread that takes everything waiting, runs
+each piece in its own savepoint and commits once, so many small writers share one fsync. PostgreSQL
+is used by URL through the same two calls.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from benchwire.foundation.clock import Clock, SystemClock
+from benchwire.foundation.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DATABASE_FILE = "benchwire.db"
+BUSY_SECONDS = 10
+RECONNECT_SECONDS = 5.0
+_GROUP_LIMIT = 500
+# File systems whose shared-memory maps a write-ahead log cannot rely on.
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"cifs", "smb3", "smbfs", "nfs", "nfs4", "9p", "afs", "ncpfs", "fuse.sshfs", "davfs"}
+)
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot take or give data at the moment; nothing was half done."""
+
+    code = "database.unavailable"
+
+
+class FolderUnsuitable(Unavailable):
+    """The data folder cannot hold a database that survives a crash."""
+
+    code = "database.folder_unsuitable"
+
+
+class UtcMoment(sa.types.TypeDecorator[datetime]):
+    """An aware UTC datetime stored as whole microseconds since 1970, alike on every database."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+    _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+    def process_bind_param(self, value: datetime | None, _dialect: sa.Dialect) -> int | None:
+        """Return the moment as microseconds."""
+        return None if value is None else (value - self._EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, _dialect: sa.Dialect) -> datetime | None:
+        """Return the microseconds as a moment."""
+        return None if value is None else self._EPOCH + timedelta(microseconds=value)
+
+
+@dataclass(slots=True)
+class _Write:
+    work: Callable[[sa.Connection], Any]
+    future: Future[Any]
+
+
+class Database:
+    """Reads by anybody, writes by one thread.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL of a SQLite file or of PostgreSQL (driver psycopg).
+    set_aside
+        Name of a damaged database file that was moved away when this one was opened.
+    """
+
+    def __init__(
+        self, url: sa.URL, *, set_aside: str | None = None, clock: Clock | None = None
+    ) -> None:
+        self.url = url
+        self.set_aside = set_aside
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._clock = clock or SystemClock()
+        if self.is_sqlite:
+            self._reader = _sqlite_engine(url, pool_size=8, begin="BEGIN", read_only=True)
+            self._writer = _sqlite_engine(url, pool_size=1, begin="BEGIN IMMEDIATE")
+        else:
+            self._reader = sa.create_engine(
+                url, pool_pre_ping=True, pool_size=8, max_overflow=8, json_serializer=_json
+            )
+            self._writer = sa.create_engine(
+                url, pool_pre_ping=True, pool_size=1, max_overflow=0, json_serializer=_json
+            )
+        self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._closed = False
+        self._gate = threading.Lock()
+        self._thread = threading.Thread(target=self._write_for_ever, name="database", daemon=True)
+        self._thread.start()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Give a connection that sees one consistent state for as long as it is held.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            The database does not answer.
+        """
+        try:
+            with self._reader.connect() as connection:
+                yield connection
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run a piece of work in one transaction and return its result once it is on the disk.
+
+        An exception of the work undoes the work alone and is raised here.
+
+        Raises
+        ------
+        DatabaseUnavailable
+            The database is locked, full or gone; the work was not done.
+        """
+        return self.write_later(work).result()
+
+    def write_later(self, work: Callable[[sa.Connection], T]) -> Future[T]:
+        """Queue a piece of work and return the promise of its durable result."""
+        future: Future[T] = Future()
+        with self._gate:
+            if self._closed:
+                raise DatabaseUnavailable("The server is shutting down; nothing more is stored")
+            self._waiting.put(_Write(work, future))
+        return future
+
+    def close(self) -> None:
+        """Store what is waiting, then let go of the database."""
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+            self._waiting.put(None)
+        self._thread.join()
+        self._reader.dispose()
+        self._writer.dispose()
+
+    @property
+    def migration_engine(self) -> sa.Engine:
+        """The engine for schema changes, used at start before anybody writes."""
+        return self._writer
+
+    # -- the writer's thread ----------------------------------------------------------------
+
+    def _write_for_ever(self) -> None:
+        while True:
+            group, last = self._next_group()
+            if group:
+                self._commit_group(group)
+            if last:
+                return
+
+    def _next_group(self) -> tuple[list[_Write], bool]:
+        first = self._waiting.get()
+        if first is None:
+            return [], True
+        group = [first]
+        while len(group) < _GROUP_LIMIT:
+            try:
+                following = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if following is None:
+                return group, True
+            group.append(following)
+        return group, False
+
+    def _commit_group(self, group: list[_Write]) -> None:
+        group = [item for item in group if item.future.set_running_or_notify_cancel()]
+        deadline = self._clock.monotonic() + RECONNECT_SECONDS
+        while True:
+            try:
+                outcomes = self._attempt(group)
+                break
+            except DBAPIError as error:
+                # A lost connection before the commit has undone everything: ask again.
+                lost = error.connection_invalidated or _connection_refused(error)
+                if lost and not self.is_sqlite and self._clock.monotonic() < deadline:
+                    self._clock.sleep(0.2)
+                    continue
+                self._fail(group, _unavailable(error), error)
+                return
+            except SQLAlchemyError as error:
+                self._fail(group, _unavailable(error), error)
+                return
+        for item, (result, failure) in zip(group, outcomes, strict=True):
+            if failure is None:
+                item.future.set_result(result)
+            else:
+                item.future.set_exception(failure)
+
+    def _attempt(self, group: list[_Write]) -> list[tuple[Any, BaseException | None]]:
+        outcomes: list[tuple[Any, BaseException | None]] = []
+        with self._writer.connect() as connection:
+            for item in group:
+                savepoint = connection.begin_nested()
+                try:
+                    result = item.work(connection)
+                    savepoint.commit()
+                except Exception as error:
+                    if isinstance(error, DBAPIError) and error.connection_invalidated:
+                        raise
+                    # Where this fails, the database has undone the whole group by itself.
+                    savepoint.rollback()
+                    told = _unavailable(error) if isinstance(error, OperationalError) else error
+                    outcomes.append((None, told))
+                else:
+                    outcomes.append((result, None))
+            connection.commit()
+        return outcomes
+
+    @staticmethod
+    def _fail(group: list[_Write], failure: Unavailable, cause: Exception) -> None:
+        logger.error("%d writes not stored: %s", len(group), cause)
+        failure.__cause__ = cause
+        for item in group:
+            item.future.set_exception(failure)
+
+
+def open_database(data_dir: Path, url: str | None = None, clock: Clock | None = None) -> Database:
+    """Open the server's database, SQLite in the data folder unless a URL names PostgreSQL.
+
+    A damaged SQLite file is set aside with its log beside it and a new one begun;
+    `Database.set_aside` names it.
+
+    Raises
+    ------
+    FolderUnsuitable
+        The folder cannot be written, or cannot hold a write-ahead log.
+    """
+    clock = clock or SystemClock()
+    if url:
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "postgresql":
+            return Database(parsed.set(drivername="postgresql+psycopg"), clock=clock)
+        raise FolderUnsuitable(
+            f"'{parsed.drivername}' is not supported as a database",
+            hint="Give a postgresql:// address, or none for a SQLite file in the data folder.",
+        )
+    ensure_suitable(data_dir)
+    path = data_dir / DATABASE_FILE
+    set_aside = None
+    if path.exists() and not _is_sound(path):
+        set_aside = _set_aside(path, clock)
+        logger.error("the database was damaged; it is kept as %s and a new one begins", set_aside)
+    sqlite_url = sa.URL.create("sqlite+pysqlite", database=str(path))
+    return Database(sqlite_url, set_aside=set_aside, clock=clock)
+
+
+def ensure_suitable(folder: Path) -> None:
+    """Check by a real write that a folder can hold a write-ahead log.
+
+    Some network folders agree to WAL mode and fail at the first write, so the mode's name is not
+    believed: a probe database is written through one connection and read through another.
+
+    Raises
+    ------
+    FolderUnsuitable
+        With the reason and what to do.
+    """
+    hint = "Choose a folder on a local disk with --data-dir; results can be copied to a NAS."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderUnsuitable(f"The data folder cannot be made: {error.strerror}") from error
+    kind = _file_system(folder)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise FolderUnsuitable(
+            f"The data folder is on a network file system ({kind}), which cannot hold the "
+            "database's write-ahead log safely",
+            hint=hint,
+        )
+    probe = folder / f".probe-{os.getpid()}-{threading.get_ident()}.db"
+    try:
+        with contextlib.closing(sqlite3.connect(probe)) as one:
+            mode = one.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            one.execute("CREATE TABLE probe (x)")
+            one.execute("INSERT INTO probe VALUES (1)")
+            one.commit()
+            with contextlib.closing(sqlite3.connect(probe)) as other:
+                seen = other.execute("SELECT count(*) FROM probe").fetchone()[0]
+        if mode != "wal" or seen != 1:
+            raise FolderUnsuitable("The data folder cannot hold a write-ahead log", hint=hint)
+    except sqlite3.Error as error:
+        raise FolderUnsuitable(
+            f"The data folder cannot hold the database: {error}", hint=hint
+        ) from error
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            with contextlib.suppress(OSError):
+                Path(f"{probe}{suffix}").unlink()
+
+
+def _file_system(folder: Path) -> str | None:
+    """Return the kind of file system a folder is on, None where the system does not say."""
+    try:
+        mounts = Path("/proc/mounts").read_text("utf-8").splitlines()
+    except OSError:
+        return None
+    resolved = folder.resolve()
+    best: tuple[int, str] | None = None
+    for line in mounts:
+        _, mounted_at, kind, *_ = line.split(" ")
+        point = Path(mounted_at.replace("\\040", " "))
+        if resolved.is_relative_to(point) and (best is None or len(point.parts) >= best[0]):
+            best = (len(point.parts), kind)
+    return best[1] if best else None
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        raise FolderUnsuitable(f"The database cannot be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        logger.warning("database check: %s", error)
+        return False
+    if answer != "ok":
+        logger.warning("database check: %s", answer)
+    return bool(answer == "ok")
+
+
+def _set_aside(path: Path, clock: Clock) -> str:
+    name = f"{path.name}.damaged-{clock.now():%Y%m%dT%H%M%SZ}"
+    for suffix in ("-wal", "-shm", ""):
+        part = Path(f"{path}{suffix}")
+        if part.exists():
+            part.rename(part.with_name(f"{name}{suffix}"))
+    return name
+
+
+def _sqlite_engine(
+    url: sa.URL, *, pool_size: int, begin: str, read_only: bool = False
+) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=pool_size,
+        max_overflow=0 if pool_size == 1 else 8,
+        json_serializer=_json,
+        connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
+    )
+
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver's own transaction handling knows no BEGIN IMMEDIATE and no read snapshot.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        if read_only:
+            connection.execute("PRAGMA query_only=ON")
+
+    def begin_transaction(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin_transaction)
+    return engine
+
+
+def _connection_refused(error: DBAPIError) -> bool:
+    return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) in {
+        None, "57P01", "57P02", "57P03", "08000", "08001", "08003", "08006",
+    }  # fmt: skip
+
+
+def _unavailable(error: SQLAlchemyError) -> DatabaseUnavailable:
+    text = str(getattr(error, "orig", None) or error)
+    if "locked" in text:
+        return DatabaseUnavailable(
+            "Another program holds the database locked", hint="Close it and try again."
+        )
+    if "full" in text or "disk I/O" in text:
+        return DatabaseUnavailable(
+            "The disk is full or failing; nothing was stored", hint="Free space and try again."
+        )
+    if "readonly" in text or "read-only" in text:
+        return DatabaseUnavailable("The database's folder cannot be written")
+    return DatabaseUnavailable("The database does not answer", hint="Try again in a moment.")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+__all__ = [
+    "Database",
+    "DatabaseUnavailable",
+    "FolderUnsuitable",
+    "UtcMoment",
+    "ensure_suitable",
+    "open_database",
+]

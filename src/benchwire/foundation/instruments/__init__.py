@@ -1,0 +1,1 @@
+"""Serial instruments: finding ports, owning them, and emulating them."""

@@ -1,0 +1,1 @@
+"""Durable jobs: submitted once, tracked to an end state, never lost."""

@@ -1,0 +1,482 @@
+"""The job engine: takes work in durably, runs it within its limits, and always says how it ended.
+
+A job is on the disk before `Jobs.submit` returns. It runs in a thread of its own, which for work on
+instruments coordinates their threads and for computing hands parts to worker processes. At a start
+after a crash, kinds that are ``resumable`` go on with the parts that were not finished; all others
+are failed with the reason, since nothing is ever repeated on an instrument by itself.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from benchwire.foundation.clock import Clock
+from benchwire.foundation.db import Database
+from benchwire.foundation.errors import BenchwireError, Conflict, Failed, NotFound
+from benchwire.foundation.jobs.sessions import Sessions
+from benchwire.foundation.jobs.states import (
+    Interruption,
+    JobRecord,
+    JobState,
+    JobStopped,
+    Stop,
+    StopReason,
+)
+from benchwire.foundation.jobs.store import JobStore
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+# A job may report as often as it likes; watchers are told at most this often.
+_REPORT_INTERVAL = 0.2
+
+
+class JobNotFound(NotFound):
+    """There is no job of that id."""
+
+    code = "jobs.not_found"
+
+
+class JobNotRepeatable(Conflict):
+    """A kind of job that cannot be repeated from its record."""
+
+    code = "jobs.not_repeatable"
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """One kind of job and its rules.
+
+    Parameters
+    ----------
+    name
+        ``<domain>.<noun>``.
+    run
+        Does the work; what it returns is kept as the result. It raises `JobStopped` when it has
+        stopped because it was asked to.
+    concurrency
+        How many run at once; None for no limit.
+    time_limit
+        Seconds after which a job is stopped and failed; None for none.
+    resumable
+        Whether a job that the server's end cut short goes on by itself at the next start. Never
+        true for work on an instrument.
+    on_interrupted
+        Asked at start about a job that was running when the server ended; leaves the domain's own
+        records consistent and says which files are partial.
+    repeat
+        Submits the same work again and returns the new job's id.
+    """
+
+    name: str
+    run: Callable[["JobContext"], Mapping[str, Any] | None]
+    concurrency: int | None = None
+    time_limit: float | None = None
+    resumable: bool = False
+    on_interrupted: Callable[[JobRecord], Interruption] = lambda _: Interruption()
+    repeat: Callable[[JobRecord, str], str] | None = None
+
+
+class JobContext:
+    """What a running job may ask of the engine and tell it."""
+
+    def __init__(self, record: JobRecord, stop: Stop, engine: "Jobs") -> None:
+        self.id = record.id
+        self.params = record.params
+        self.requested_by = record.requested_by
+        self.finished_parts = frozenset(record.finished_parts)
+        self.stop = stop
+        self._engine = engine
+
+    def report(
+        self, progress: float, *, remaining: float | None = None, message: str | None = None
+    ) -> None:
+        """Say how far the work is.
+
+        Parameters
+        ----------
+        progress
+            From 0 to 1.
+        remaining
+            Seconds still needed; reckoned from the elapsed time when not given.
+        message
+            What is being done, for people.
+        """
+        self._engine._reported(self.id, progress, remaining, message)  # noqa: SLF001 - one unit
+
+    def finish_part(self, part: str) -> None:
+        """Declare a part finished; it is on the disk when this returns and is not done again."""
+        self._engine._part_finished(self.id, part)  # noqa: SLF001 - one unit
+
+    def note_partial_files(self, files: Sequence[str]) -> None:
+        """Name files that hold what there is of unfinished work."""
+        self._engine._partial_files(self.id, tuple(files))  # noqa: SLF001 - one unit
+
+
+@dataclass(slots=True)
+class _Running:
+    stop: Stop
+    thread: threading.Thread
+    timer: threading.Timer | None
+    started: float
+    last_told: float = float("-inf")
+
+
+class Jobs:
+    """The engine.
+
+    Parameters
+    ----------
+    notify
+        Called with a job's record after every change, from any thread; it must not block.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        sessions: Sessions,
+        notify: Callable[[JobRecord], None] = lambda _: None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._sessions = sessions
+        self._notify = notify
+        self._store = JobStore(database)
+        self._kinds: dict[str, JobKind] = {}
+        self._records: dict[str, JobRecord] = {}
+        self._queues: dict[str, deque[str]] = {}
+        self._running: dict[str, _Running] = {}
+        self._lock = threading.RLock()
+        self._accepting = False
+
+    # -- making and starting ----------------------------------------------------------------
+
+    def register(self, kind: JobKind) -> None:
+        """Make a kind of job known; done while the server is put together."""
+        self._kinds[kind.name] = kind
+
+    def start(self) -> None:
+        """Settle what the last life left behind, then take and run jobs."""
+        interrupted = []
+        for record in self._store.unfinished():
+            kind = self._kinds.get(record.kind)
+            was_running = record.state is JobState.RUNNING
+            if was_running:
+                interrupted.append(record.id)
+            if (
+                kind is not None
+                and kind.resumable
+                and (not was_running or record.attempts < MAX_ATTEMPTS)
+            ):
+                self._enqueue(replace(record, state=JobState.QUEUED, interrupted=was_running))
+            else:
+                self._settle_interrupted(kind, record)
+        self._sessions.add_interrupted(tuple(interrupted))
+        with self._lock:
+            self._accepting = True
+        self._pump()
+
+    def _settle_interrupted(self, kind: JobKind | None, record: JobRecord) -> None:
+        try:
+            found = kind.on_interrupted(record) if kind else Interruption()
+        except Exception:
+            logger.exception("could not settle job %s after the restart", record.id)
+            found = Interruption()
+        self._sessions.add_made_safe(found.made_safe)
+        self._store.save(
+            replace(
+                record,
+                state=found.state,
+                message=None if found.state is JobState.DONE else found.message,
+                partial_files=found.partial_files,
+                ended_at=self._clock.now(),
+                interrupted=True,
+            )
+        )
+        logger.warning("job %s was cut short by the server's end: %s", record.id, found.state.value)
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Stop every running job, wait for their ends, and record this life's end."""
+        interrupted = self.stop_all()
+        deadline = self._clock.monotonic() + seconds
+        for running in self._snapshot():
+            running.thread.join(max(0.0, deadline - self._clock.monotonic()))
+        self._sessions.end(interrupted)
+
+    def stop_all(self) -> tuple[str, ...]:
+        """Ask every running job to stop and take no more; returns at once with their ids."""
+        with self._lock:
+            self._accepting = False
+            stops = {job_id: running.stop for job_id, running in self._running.items()}
+        for stop in stops.values():
+            stop.ask(StopReason.SHUTDOWN)
+        return tuple(stops)
+
+    # -- what clients do --------------------------------------------------------------------
+
+    def submit(
+        self,
+        kind: str,
+        params: Mapping[str, Any],
+        *,
+        job_id: str,
+        title: str,
+        requested_by: str = "",
+        idempotency_key: str | None = None,
+        also: Callable[[sa.Connection], None] | None = None,
+    ) -> JobRecord:
+        """Take a job in; it is on the disk when this returns.
+
+        Parameters
+        ----------
+        idempotency_key
+            A repeated submission under the same key returns the first one's record.
+        also
+            More to be stored in the same transaction, as the domain's own record of the work.
+        """
+        if kind not in self._kinds:
+            raise Failed(f"There is no kind of job called {kind}")
+        record = JobRecord(
+            id=job_id,
+            kind=kind,
+            title=title,
+            state=JobState.QUEUED,
+            params=params,
+            requested_by=requested_by,
+            idempotency_key=idempotency_key,
+            created_at=self._clock.now(),
+        )
+
+        def work(connection: sa.Connection) -> JobRecord:
+            if idempotency_key is not None:
+                known = self._store.by_idempotency_key(connection, kind, idempotency_key)
+                if known is not None:
+                    return known
+            self._store.insert(connection, record)
+            if also is not None:
+                also(connection)
+            return record
+
+        stored = self._database.write(work)
+        if stored is record:
+            self._enqueue(record)
+            self._notify(record)
+            self._pump()
+            return self.get(job_id)
+        return self.get(stored.id)
+
+    def get(self, job_id: str) -> JobRecord:
+        """Return a job's record.
+
+        Raises
+        ------
+        JobNotFound
+            There is no job of that id.
+        """
+        with self._lock:
+            live = self._records.get(job_id)
+        record = live or self._store.get(job_id)
+        if record is None:
+            raise JobNotFound(f"There is no job {job_id}")
+        return record
+
+    def newest(self, limit: int = 50) -> list[JobRecord]:
+        """Return the newest jobs of all kinds, unfinished ones with their live progress."""
+        with self._lock:
+            live = dict(self._records)
+        return [live.get(record.id, record) for record in self._store.newest(limit)]
+
+    def unfinished(self) -> list[JobRecord]:
+        """Return the jobs that are queued or running, oldest first."""
+        with self._lock:
+            return sorted(self._records.values(), key=lambda record: record.created_at)
+
+    def count_by_state(self) -> dict[str, int]:
+        """Return how many jobs are in each state."""
+        return self._store.count_by_state()
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Cancel a job: at once while queued, by asking it to stop while running.
+
+        A finished job is left as it is.
+        """
+        with self._lock:
+            record = self._records.get(job_id)
+            running = self._running.get(job_id)
+            if record is not None and running is None:
+                self._queues[record.kind].remove(job_id)
+                del self._records[job_id]
+        if record is None:
+            return self.get(job_id)
+        if running is not None:
+            running.stop.ask(StopReason.CANCELLED)
+            return self.get(job_id)
+        ended = replace(
+            record, state=JobState.CANCELLED, message="cancelled", ended_at=self._clock.now()
+        )
+        self._store.save(ended)
+        self._notify(ended)
+        return ended
+
+    def repeat(self, job_id: str, requested_by: str = "") -> str:
+        """Submit the same work once more and return the new job's id.
+
+        Raises
+        ------
+        JobNotRepeatable
+            Its kind does not know how.
+        """
+        record = self.get(job_id)
+        kind = self._kinds.get(record.kind)
+        if kind is None or kind.repeat is None:
+            raise JobNotRepeatable("This kind of work cannot be repeated from here")
+        return kind.repeat(record, requested_by)
+
+    def can_repeat(self, record: JobRecord) -> bool:
+        """Whether `repeat` works for a job."""
+        kind = self._kinds.get(record.kind)
+        return kind is not None and kind.repeat is not None
+
+    # -- running ----------------------------------------------------------------------------
+
+    def _enqueue(self, record: JobRecord) -> None:
+        with self._lock:
+            self._records[record.id] = record
+            self._queues.setdefault(record.kind, deque()).append(record.id)
+
+    def _pump(self) -> None:
+        """Start what may start."""
+        with self._lock:
+            if not self._accepting:
+                return
+            for name, waiting in self._queues.items():
+                kind = self._kinds[name]
+                busy = sum(self._records[job_id].kind == name for job_id in self._running)
+                while waiting and (kind.concurrency is None or busy < kind.concurrency):
+                    self._launch(kind, waiting.popleft())
+                    busy += 1
+
+    def _launch(self, kind: JobKind, job_id: str) -> None:
+        stop = Stop()
+        timer = None
+        if kind.time_limit is not None:
+            timer = threading.Timer(kind.time_limit, stop.ask, (StopReason.TIME_LIMIT,))
+            timer.daemon = True
+        thread = threading.Thread(
+            target=self._work, args=(kind, job_id, stop), name=f"job {job_id}", daemon=True
+        )
+        self._running[job_id] = _Running(stop, thread, timer, self._clock.monotonic())
+        thread.start()
+        if timer is not None:
+            timer.start()
+
+    def _work(self, kind: JobKind, job_id: str, stop: Stop) -> None:
+        try:
+            record = self._change(
+                job_id,
+                state=JobState.RUNNING,
+                started_at=self._clock.now(),
+                attempts=self._records[job_id].attempts + 1,
+            )
+            self._store.save(record)
+            logger.info("job %s started: %s", job_id, record.title)
+            result = kind.run(JobContext(record, stop, self))
+            end: dict[str, Any] = {"state": JobState.DONE, "progress": 1.0, "result": result}
+        except JobStopped as error:
+            end = self._stopped(kind, stop, error)
+        except BenchwireError as error:
+            end = {"state": JobState.FAILED, "message": error.message}
+        except Exception:
+            logger.exception("job %s broke off", job_id)
+            end = {"state": JobState.FAILED, "message": "An unforeseen error; the log has it"}
+        self._finish(job_id, end)
+
+    @staticmethod
+    def _stopped(kind: JobKind, stop: Stop, error: JobStopped) -> dict[str, Any]:
+        if stop.reason is StopReason.TIME_LIMIT:
+            return {
+                "state": JobState.FAILED,
+                "message": f"Stopped at its time limit of {kind.time_limit:g} s",
+            }
+        if stop.reason is StopReason.SHUTDOWN:
+            if kind.resumable:
+                return {"state": JobState.QUEUED, "interrupted": True}
+            return {
+                "state": JobState.FAILED,
+                "message": "server stopped",
+                "interrupted": True,
+            }
+        return {"state": JobState.CANCELLED, "message": error.message}
+
+    def _finish(self, job_id: str, end: Mapping[str, Any]) -> None:
+        is_final = JobState(end["state"]).is_final
+        record = self._change(
+            job_id,
+            **end,
+            remaining=0.0 if is_final else None,
+            ended_at=self._clock.now() if is_final else None,
+        )
+        try:
+            self._store.save(record)
+        except BenchwireError as error:
+            # The next start finds it running and settles it from what is on the disk.
+            logger.error("the end of job %s could not be stored: %s", job_id, error.message)
+        with self._lock:
+            running = self._running.pop(job_id)
+            self._records.pop(job_id, None)
+        if running.timer is not None:
+            running.timer.cancel()
+        logger.info("job %s ended: %s", job_id, record.state.value)
+        self._notify(record)
+        self._pump()
+
+    def _change(self, job_id: str, **values: Any) -> JobRecord:
+        with self._lock:
+            record = replace(self._records[job_id], **values)
+            self._records[job_id] = record
+        self._notify(record)
+        return record
+
+    def _snapshot(self) -> list[_Running]:
+        with self._lock:
+            return list(self._running.values())
+
+    # -- called by JobContext ---------------------------------------------------------------
+
+    def _reported(
+        self, job_id: str, progress: float, remaining: float | None, message: str | None
+    ) -> None:
+        now = self._clock.monotonic()
+        progress = min(max(progress, 0.0), 1.0)
+        with self._lock:
+            running = self._running[job_id]
+            if remaining is None and progress > 0:
+                remaining = (now - running.started) * (1 - progress) / progress
+            record = replace(
+                self._records[job_id], progress=progress, remaining=remaining, message=message
+            )
+            self._records[job_id] = record
+            tell = now - running.last_told >= _REPORT_INTERVAL
+            if tell:
+                running.last_told = now
+        if tell:
+            self._notify(record)
+
+    def _part_finished(self, job_id: str, part: str) -> None:
+        with self._lock:
+            record = self._records[job_id]
+            if part in record.finished_parts:
+                return
+            record = replace(record, finished_parts=(*record.finished_parts, part))
+            self._records[job_id] = record
+        self._store.save(record)
+        self._notify(record)
+
+    def _partial_files(self, job_id: str, files: tuple[str, ...]) -> None:
+        self._store.save_later(self._change(job_id, partial_files=files))

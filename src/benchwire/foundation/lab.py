@@ -1,0 +1,37 @@
+"""The lab: everything a domain's wiring may build on, made once by the app."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from benchwire.foundation.clock import Clock
+from benchwire.foundation.db import Database
+from benchwire.foundation.jobs.runner import Jobs
+from benchwire.foundation.jobs.sessions import Sessions
+from benchwire.foundation.settings import ServerSettings, SettingsBase
+from benchwire.foundation.streams import Hub
+from benchwire.foundation.workers import Executor
+
+S = TypeVar("S", bound=SettingsBase)
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """The server's parts, shared by all domains."""
+
+    server: ServerSettings
+    clock: Clock
+    database: Database
+    jobs: Jobs
+    sessions: Sessions
+    hub: Hub
+    workers: Executor
+
+    @property
+    def data_dir(self) -> Path:
+        """Folder of everything the server keeps."""
+        return self.server.data_dir
+
+    def settings(self, kind: type[S]) -> S:
+        """Return a domain's own settings."""
+        return kind.load(self.data_dir)

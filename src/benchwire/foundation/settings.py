@@ -1,0 +1,159 @@
+"""Settings: from the command line, the environment and ``benchwire.toml``, in that order.
+
+A domain declares its own class from `SettingsBase` with its section's name; nobody reads the
+environment anywhere else, and nothing is read before `load` is called.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self, cast
+
+from platformdirs import user_data_path
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from benchwire.foundation.errors import Invalid
+
+SETTINGS_FILE = "benchwire.toml"
+
+
+class SettingsInvalid(Invalid):
+    """A setting cannot be used; the message names it and says why."""
+
+    code = "settings.invalid"
+
+
+class SettingsBase(BaseSettings):
+    """Settings of one part of the server; ``section`` is its table in the settings file."""
+
+    section: ClassVar[str | None] = None
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, frozen=True)
+
+    @classmethod
+    def load(cls, data_dir: Path, overrides: Mapping[str, object] | None = None) -> Self:
+        """Return the settings in force for that data folder.
+
+        Parameters
+        ----------
+        data_dir
+            Folder that may hold a ``benchwire.toml``.
+        overrides
+            Values that win over everything, as the command line's do; None means not given.
+
+        Raises
+        ------
+        SettingsInvalid
+            A value has the wrong form; the message names setting and reason.
+        """
+        file_values = _read_file(data_dir / SETTINGS_FILE)
+        own = file_values.get(cls.section, {}) if cls.section else file_values
+        if not isinstance(own, Mapping):
+            raise SettingsInvalid(f"[{cls.section}] in {SETTINGS_FILE} has to be a table")
+
+        class WithFile(cls):  # type: ignore[valid-type, misc]
+            @classmethod
+            def settings_customise_sources(
+                cls,
+                settings_cls: type[BaseSettings],
+                init_settings: PydanticBaseSettingsSource,
+                env_settings: PydanticBaseSettingsSource,
+                dotenv_settings: PydanticBaseSettingsSource,
+                file_secret_settings: PydanticBaseSettingsSource,
+            ) -> tuple[PydanticBaseSettingsSource, ...]:
+                return (init_settings, env_settings, InitSettingsSource(settings_cls, dict(own)))
+
+        given = {key: value for key, value in (overrides or {}).items() if value is not None}
+        try:
+            loaded = WithFile(**given)
+        except ValidationError as error:
+            raise SettingsInvalid(_explain(error)) from error
+        return cast("Self", cls.model_construct(**dict(loaded)))
+
+
+class ServerSettings(SettingsBase):
+    """Settings of the server as a whole."""
+
+    model_config = SettingsConfigDict(env_prefix="BENCHWIRE_")
+
+    data_dir: Path = Field(description="Folder of the database, the runs and everything else kept.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    database_url: str | None = Field(
+        None, description="PostgreSQL address; without it a SQLite file in the data folder."
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("BOX_API_KEY", "BENCHWIRE_API_KEY", "api_key"),
+        description="Key that every request must carry as X-API-Key; none leaves the server open.",
+    )
+    emulate: dict[str, int] = Field(
+        default_factory=dict, description="Emulated instruments to start, by domain name."
+    )
+    also: dict[str, int] = Field(
+        default_factory=dict, description="Domains to serve alone on a port of their own as well."
+    )
+    cors_origins: list[str] = Field(
+        default_factory=list,
+        description="Web origins that may also write; any origin may read.",
+    )
+    worker_processes: int = Field(2, ge=1, description="Processes for plots and other CPU work.")
+    ui: bool = Field(True, description="Serve the web dashboard.")
+    log_format: str = Field("auto", description="json, text, or auto: text on a terminal.")
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _empty_key_is_no_key(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("emulate", "also", mode="before")
+    @classmethod
+    def _from_assignments(cls, value: object) -> object:
+        """Accept ``name=number,name=number`` as well as a table."""
+        return parse_assignments(value.split(",")) if isinstance(value, str) else value
+
+
+def parse_assignments(items: list[str]) -> dict[str, int]:
+    """Return ``["potentiostat=2"]`` as ``{"potentiostat": 2}``."""
+    pairs = {}
+    for item in filter(None, (part.strip() for part in items)):
+        name, _, number = item.partition("=")
+        try:
+            pairs[name.strip()] = int(number)
+        except ValueError:
+            raise SettingsInvalid(f"'{item}' should read name=number") from None
+    return pairs
+
+
+class _DataDir(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="BENCHWIRE_", extra="ignore")
+
+    data_dir: Path | None = None
+
+
+def load_server_settings(overrides: Mapping[str, object]) -> ServerSettings:
+    """Return the server's settings; the data folder is settled first, as it may hold the file."""
+    chosen = overrides.get("data_dir") or _DataDir().data_dir or user_data_path("benchwire")
+    data_dir = Path(str(chosen)).expanduser().absolute()
+    return ServerSettings.load(data_dir, {**overrides, "data_dir": data_dir})
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsInvalid(f"{SETTINGS_FILE} cannot be read: {error}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
+    )

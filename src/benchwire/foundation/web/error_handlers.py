@@ -1,0 +1,102 @@
+"""One place where failures become answers: each application writes them in its own shape."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.web.problems import Problem
+
+logger = logging.getLogger(__name__)
+
+RenderError = Callable[[Problem], tuple[int, Mapping[str, Any]]]
+
+
+def render_detail(problem: Problem) -> tuple[int, Mapping[str, Any]]:
+    """Write a problem in the framework's own shape, used where no API asks for another."""
+    return problem.status, {"detail": problem.message}
+
+
+def install(app: FastAPI, render: RenderError) -> None:
+    """Make every failure of an application come out in one shape."""
+
+    def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+        status, body = render(problem)
+        return JSONResponse(body, status, dict(headers or {}))
+
+    def of_ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, BenchwireError)  # noqa: S101 - registered for this class alone
+        if error.status >= 500:
+            logger.error("%s: %s", error.code, error.message)
+        return answer(Problem.of(error))
+
+    def of_validation(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+        return answer(validation_problem(error))
+
+    def of_framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - as above
+        return answer(_framework_problem(request, error), error.headers)
+
+    def of_unforeseen(request: Request, error: Exception) -> Response:
+        # The server's log carries the trace; the client must not.
+        logger.error("unforeseen error at %s %s", request.method, request.url.path, exc_info=error)
+        return answer(
+            Problem(
+                500,
+                "internal.error",
+                "An unforeseen error; the server's log has it",
+                kind="unforeseen",
+            )
+        )
+
+    app.add_exception_handler(BenchwireError, of_ours)
+    app.add_exception_handler(RequestValidationError, of_validation)
+    app.add_exception_handler(HTTPException, of_framework)
+    app.add_exception_handler(Exception, of_unforeseen)
+
+
+def validation_problem(error: RequestValidationError) -> Problem:
+    """Return what is wrong with a request, field by field, without echoing its content."""
+    fields = tuple(
+        {
+            "field": ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0]),
+            "code": item["type"],
+            "message": item["msg"],
+        }
+        for item in error.errors()
+    )
+    shown = "; ".join(f"{field['field']}: {field['message']}" for field in fields[:5])
+    return Problem(
+        422,
+        "request.validation_error",
+        f"The request cannot be used: {shown}",
+        "Compare the request with /docs.",
+        fields,
+        kind="validation",
+    )
+
+
+def _framework_problem(request: Request, error: HTTPException) -> Problem:
+    if error.status_code == 404:
+        return Problem(
+            404,
+            "request.not_found",
+            f"There is nothing at {request.url.path[:200]}",
+            "See /docs for all paths.",
+            kind="path",
+        )
+    if error.status_code == 405:
+        return Problem(
+            405,
+            "request.method_not_allowed",
+            f"{request.method} is not possible here",
+            "See /docs for all paths.",
+            kind="method",
+        )
+    return Problem(error.status_code, "request.refused", str(error.detail))

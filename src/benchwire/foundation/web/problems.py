@@ -1,0 +1,44 @@
+"""Every failure as one value, before the owning API writes it in its own shape."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchwire.foundation.errors import BenchwireError
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong with a request.
+
+    ``code`` is the fact in dotted words, ``kind`` tells failures of the framework apart from those
+    of a service: ``service``, ``validation``, ``path``, ``method``, ``key``, ``unforeseen``.
+    """
+
+    status: int
+    code: str
+    message: str
+    hint: str = ""
+    details: tuple[Mapping[str, Any], ...] = ()
+    kind: str = "service"
+
+    @classmethod
+    def of(cls, error: BenchwireError) -> "Problem":
+        """Return the problem that an error of ours states."""
+        return cls(error.status, error.code, error.message, error.hint, error.details)
+
+
+KEY_REFUSED = Problem(
+    401,
+    "auth.invalid_api_key",
+    "The API key is missing or wrong",
+    "Send the server's key in the X-API-Key header.",
+    kind="key",
+)
+ORIGIN_REFUSED = Problem(
+    403,
+    "auth.foreign_origin",
+    "A page of another site may not change anything here",
+    "Open the dashboard of this server, or allow the site with cors_origins.",
+    kind="key",
+)

@@ -1,0 +1,1 @@
+"""What belongs to no domain: the index, the documents, metrics, login and the dashboard's frame."""

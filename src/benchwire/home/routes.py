@@ -1,0 +1,102 @@
+"""The server's plain paths: index, metrics, job events, documents and login."""
+
+from collections.abc import Mapping, Sequence
+
+from fastapi import APIRouter, FastAPI, Request
+from prometheus_client import generate_latest
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from benchwire import __version__
+from benchwire.foundation.domain import Domain
+from benchwire.foundation.lab import Lab
+from benchwire.foundation.web import error_handlers
+from benchwire.foundation.web.auth import KeyRing
+from benchwire.foundation.web.sse import EventStream, json_event
+from benchwire.home import metrics
+from benchwire.home.documents import STATIC_PATH, documents_router, static_documents
+from benchwire.home.login import LOGIN_PATH, login_router
+
+UI_PATH = "/ui"
+JOBS_TOPIC = "jobs"
+_PUBLIC = frozenset({"/", "/docs", "/redoc", "/openapi.json", "/favicon.ico", LOGIN_PATH})
+# Static files carry no data of the lab; they are the same in every copy of the program.
+_PUBLIC_FOLDERS = ("/static/", f"{UI_PATH}/_nicegui/")
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def is_public(path: str) -> bool:
+    """Whether a path needs no key."""
+    return path in _PUBLIC or path.startswith(_PUBLIC_FOLDERS)
+
+
+def home_app(
+    lab: Lab, domains: Sequence[Domain], apps: Mapping[str, FastAPI], keys: KeyRing
+) -> FastAPI:
+    """Return the application of every path that no domain claims."""
+    app = FastAPI(
+        title="Server", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    error_handlers.install(app, error_handlers.render_detail)
+    app.include_router(_router(lab, domains), tags=["Server"])
+    app.include_router(login_router(keys, UI_PATH))
+    app.include_router(documents_router({**apps, "home": app}))
+    app.mount(STATIC_PATH, static_documents())
+    return app
+
+
+def _router(lab: Lab, domains: Sequence[Domain]) -> APIRouter:
+    router = APIRouter()
+    registry = metrics.registry(lab, domains)
+
+    @router.get("/")
+    def index(request: Request) -> Response:
+        """What this server offers; a browser is taken to the dashboard."""
+        if lab.server.ui and "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse(UI_PATH)
+        return JSONResponse(
+            {
+                "name": "benchwire",
+                "version": __version__,
+                "domains": {domain.name: list(domain.claims) for domain in domains},
+                "links": {
+                    "dashboard": UI_PATH if lab.server.ui else None,
+                    "docs": "/docs",
+                    "openapi": "/openapi.json",
+                    "metrics": "/metrics",
+                    "job_events": "/events/jobs",
+                    "away": "/away",
+                },
+            }
+        )
+
+    @router.get("/away")
+    def away() -> dict[str, object]:
+        """How the server last ended, what that cut short, and what was made safe since."""
+        report = lab.sessions.away_report()
+        return {
+            "database_set_aside": lab.database.set_aside,
+            "last_stop": None if report is None else report.as_json(),
+        }
+
+    @router.get("/metrics")
+    def prometheus() -> Response:
+        """The server's figures for Prometheus."""
+        return Response(generate_latest(registry), media_type=_METRICS_TYPE)
+
+    @router.get("/events/jobs")
+    async def job_events() -> Response:
+        """Every change of every job as server-sent events, beginning with those unfinished."""
+        return EventStream(
+            lab.hub,
+            [JOBS_TOPIC],
+            hello=lambda: b"".join(
+                json_event("job", record.as_json()) for record in lab.jobs.unfinished()
+            ),
+        )
+
+    @router.get("/health", include_in_schema=False)
+    def health() -> dict[str, object]:
+        """Whether the server runs, where no domain answers this path."""
+        return {"ok": True, "status": "healthy"}
+
+    return router

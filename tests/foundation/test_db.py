@@ -1,0 +1,225 @@
+"""The database: durable group commit, isolation between writers, folders and damage."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from benchwire.foundation import schema
+from benchwire.foundation.db import (
+    DATABASE_FILE,
+    Database,
+    DatabaseUnavailable,
+    FolderUnsuitable,
+    ensure_suitable,
+    open_database,
+)
+
+
+def add_row(database: Database, text: str) -> None:
+    database.write(lambda c: c.execute(sa.text("INSERT INTO note VALUES (:x)"), {"x": text}))
+
+
+def rows(database: Database) -> list[str]:
+    with database.read() as connection:
+        return sorted(connection.scalars(sa.text("SELECT x FROM note")))
+
+
+@pytest.fixture
+def notes(database: Database) -> Database:
+    database.write(lambda c: c.execute(sa.text("CREATE TABLE note (x VARCHAR(20) PRIMARY KEY)")))
+    return database
+
+
+def test_write_returned_is_seen_by_a_reader(notes: Database) -> None:
+    add_row(notes, "a")
+    assert rows(notes) == ["a"]
+
+
+def test_failing_write_leaves_its_group_alone(notes: Database) -> None:
+    add_row(notes, "taken")
+    gate = threading.Event()
+    first = notes.write_later(lambda _: gate.wait(5))
+    futures = [
+        notes.write_later(
+            lambda c, x=x: c.execute(sa.text("INSERT INTO note VALUES (:x)"), {"x": x})
+        )
+        for x in ["b", "taken", "c"]
+    ]
+    gate.set()
+    first.result()
+    assert [future.exception() is None for future in futures] == [True, False, True]
+    assert isinstance(futures[1].exception(), sa.exc.IntegrityError)
+    assert rows(notes) == ["b", "c", "taken"]
+
+
+def test_work_that_raises_is_undone_whole(notes: Database) -> None:
+    def half(connection: sa.Connection) -> None:
+        connection.execute(sa.text("INSERT INTO note VALUES ('half')"))
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        notes.write(half)
+    assert rows(notes) == []
+
+
+def test_many_threads_write_without_an_error(notes: Database) -> None:
+    def write_some(name: int) -> None:
+        for number in range(25):
+            add_row(notes, f"{name}-{number}")
+
+    threads = [threading.Thread(target=write_some, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(rows(notes)) == 200
+
+
+def test_closed_database_refuses_writes(notes: Database) -> None:
+    notes.close()
+    with pytest.raises(DatabaseUnavailable):
+        notes.write(lambda _: None)
+
+
+def test_sqlite_commits_fully_synchronised_in_wal_mode(tmp_path: Path) -> None:
+    database = open_database(tmp_path)
+    try:
+        mode, synchronous = database.write(
+            lambda c: (
+                c.scalar(sa.text("PRAGMA journal_mode")),
+                c.scalar(sa.text("PRAGMA synchronous")),
+            )
+        )
+    finally:
+        database.close()
+    assert mode == "wal"
+    assert synchronous == 2  # FULL
+
+
+def test_reader_cannot_write_on_sqlite(tmp_path: Path) -> None:
+    database = open_database(tmp_path)
+    try:
+        with pytest.raises(DatabaseUnavailable), database.read() as connection:
+            connection.execute(sa.text("CREATE TABLE sneaky (x INTEGER)"))
+    finally:
+        database.close()
+
+
+def test_locked_database_is_refused_clearly(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("benchwire.foundation.db.BUSY_SECONDS", 0.1)
+    database = open_database(tmp_path)
+    database.write(lambda c: c.execute(sa.text("CREATE TABLE note (x VARCHAR(20))")))
+    other = sqlite3.connect(tmp_path / DATABASE_FILE)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseUnavailable, match="locked"):
+        add_row(database, "a")
+    other.rollback()
+    other.close()
+    add_row(database, "b")
+    assert rows(database) == ["b"]
+    database.close()
+
+
+def test_damaged_file_is_set_aside_and_said_so(tmp_path: Path) -> None:
+    (tmp_path / DATABASE_FILE).write_bytes(b"not a database at all, " * 500)
+    database = open_database(tmp_path)
+    try:
+        schema.upgrade(database)
+        assert database.set_aside is not None
+        assert (tmp_path / database.set_aside).read_bytes().startswith(b"not a database")
+        database.write(lambda _: None)
+    finally:
+        database.close()
+
+
+def test_flipped_pages_are_found(tmp_path: Path) -> None:
+    database = open_database(tmp_path)
+    schema.upgrade(database)
+    database.close()
+    path = tmp_path / DATABASE_FILE
+    content = bytearray(path.read_bytes())
+    for place in range(4096, len(content)):
+        content[place] ^= 0xFF
+    path.write_bytes(content)
+    database = open_database(tmp_path)
+    assert database.set_aside is not None
+    database.close()
+
+
+def test_sound_file_is_kept(tmp_path: Path) -> None:
+    for _ in range(2):
+        database = open_database(tmp_path)
+        assert database.set_aside is None
+        schema.upgrade(database)
+        database.close()
+
+
+def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("x")
+    with pytest.raises(FolderUnsuitable, match="cannot be made"):
+        ensure_suitable(blocker / "below")
+
+
+def test_network_folder_is_refused_by_name(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("benchwire.foundation.db._file_system", lambda _: "cifs")
+    with pytest.raises(FolderUnsuitable, match="network file system"):
+        ensure_suitable(tmp_path)
+
+
+def test_probe_leaves_nothing_behind(tmp_path: Path) -> None:
+    ensure_suitable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_database_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FolderUnsuitable, match="not supported"):
+        open_database(tmp_path, "mysql://somewhere/lab")
+
+
+def test_postgresql_connection_lost_is_taken_up_again(postgres_url: str, tmp_path: Path) -> None:
+    database = open_database(tmp_path, postgres_url)
+    try:
+        database.write(lambda c: c.execute(sa.text("CREATE TABLE note (x VARCHAR(20))")))
+        killer = sa.create_engine(database.url)
+        with killer.connect() as connection:
+            connection.execute(
+                sa.text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        killer.dispose()
+        add_row(database, "a")
+        assert rows(database) == ["a"]
+    finally:
+        database.close()
+
+
+def test_schema_of_tables_equals_that_of_migrations(database: Database) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from benchwire.domains.potentiostat.tables import metadata as potentiostat
+    from benchwire.foundation.jobs.tables import metadata as jobs
+
+    with database.migration_engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"include_name": lambda name, *_: name != "alembic_version"}
+        )
+        assert compare_metadata(context, [jobs, potentiostat]) == []
+
+
+def test_head_is_the_newest_script() -> None:
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory(str(schema.MIGRATIONS)).get_current_head() == schema.head()
+
+
+def test_newer_schema_is_refused(database: Database) -> None:
+    database.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num='9999'")))
+    with pytest.raises(schema.SchemaTooNew, match="9999"):
+        schema.upgrade(database)

@@ -1,0 +1,339 @@
+"""The job engine: nothing lost, every job ends, stop means stop."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.support.waiting import until
+
+from benchwire.foundation.clock import SystemClock
+from benchwire.foundation.db import Database
+from benchwire.foundation.errors import Failed
+from benchwire.foundation.jobs.runner import JobContext, JobKind, JobNotFound, Jobs
+from benchwire.foundation.jobs.sessions import DataFolderInUse, DataFolderLock, Sessions
+from benchwire.foundation.jobs.states import Interruption, JobRecord, JobState, JobStopped
+from benchwire.foundation.jobs.store import JobStore
+
+
+class Life:
+    """One life of a server: begins on a database, and ends cleanly or not."""
+
+    def __init__(self, database: Database, *kinds: JobKind) -> None:
+        self.database = database
+        self.seen: list[JobRecord] = []
+        self.sessions = Sessions(database, SystemClock())
+        self.sessions.begin("test", None)
+        self.jobs = Jobs(database, SystemClock(), self.sessions, notify=self.seen.append)
+        for kind in kinds:
+            self.jobs.register(kind)
+        self.jobs.start()
+
+    def end_of(self, job_id: str) -> JobRecord:
+        until(lambda: self.jobs.get(job_id).state.is_final, what=f"the end of {job_id}")
+        return self.jobs.get(job_id)
+
+
+def wait_for_stop(job: JobContext) -> None:
+    job.stop.event.wait(10)
+    job.stop.raise_if_asked()
+
+
+def submit(life: Life, kind: str, job_id: str = "j1", **more: object) -> JobRecord:
+    return life.jobs.submit(kind, {"x": 1}, job_id=job_id, title="a job", **more)
+
+
+def test_job_runs_to_done_with_its_result(database: Database) -> None:
+    life = Life(database, JobKind("test.work", lambda job: {"twice": job.params["x"] * 2}))
+    submit(life, "test.work", requested_by="ada")
+    record = life.end_of("j1")
+    assert record.state is JobState.DONE
+    assert record.result == {"twice": 2}
+    assert (record.progress, record.requested_by) == (1.0, "ada")
+    states = [seen.state for seen in life.seen]
+    assert states == sorted(states, key=["queued", "running", "done"].index)
+    assert set(states) == {JobState.QUEUED, JobState.RUNNING, JobState.DONE}
+
+
+def test_failing_job_says_why(database: Database) -> None:
+    def fail(_: JobContext) -> None:
+        raise Failed("the lamp is off")
+
+    life = Life(database, JobKind("test.work", fail))
+    submit(life, "test.work")
+    record = life.end_of("j1")
+    assert (record.state, record.message) == (JobState.FAILED, "the lamp is off")
+
+
+def test_unforeseen_error_fails_the_job_without_its_text(database: Database) -> None:
+    def fail(_: JobContext) -> None:
+        raise ZeroDivisionError("/secret/path")
+
+    life = Life(database, JobKind("test.work", fail))
+    submit(life, "test.work")
+    record = life.end_of("j1")
+    assert record.state is JobState.FAILED
+    assert "secret" not in record.message
+
+
+def test_cancel_stops_a_running_job(database: Database) -> None:
+    life = Life(database, JobKind("test.work", wait_for_stop))
+    submit(life, "test.work")
+    until(lambda: life.jobs.get("j1").state is JobState.RUNNING)
+    life.jobs.cancel("j1")
+    assert life.end_of("j1").state is JobState.CANCELLED
+
+
+def test_cancel_of_a_queued_job_is_final_at_once(database: Database) -> None:
+    life = Life(database, JobKind("test.work", wait_for_stop, concurrency=1))
+    submit(life, "test.work", "first")
+    submit(life, "test.work", "second")
+    assert life.jobs.cancel("second").state is JobState.CANCELLED
+    life.jobs.cancel("first")
+    assert life.end_of("first").state is JobState.CANCELLED
+    assert life.jobs.get("second").started_at is None
+
+
+def test_cancel_of_a_finished_job_changes_nothing(database: Database) -> None:
+    life = Life(database, JobKind("test.work", lambda _: None))
+    submit(life, "test.work")
+    done = life.end_of("j1")
+    assert life.jobs.cancel("j1") == JobStore(database).get("j1")
+    assert life.jobs.get("j1").state is done.state
+
+
+def test_time_limit_fails_the_job(database: Database) -> None:
+    life = Life(database, JobKind("test.work", wait_for_stop, time_limit=0.05))
+    submit(life, "test.work")
+    record = life.end_of("j1")
+    assert record.state is JobState.FAILED
+    assert "time limit" in record.message
+
+
+def test_concurrency_limit_holds(database: Database) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(_: JobContext) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.02)
+        with lock:
+            running -= 1
+
+    life = Life(database, JobKind("test.work", work, concurrency=2))
+    for number in range(8):
+        submit(life, "test.work", f"j{number}")
+    for number in range(8):
+        assert life.end_of(f"j{number}").state is JobState.DONE
+    assert most == 2
+
+
+def test_repeated_submission_under_one_key_is_one_job(database: Database) -> None:
+    life = Life(database, JobKind("test.work", lambda _: None))
+    first = submit(life, "test.work", "a", idempotency_key="k")
+    second = submit(life, "test.work", "b", idempotency_key="k")
+    assert second.id == first.id == "a"
+    with pytest.raises(JobNotFound):
+        life.jobs.get("b")
+
+
+def test_progress_carries_the_remaining_time(database: Database) -> None:
+    half = threading.Event()
+
+    def work(job: JobContext) -> None:
+        threading.Event().wait(0.1)
+        job.report(0.5, message="halfway")
+        half.set()
+        wait_for_stop(job)
+
+    life = Life(database, JobKind("test.work", work))
+    submit(life, "test.work")
+    assert half.wait(5)
+    record = life.jobs.get("j1")
+    assert (record.progress, record.message) == (0.5, "halfway")
+    assert record.remaining == pytest.approx(0.1, abs=0.09)
+    life.jobs.cancel("j1")
+    life.end_of("j1")
+
+
+def crash(life: Life) -> None:
+    """End a life as kill -9 does: nothing more reaches the database."""
+    life.jobs._store.save = lambda _: None
+    life.jobs.stop_all()
+    for running in life.jobs._snapshot():
+        running.thread.join(5)
+
+
+def test_running_job_is_failed_after_a_crash_with_its_partial_files(database: Database) -> None:
+    before = Life(database, JobKind("test.work", wait_for_stop))
+    submit(before, "test.work")
+    until(lambda: JobStore(database).get("j1").state is JobState.RUNNING)
+    crash(before)
+
+    def found(_: JobRecord) -> Interruption:
+        return Interruption(partial_files=("a.csv",), made_safe=("slot01: cell opened",))
+
+    after = Life(database, JobKind("test.work", wait_for_stop, on_interrupted=found))
+    record = after.jobs.get("j1")
+    assert (record.state, record.message) == (JobState.FAILED, "server restarted")
+    assert record.partial_files == ("a.csv",)
+    report = after.sessions.away_report()
+    assert report is not None
+    assert report.unclean
+    assert report.interrupted_jobs == ("j1",)
+    assert report.made_safe == ("slot01: cell opened",)
+    assert report.is_worth_telling
+    after.sessions.mark_seen()
+    assert not after.sessions.away_report().is_worth_telling
+
+
+def test_instrument_job_is_never_run_again_by_itself(database: Database) -> None:
+    before = Life(database, JobKind("test.work", wait_for_stop, concurrency=1))
+    submit(before, "test.work", "running")
+    submit(before, "test.work", "queued")
+    until(lambda: JobStore(database).get("running").state is JobState.RUNNING)
+    crash(before)
+    runs: list[str] = []
+    after = Life(database, JobKind("test.work", lambda job: runs.append(job.id)))
+    assert {after.jobs.get(job).state for job in ["running", "queued"]} == {JobState.FAILED}
+    assert runs == []
+
+
+def test_resumable_job_goes_on_with_its_unfinished_parts(database: Database) -> None:
+    def first_two(job: JobContext) -> None:
+        job.finish_part("fov0")
+        job.finish_part("fov1")
+        wait_for_stop(job)
+
+    before = Life(database, JobKind("test.work", first_two, resumable=True))
+    submit(before, "test.work")
+    until(lambda: JobStore(database).get("j1").finished_parts == ("fov0", "fov1"))
+    crash(before)
+    done: list[str] = []
+
+    def the_rest(job: JobContext) -> None:
+        for part in ["fov0", "fov1", "fov2"]:
+            if part not in job.finished_parts:
+                done.append(part)
+                job.finish_part(part)
+
+    after = Life(database, JobKind("test.work", the_rest, resumable=True))
+    record = after.end_of("j1")
+    assert record.state is JobState.DONE
+    assert done == ["fov2"]
+    assert record.attempts == 2
+
+
+def test_job_that_keeps_killing_the_server_is_given_up(database: Database) -> None:
+    kind = JobKind("test.work", wait_for_stop, resumable=True)
+    life = Life(database, kind)
+    submit(life, "test.work")
+    for attempt in [1, 2, 3]:
+        until(
+            lambda life=life, attempt=attempt: (
+                (record := JobStore(database).get("j1")).attempts == attempt
+                and record.state is JobState.RUNNING
+            )
+        )
+        crash(life)
+        life = Life(database, kind)
+    assert life.jobs.get("j1").state is JobState.FAILED
+
+
+def test_clean_stop_fails_running_work_and_leaves_a_clean_record(database: Database) -> None:
+    before = Life(database, JobKind("test.work", wait_for_stop))
+    submit(before, "test.work")
+    until(lambda: before.jobs.get("j1").state is JobState.RUNNING)
+    before.jobs.close()
+    after = Life(database, JobKind("test.work", wait_for_stop))
+    record = after.jobs.get("j1")
+    assert (record.state, record.message) == (JobState.FAILED, "server stopped")
+    report = after.sessions.away_report()
+    assert not report.unclean
+    assert report.interrupted_jobs == ("j1",)
+
+
+def test_first_start_has_nothing_to_tell(database: Database) -> None:
+    assert Life(database).sessions.away_report() is None
+
+
+def test_repeat_submits_the_same_work_again(database: Database) -> None:
+    def again(record: JobRecord, requested_by: str) -> str:
+        return submit(life, "test.work", f"{record.id}-again", requested_by=requested_by).id
+
+    life = Life(database, JobKind("test.work", lambda _: None, repeat=again))
+    submit(life, "test.work")
+    life.end_of("j1")
+    new = life.jobs.repeat("j1", "grace")
+    assert life.end_of(new).requested_by == "grace"
+
+
+def test_kind_that_vanished_leaves_its_jobs_failed(database: Database) -> None:
+    before = Life(database, JobKind("test.work", wait_for_stop))
+    submit(before, "test.work")
+    until(lambda: JobStore(database).get("j1").state is JobState.RUNNING)
+    crash(before)
+    assert Life(database).jobs.get("j1").state is JobState.FAILED
+
+
+@pytest.fixture
+def two_thousand(database: Database) -> Database:
+    template = JobRecord(
+        id="",
+        kind="test.work",
+        title="",
+        state=JobState.QUEUED,
+        params={},
+        requested_by="",
+        created_at=SystemClock().now(),
+    )
+    store = JobStore(database)
+
+    def insert(connection: object) -> None:
+        for number in range(2_000):
+            store.insert(connection, replace(template, id=f"j{number:05}"))
+
+    database.write(insert)
+    return database
+
+
+@pytest.mark.slow
+def test_two_thousand_queued_jobs_all_run(two_thousand: Database) -> None:
+    count = 0
+    lock = threading.Lock()
+
+    def work(_: JobContext) -> None:
+        nonlocal count
+        with lock:
+            count += 1
+
+    life = Life(two_thousand, JobKind("test.work", work, concurrency=16, resumable=True))
+    until(lambda: not life.jobs.unfinished(), seconds=120)
+    assert count == 2_000
+
+
+def test_second_server_on_one_folder_is_refused(tmp_path: Path) -> None:
+    first = DataFolderLock(tmp_path)
+    with pytest.raises(DataFolderInUse):
+        DataFolderLock(tmp_path)
+    first.close()
+    DataFolderLock(tmp_path).close()
+
+
+def test_stop_is_told_to_late_listeners(database: Database) -> None:
+    reasons: list[str] = []
+
+    def work(job: JobContext) -> None:
+        job.stop.event.wait(10)
+        job.stop.on_stop(lambda reason: reasons.append(reason.value))
+        raise JobStopped("as asked")
+
+    life = Life(database, JobKind("test.work", work))
+    submit(life, "test.work")
+    until(lambda: life.jobs.get("j1").state is JobState.RUNNING)
+    life.jobs.cancel("j1")
+    record = life.end_of("j1")
+    assert reasons == ["cancelled"]
+    assert record.message == "as asked"

@@ -1,0 +1,22 @@
+"""A clock that a test winds."""
+
+from datetime import UTC, datetime, timedelta
+
+
+class ManualClock:
+    """Time that stands still until it is told to go on."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) -> None:
+        self._start = start
+        self._elapsed = 0.0
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self._elapsed)
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    def sleep(self, seconds: float) -> None:
+        self._elapsed += seconds
+
+    wind = sleep
