@@ -16,12 +16,15 @@ _IDS_AT_ONCE = 400
 
 @dataclass(frozen=True, slots=True)
 class SlotRecord:
-    """One slot's part of a run; ``files`` are paths below the run folder."""
+    """One slot's part of a run.
+
+    ``mode_number`` counts the run's modes from 0, ``files`` are paths below the run folder.
+    """
 
     slot: str
     status: str = "queued"
     serial_number: str | None = None
-    mode: str | None = None
+    mode_number: int | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     message: str | None = None
@@ -69,6 +72,22 @@ class RunStore:
                 .values(**values)
             )
         )
+
+    def end_run(self, run: RunRecord) -> None:
+        """Store a run's end and that of all its slots in one transaction."""
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(
+                runs.update().where(runs.c.run_id == run.run_id).values(**_run_columns(run))
+            )
+            for record in run.slots:
+                connection.execute(
+                    slots.update()
+                    .where(slots.c.run_id == run.run_id, slots.c.slot == record.slot)
+                    .values(**_slot_columns(run.run_id, record))
+                )
+
+        self._database.write(work)
 
     def save_run(self, run_id: str, **values: Any) -> None:
         """Store changed columns of a run."""
@@ -149,7 +168,7 @@ def _slot_columns(run_id: str, record: SlotRecord) -> dict[str, Any]:
         "slot": record.slot,
         "serial_number": record.serial_number,
         "status": record.status,
-        "mode": record.mode,
+        "mode_number": record.mode_number,
         "started_at": record.started_at,
         "ended_at": record.ended_at,
         "message": record.message,

@@ -27,7 +27,7 @@ slots = sa.Table(
     sa.Column("slot", sa.String(16), primary_key=True),
     sa.Column("serial_number", sa.String(64)),
     sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("mode", sa.String(32)),
+    sa.Column("mode_number", sa.Integer),
     sa.Column("started_at", UtcMoment),
     sa.Column("ended_at", UtcMoment),
     sa.Column("message", sa.Text),

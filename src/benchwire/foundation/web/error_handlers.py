@@ -1,5 +1,6 @@
 """One place where failures become answers: each application writes them in its own shape."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.web.problems import Problem
@@ -27,7 +28,10 @@ def install(app: FastAPI, render: RenderError) -> None:
 
     def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
         status, body = render(problem)
-        return JSONResponse(body, status, dict(headers or {}))
+        # Escaped as ASCII: a message may echo text that no encoding can carry.
+        return Response(
+            json.dumps(body), status, dict(headers or {}), media_type="application/json"
+        )
 
     def of_ours(_: Request, error: Exception) -> Response:
         assert isinstance(error, BenchwireError)  # noqa: S101 - registered for this class alone

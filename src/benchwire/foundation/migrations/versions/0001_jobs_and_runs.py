@@ -54,9 +54,7 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.BigInteger),
         sa.Column("files_gone", sa.Boolean, nullable=False),
     )
-    op.create_index(
-        "ix_potentiostat_run_started", "potentiostat_run", ["started_at", "run_id"]
-    )
+    op.create_index("ix_potentiostat_run_started", "potentiostat_run", ["started_at", "run_id"])
     op.create_index("ix_potentiostat_run_status", "potentiostat_run", ["status"])
     op.create_table(
         "potentiostat_slot",
@@ -69,7 +67,7 @@ def upgrade() -> None:
         sa.Column("slot", sa.String(16), primary_key=True),
         sa.Column("serial_number", sa.String(64)),
         sa.Column("status", sa.String(16), nullable=False),
-        sa.Column("mode", sa.String(32)),
+        sa.Column("mode_number", sa.Integer),
         sa.Column("started_at", sa.BigInteger),
         sa.Column("ended_at", sa.BigInteger),
         sa.Column("message", sa.Text),

@@ -1,0 +1,680 @@
+"""The potentiostat: commands in SI units, and a cell that is open on every way out.
+
+A waveform is played through the instrument's output buffer while samples are taken from its input
+buffer. The first sample is taken before the first point is put out, so sample k + 1 answers to
+point k; the driver drops the first and hands out rows that begin at point 0.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchwire.domains.potentiostat import protocol
+from benchwire.domains.potentiostat.protocol import (
+    ADC_FIFO_SAMPLES,
+    MAX_POINTS_PER_WRITE,
+    MAX_SAMPLES_PER_READ,
+    REGISTERS_PER_SAMPLE,
+    Command,
+    FrameInvalid,
+    InstrumentBusy,
+    Status,
+)
+from benchwire.domains.potentiostat.waveforms import SAMPLE_PERIOD, samples_in
+from benchwire.foundation.clock import Clock
+from benchwire.foundation.errors import BenchwireError, Failed
+from benchwire.foundation.instruments.transport import LinkLost, Transport
+
+_T = TypeVar("_T")
+
+# The instrument answers within 30 ms; a busy host may take longer to hand the answer over.
+REPLY_SECONDS = 0.2
+ATTEMPTS = 5
+# Points kept in the output buffer: they bridge a pause of the host, and play out after an abort.
+QUEUED_POINTS = 1000
+ROUND_SECONDS = 0.04
+IDLE_LIMIT_SECONDS = 4.0
+# Sampling of a galvanostatic run whose firmware does not sample by itself.
+POLL_PERIOD = 1 / 300
+FIFO_VERDICT_SECONDS = 0.2
+
+
+class Stopped(BenchwireError):
+    """The run's latch was tripped."""
+
+    code = "potentiostat.stopped"
+
+
+class SamplesLost(Failed):
+    """Samples were overwritten in the instrument or lost on the line."""
+
+    code = "potentiostat.samples_lost"
+
+
+class WaveformStarved(Failed):
+    """The output ran dry, so that later samples no longer answer to their points."""
+
+    code = "potentiostat.waveform_starved"
+
+
+class InstrumentSilent(LinkLost):
+    """The instrument does not answer, or only garbled."""
+
+    code = "potentiostat.silent"
+
+
+class RunLatch:
+    """A one-way stop of one run: once tripped, nothing of that run connects the cell again."""
+
+    def __init__(self) -> None:
+        self._tripped = threading.Event()
+        self.reason = ""
+
+    @property
+    def is_tripped(self) -> bool:
+        """Whether the run was stopped."""
+        return self._tripped.is_set()
+
+    def trip(self, reason: str) -> None:
+        """Stop the run; the first reason stands."""
+        if not self._tripped.is_set():
+            self.reason = reason
+        self._tripped.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but no longer than until the latch is tripped."""
+        if seconds > 0:
+            self._tripped.wait(seconds)
+
+    def raise_if_tripped(self) -> None:
+        """Raise `Stopped` if the run was stopped."""
+        if self._tripped.is_set():
+            raise Stopped(self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Consecutive rows of a run.
+
+    ``first`` is the index of the first row; ``current`` in A and ``potential`` in V are (n,)
+    float64. ``time`` in s is given where rows were polled and not taken at the instrument's own
+    rate; ``step`` counts the set points of a galvanostatic run.
+    """
+
+    first: int
+    current: NDArray[np.float64]
+    potential: NDArray[np.float64]
+    time: NDArray[np.float64] | None = None
+    step: int | None = None
+
+
+Sink = Callable[[Samples], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """What `Potentiostat.make_safe` found before it opened the cell."""
+
+    was_running: bool
+    was_connected: bool
+    queued_points: int
+
+
+class Potentiostat:
+    """One instrument on one transport, used by one thread."""
+
+    def __init__(self, transport: Transport, clock: Clock) -> None:
+        self._transport = transport
+        self.clock = clock
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def serial_number(self) -> str:
+        """Return the chip's serial number as hexadecimal text."""
+        count = protocol.CHIP_SERIAL_REGISTERS
+        return self._insist(lambda: self._read(protocol.CHIP_SERIAL, count)).hex().upper()
+
+    def status(self) -> Status:
+        """Return the instrument's state.
+
+        Raises
+        ------
+        InstrumentSilent
+            It does not answer.
+        """
+        count = protocol.STATUS_REGISTERS
+        return protocol.unpack_status(self._insist(lambda: self._read(protocol.STATUS, count)))
+
+    # -- safety -----------------------------------------------------------------------------
+
+    def make_safe(self) -> Safety:
+        """Open the cell, stop what runs, and empty the output buffer; confirmed by the state.
+
+        A stop is sent once and only to a running instrument: the request would stay set in an idle
+        one and end its next run on the first tick. A waveform left in the output buffer is played
+        out with the cell open, as nothing else clears it.
+
+        Raises
+        ------
+        LinkLost
+            It could not be confirmed.
+        """
+        found = self.status()
+        self.command_insistently(Command.CELL_SWITCH, 0)
+        if found.is_running:
+            self._stop_once()
+        elif found.dac_fifo or found.stop_requested:
+            self.command_insistently(Command.FIFO_START, 0)
+            if not found.stop_requested:
+                self._stop_once()
+        self._await_idle()
+        return Safety(found.is_running, found.cell_connected, found.dac_fifo)
+
+    def _stop_once(self) -> None:
+        try:
+            self.command(Command.STOP, 1)
+        except (FrameInvalid, InstrumentSilent):
+            # The answer was lost; whether the request was, the state tells.
+            self.settle_line()
+            state = self.status()
+            if state.is_running and not state.stop_requested:
+                self.command(Command.STOP, 1)
+
+    def _await_idle(self) -> None:
+        deadline = self.clock.monotonic() + IDLE_LIMIT_SECONDS
+        while True:
+            state = self.status()
+            if not state.is_running and not state.cell_connected:
+                return
+            if state.cell_connected:
+                self.command_insistently(Command.CELL_SWITCH, 0)
+            if self.clock.monotonic() > deadline:
+                raise InstrumentSilent(
+                    "The instrument does not come to rest",
+                    hint="Disconnect the cell by hand and switch the instrument off and on.",
+                )
+            self.clock.sleep(0.01)
+
+    # -- measuring --------------------------------------------------------------------------
+
+    def play(
+        self,
+        points: Iterable[NDArray[np.float64]],
+        *,
+        gain: int,
+        latch: RunLatch,
+        sink: Sink,
+    ) -> None:
+        """Play a potential waveform and hand out one row per point.
+
+        Parameters
+        ----------
+        points
+            Chunks of potentials, (n,) float64, V, one per 0.36 ms; taken as they are needed.
+        sink
+            Receives rows as they come, also those that were measured before a stop.
+
+        Raises
+        ------
+        Stopped
+            The latch was tripped.
+        SamplesLost, WaveformStarved
+            Rows and points no longer belong together; the rows before that were handed out.
+        LinkLost
+            The instrument cannot be reached.
+        """
+        self._prepare(gain, latch)
+        playback = _Playback(self, _Points(points), latch, sink)
+        try:
+            playback.run()
+        except BaseException:
+            playback.salvage()
+            raise
+        finally:
+            self._leave()
+
+    def record_open_circuit(self, count: int, *, gain: int, latch: RunLatch, sink: Sink) -> None:
+        """Hand out ``count`` rows of the cell left open; errors as those of `play`."""
+        self._prepare(gain, latch)
+        received = 0
+        try:
+            self.command(Command.FIFO_START, 0, latch)
+            while received < count:
+                latch.raise_if_tripped()
+                waiting = self.waiting_samples()
+                while waiting and received < count:
+                    if waiting < MAX_SAMPLES_PER_READ and waiting < count - received:
+                        break
+                    size = min(MAX_SAMPLES_PER_READ, waiting, count - received)
+                    current, potential = self.pop_samples(size)
+                    sink(Samples(received, current, potential))
+                    received += size
+                    waiting -= size
+                    latch.raise_if_tripped()
+                latch.wait(ROUND_SECONDS)
+        finally:
+            self._leave()
+
+    def play_currents(
+        self,
+        steps: Iterable[tuple[float, float]],
+        *,
+        gain: int,
+        latch: RunLatch,
+        sink: Sink,
+    ) -> None:
+        """Hold currents one after another and hand out rows, each with its step.
+
+        Firmware that does not sample in this mode is polled 300 times a second; rows then carry
+        their real times. Otherwise rows come at the instrument's own rate.
+
+        Parameters
+        ----------
+        steps
+            Pairs of current (A) and duration (s), taken as they are needed.
+
+        Raises
+        ------
+        Stopped, SamplesLost, LinkLost
+            As for `play`.
+        """
+        self._prepare(gain, latch)
+        try:
+            self.command(Command.CELL_SWITCH, 1, latch)
+            _CurrentRun(self, latch, sink, self.clock).run(steps)
+        finally:
+            self._leave()
+
+    @contextlib.contextmanager
+    def averaging(self, current: int, potential: int) -> Iterator[None]:
+        """Average so many readings per sample while in use, and restore the former numbers."""
+        registers = {
+            protocol.CURRENT_AVERAGING: float(current),
+            protocol.POTENTIAL_AVERAGING: float(potential),
+        }
+        former = {
+            address: self._insist(lambda address=address: self._read(address, 2))
+            for address in registers
+        }
+        try:
+            for address, length in registers.items():
+                self._write_insistently(address, protocol.pack_floats([length]))
+            yield
+        finally:
+            for address, payload in former.items():
+                self._write_insistently(address, payload)
+
+    def _prepare(self, gain: int, latch: RunLatch) -> None:
+        latch.raise_if_tripped()
+        self.make_safe()
+        self.command_insistently(Command.TIA_GAIN, gain)
+        self.command_insistently(Command.CLEAR_ADC_FIFO, 1)
+
+    def _leave(self) -> None:
+        """Leave the instrument idle with its cell open."""
+        try:
+            self.make_safe()
+        except LinkLost as error:
+            raise InstrumentSilent(
+                "The instrument does not answer; its cell could not be confirmed open",
+                hint="Check the cable, or disconnect the cell by hand.",
+            ) from error
+
+    def waiting_samples(self) -> int:
+        waiting = self.status().adc_fifo
+        if waiting >= ADC_FIFO_SAMPLES:
+            raise SamplesLost(
+                "The instrument's buffer ran over and samples were lost",
+                hint="The computer was too busy for 0.7 s; close other programs.",
+            )
+        return waiting
+
+    # -- frames -----------------------------------------------------------------------------
+
+    def pop_samples(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Take samples out of the input buffer; a lost answer is lost samples."""
+        try:
+            payload = self._read(protocol.ADC_FIFO, count * REGISTERS_PER_SAMPLE)
+        except (FrameInvalid, InstrumentSilent) as error:
+            self.settle_line()
+            raise SamplesLost(
+                "An answer of the instrument was garbled and its samples are lost",
+                hint="Check the cable and its connectors.",
+            ) from error
+        return protocol.unpack_samples(payload)
+
+    def push_points(self, points: NDArray[np.float64], latch: RunLatch) -> None:
+        """Put points into the output buffer."""
+        latch.raise_if_tripped()
+        self._write(protocol.DAC_FIFO, protocol.pack_floats(points))
+
+    def command(
+        self, command: Command, parameter: int | float, latch: RunLatch | None = None
+    ) -> None:
+        """Send a command; one that energises needs a latch and is not sent once it is tripped."""
+        request = protocol.command_request(command, parameter)
+        if latch is not None:
+            latch.raise_if_tripped()
+        protocol.parse_write_reply(self._exchange(request, protocol.WRITE_REPLY_BYTES), request)
+
+    def command_insistently(self, command: Command, parameter: int) -> None:
+        self._insist(lambda: self.command(command, parameter))
+
+    def _read(self, address: int, registers: int) -> bytes:
+        reply = self._exchange(
+            protocol.read_request(address, registers), protocol.read_reply_bytes(registers)
+        )
+        return protocol.parse_read_reply(reply, registers)
+
+    def _write(self, address: int, payload: bytes) -> None:
+        request = protocol.write_request(address, payload)
+        protocol.parse_write_reply(self._exchange(request, protocol.WRITE_REPLY_BYTES), request)
+
+    def _write_insistently(self, address: int, payload: bytes) -> None:
+        self._insist(lambda: self._write(address, payload))
+
+    def _exchange(self, request: bytes, length: int) -> bytes:
+        self._transport.write(request)
+        head = self._transport.read(protocol.EXCEPTION_REPLY_BYTES, REPLY_SECONDS)
+        if len(head) < protocol.EXCEPTION_REPLY_BYTES:
+            raise InstrumentSilent("The instrument does not answer")
+        if protocol.is_exception(head) or length <= len(head):
+            return head
+        return head + self._transport.read(length - len(head), REPLY_SECONDS)
+
+    def _insist(self, exchange: Callable[[], _T]) -> _T:
+        """Repeat an exchange that may be repeated until it succeeds, a few times."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return exchange()
+            except (FrameInvalid, InstrumentBusy, InstrumentSilent) as error:
+                if attempt == ATTEMPTS:
+                    raise InstrumentSilent(
+                        "The instrument does not answer properly",
+                        hint="Check the cable, or switch the instrument off and on.",
+                    ) from error
+                self.settle_line()
+        raise AssertionError("not reached")
+
+    def settle_line(self) -> None:
+        """Wait for silence and forget what came late, so that it answers no other question."""
+        for _ in range(20):
+            if not self._transport.read(protocol.MAX_FRAME_BYTES, 0.01):
+                break
+        self._transport.discard_input()
+
+
+class _Points:
+    """A waveform's chunks, cut into blocks of the size the instrument takes."""
+
+    def __init__(self, chunks: Iterable[NDArray[np.float64]]) -> None:
+        self._chunks = iter(chunks)
+        self._held: NDArray[np.float64] = np.empty(0)
+        self.is_exhausted = False
+
+    def next_block(self) -> NDArray[np.float64]:
+        """Return up to 60 points; empty when there are no more."""
+        while len(self._held) < MAX_POINTS_PER_WRITE and not self.is_exhausted:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                self.is_exhausted = True
+            else:
+                self._held = np.concatenate([self._held, chunk]) if len(self._held) else chunk
+        block, self._held = (
+            self._held[:MAX_POINTS_PER_WRITE],
+            self._held[MAX_POINTS_PER_WRITE:],
+        )
+        return block
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every point was handed out."""
+        return self.is_exhausted and not len(self._held)
+
+
+class _Playback:
+    """The bookkeeping of one waveform: how many points went in, how many samples came out.
+
+    ``ticks`` of the instrument are the samples popped plus those waiting. While the output buffer
+    holds points, each tick has taken one, so ticks, points pushed and points waiting have to add
+    up; where they do not, rows and points no longer belong together.
+    """
+
+    def __init__(self, device: Potentiostat, points: _Points, latch: RunLatch, sink: Sink) -> None:
+        self._device = device
+        self._points = points
+        self._latch = latch
+        self._sink = sink
+        self._pushed = 0
+        self._popped = 0
+        self._started = False
+        self._in_step = True
+
+    def run(self) -> None:
+        """Play to the end."""
+        self._top_up(0)
+        if self._pushed == 0:
+            return
+        self._device.command(Command.FIFO_START, 1, self._latch)
+        self._started = True
+        while True:
+            self._latch.raise_if_tripped()
+            state = self._checked_status()
+            self._drain(state.adc_fifo)
+            self._top_up(state.dac_fifo)
+            if self._points.is_empty and self._popped == self._pushed + 1:
+                return
+            self._latch.wait(ROUND_SECONDS)
+
+    def salvage(self) -> None:
+        """After a stop: open the cell at once, then hand out what was measured before.
+
+        Nothing is handed out where rows and points no longer belong together.
+        """
+        if not self._started:
+            return
+        device = self._device
+        with contextlib.suppress(BenchwireError):
+            device.command_insistently(Command.CELL_SWITCH, 0)
+            opened = device.clock.monotonic()
+            if self._in_step:
+                state = device.status()
+                since = device.clock.monotonic() - opened
+                before_opening = state.adc_fifo - int(since / SAMPLE_PERIOD) - 2
+                if state.adc_fifo < ADC_FIFO_SAMPLES:
+                    self._drain(before_opening, whole_blocks=False)
+
+    def _checked_status(self) -> Status:
+        state = self._device.status()
+        ticks = self._popped + state.adc_fifo
+        if state.adc_fifo >= ADC_FIFO_SAMPLES:
+            self._in_step = False
+            raise SamplesLost(
+                "The instrument's buffer ran over and samples were lost",
+                hint="The computer was too busy for 0.7 s; close other programs.",
+            )
+        if not state.is_running:
+            self._in_step = False
+            raise SamplesLost(
+                "The instrument ended the run by itself",
+                hint="It may have been reset; check its supply.",
+            )
+        if ticks > self._pushed and not self._points.is_empty:
+            self._in_step = False
+            raise WaveformStarved(
+                "The waveform ran dry because the computer was too busy",
+                hint="Close other programs; the rows so far are right.",
+            )
+        if state.dac_fifo and ticks != self._pushed - state.dac_fifo:
+            self._in_step = False
+            raise SamplesLost(
+                "Samples and points do not add up; some were lost on the line",
+                hint="Check the cable and its connectors.",
+            )
+        return state
+
+    def _drain(self, waiting: int, *, whole_blocks: bool = True) -> None:
+        left = self._pushed + 1 - self._popped
+        waiting = min(waiting, left)
+        while waiting > 0:
+            size = min(MAX_SAMPLES_PER_READ, waiting)
+            if size < MAX_SAMPLES_PER_READ and whole_blocks and size < left:
+                return
+            try:
+                current, potential = self._device.pop_samples(size)
+            except InstrumentBusy:
+                return
+            except SamplesLost:
+                if self._nothing_was_popped():
+                    continue
+                self._in_step = False
+                raise
+            first = self._popped - 1
+            self._popped += size
+            left -= size
+            waiting -= size
+            if first < 0:
+                # The pair measured before the first point was put out.
+                current, potential, first = current[1:], potential[1:], 0
+            if len(current):
+                self._sink(Samples(first, current, potential))
+            if whole_blocks:
+                self._latch.raise_if_tripped()
+
+    def _nothing_was_popped(self) -> bool:
+        """Whether the instrument still holds the samples whose answer was lost."""
+        state = self._device.status()
+        return state.dac_fifo > 0 and (
+            self._popped + state.adc_fifo == self._pushed - state.dac_fifo
+        )
+
+    def _top_up(self, queued: int) -> None:
+        while queued + MAX_POINTS_PER_WRITE <= QUEUED_POINTS and not self._points.is_empty:
+            block = self._points.next_block()
+            if not len(block):
+                return
+            self._push(block)
+            queued += len(block)
+
+    def _push(self, block: NDArray[np.float64]) -> None:
+        for _ in range(ATTEMPTS):
+            try:
+                self._device.push_points(block, self._latch)
+            except InstrumentBusy:
+                self._latch.wait(0.02)
+            except (FrameInvalid, InstrumentSilent):
+                # Sent twice, the points would be played twice: the state tells if they are in.
+                self._device.settle_line()
+                if self._is_in(block):
+                    break
+            else:
+                break
+        else:
+            raise InstrumentSilent("The instrument does not take the waveform")
+        self._pushed += len(block)
+
+    def _is_in(self, block: NDArray[np.float64]) -> bool:
+        state = self._device.status()
+        ticks = self._popped + state.adc_fifo if self._started else 0
+        if state.dac_fifo == self._pushed + len(block) - ticks:
+            return True
+        if state.dac_fifo == self._pushed - ticks:
+            return False
+        self._in_step = False
+        raise WaveformStarved(
+            "Points were lost on the line",
+            hint="Check the cable and its connectors; the rows so far are right.",
+        )
+
+
+class _CurrentRun:
+    """The set points of one galvanostatic run, sampled or polled."""
+
+    def __init__(self, device: Potentiostat, latch: RunLatch, sink: Sink, clock: Clock) -> None:
+        self._device = device
+        self._latch = latch
+        self._sink = sink
+        self._clock = clock
+        self._samples_by_itself: bool | None = None
+        self._rows = 0
+        self._undecided: list[Samples] = []
+        # Samples that the instrument owes, as pairs of step and number, in order.
+        self._owed: list[list[int]] = []
+
+    def run(self, steps: Iterable[tuple[float, float]]) -> None:
+        """Hold every set point for its time and hand out all rows."""
+        start = self._clock.monotonic()
+        step_start = start
+        for number, (current, duration) in enumerate(steps):
+            self._device.command(Command.PID_START, float(current), self._latch)
+            self._owed.append([number, samples_in(duration, SAMPLE_PERIOD)])
+            self._hold(number, start, step_start, duration)
+            step_start += duration
+        if self._samples_by_itself is None:
+            self._decide(self._device.status().adc_fifo)
+        if self._samples_by_itself:
+            deadline = self._clock.monotonic() + 5.0
+            while any(count for _, count in self._owed):
+                self._latch.raise_if_tripped()
+                self._take_samples()
+                self._latch.wait(ROUND_SECONDS)
+                if self._clock.monotonic() > deadline:
+                    raise SamplesLost("The instrument stopped sampling before the end")
+
+    def _hold(self, number: int, start: float, step_start: float, duration: float) -> None:
+        end = step_start + duration
+        for poll in range(samples_in(duration, POLL_PERIOD)):
+            if self._samples_by_itself:
+                break
+            self._latch.wait(step_start + poll * POLL_PERIOD - self._clock.monotonic())
+            self._latch.raise_if_tripped()
+            state = self._device.status()
+            now = self._clock.monotonic() - start
+            row = Samples(
+                self._rows,
+                np.array([state.current]),
+                np.array([state.potential]),
+                np.array([now]),
+                number,
+            )
+            self._rows += 1
+            if self._samples_by_itself is None:
+                self._undecided.append(row)
+                if now >= FIFO_VERDICT_SECONDS:
+                    self._decide(state.adc_fifo)
+            else:
+                self._sink(row)
+        while (left := end - self._clock.monotonic()) > 0:
+            self._latch.raise_if_tripped()
+            if self._samples_by_itself:
+                self._take_samples()
+            self._latch.wait(min(left, ROUND_SECONDS))
+
+    def _decide(self, waiting: int) -> None:
+        """Settle whether the instrument samples by itself, once it has had time to."""
+        self._samples_by_itself = waiting > 0
+        if self._samples_by_itself:
+            self._rows = 0
+        else:
+            for row in self._undecided:
+                self._sink(row)
+        self._undecided.clear()
+
+    def _take_samples(self) -> None:
+        waiting = self._device.waiting_samples()
+        while waiting > 0 and self._owed:
+            step, count = self._owed[0]
+            if count == 0:
+                self._owed.pop(0)
+                continue
+            size = min(MAX_SAMPLES_PER_READ, waiting, count)
+            current, potential = self._device.pop_samples(size)
+            self._sink(Samples(self._rows, current, potential, None, step))
+            self._rows += size
+            waiting -= size
+            self._owed[0][1] -= size

@@ -1,0 +1,95 @@
+"""What is measured, on its way to the charts: thinned to what a screen can show.
+
+A slot's curve so far is kept in memory at a bounded number of points, so that a viewer who comes
+late sees it whole; what is new goes out in batches, ten a second at most.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchwire.foundation.clock import Clock
+from benchwire.foundation.streams import Hub
+from benchwire.foundation.web.sse import json_event
+
+MAX_POINTS = 4000
+BATCH_SECONDS = 0.1
+# Enough for a smooth curve on any screen at ten batches a second.
+_POINTS_PER_BATCH = 10
+
+Columns = Mapping[str, NDArray[np.float64]]
+
+
+def topic_of(run_id: str) -> str:
+    """Return the topic of a run's live events."""
+    return f"potentiostat.run.{run_id}"
+
+
+class LiveCurve:
+    """One slot's curve in its present mode.
+
+    Points come in as columns of equal length. While few, all are kept; whenever they pass
+    `MAX_POINTS` every second one is dropped and from then on only every second, fourth and so on
+    is taken in.
+    """
+
+    def __init__(self, hub: Hub, clock: Clock, run_id: str, slot: str, mode: str) -> None:
+        self._hub = hub
+        self._clock = clock
+        self._topic = topic_of(run_id)
+        self._head = {"slot": slot, "mode": mode}
+        self._lock = threading.Lock()
+        self._kept: dict[str, list[float]] = {}
+        self._stride = 1
+        self._phase = 0
+        self._waiting: dict[str, list[float]] = {}
+        self._last_sent = float("-inf")
+
+    def feed(self, columns: Columns) -> None:
+        """Take in new points and send them on when a batch is due."""
+        with self._lock:
+            length = len(next(iter(columns.values())))
+            chosen = slice((-self._phase) % self._stride, None, self._stride)
+            self._phase = (self._phase + length) % self._stride
+            for name, values in columns.items():
+                points = values[chosen].tolist()
+                self._kept.setdefault(name, []).extend(points)
+                self._waiting.setdefault(name, []).extend(points)
+            if len(next(iter(self._kept.values()))) > MAX_POINTS:
+                self._kept = {name: values[::2] for name, values in self._kept.items()}
+                self._stride *= 2
+                self._phase = 0
+            due = self._clock.monotonic() - self._last_sent >= BATCH_SECONDS
+            batch = self._take_batch() if due else None
+        if batch is not None:
+            self._hub.publish(self._topic, batch)
+
+    def finish(self) -> None:
+        """Send what is left."""
+        with self._lock:
+            batch = self._take_batch()
+        if batch is not None:
+            self._hub.publish(self._topic, batch)
+
+    def so_far(self) -> dict[str, Any]:
+        """Return the whole curve, for a viewer who has just come."""
+        with self._lock:
+            return {**self._head, "columns": {key: list(v) for key, v in self._kept.items()}}
+
+    def _take_batch(self) -> bytes | None:
+        waiting, self._waiting = self._waiting, {}
+        if not waiting or not next(iter(waiting.values())):
+            return None
+        self._last_sent = self._clock.monotonic()
+        count = len(next(iter(waiting.values())))
+        step = max(1, count // _POINTS_PER_BATCH)
+        columns = {name: values[::step] for name, values in waiting.items()}
+        return json_event("points", {**self._head, "columns": columns})
+
+
+def snapshot(curves: list[LiveCurve]) -> bytes:
+    """Return the first event of a stream: every curve so far."""
+    return json_event("curves", [curve.so_far() for curve in curves])

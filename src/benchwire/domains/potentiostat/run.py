@@ -1,0 +1,350 @@
+"""One run while it is under way: its slots in threads of their own, and one account of them."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchwire import __version__
+from benchwire.domains.potentiostat import work
+from benchwire.domains.potentiostat.acquisition import Measurement, measure
+from benchwire.domains.potentiostat.driver import RunLatch, Stopped
+from benchwire.domains.potentiostat.live import LiveCurve
+from benchwire.domains.potentiostat.modes import Mode, Parameters
+from benchwire.domains.potentiostat.run_folder import RunFolder, RunNames
+from benchwire.domains.potentiostat.slots import Slot
+from benchwire.domains.potentiostat.status import run_status
+from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, RunStore, SlotRecord
+from benchwire.foundation.clock import Clock, utc_text
+from benchwire.foundation.errors import BenchwireError, Failed
+from benchwire.foundation.files import sha256_of, write_whole
+from benchwire.foundation.jobs.runner import JobContext
+from benchwire.foundation.jobs.states import JobStopped, StopReason
+from benchwire.foundation.streams import Hub
+from benchwire.foundation.workers import Executor
+
+logger = logging.getLogger(__name__)
+
+PLOT_SECONDS = 120.0
+# A slot that was stopped has to be free soon; the plots of its finished modes may come later.
+PLOT_SECONDS_AFTER_STOP = 0.5
+_REPORT_SECONDS = 0.5
+_STOP_MESSAGES = {
+    StopReason.CANCELLED: "cancelled",
+    StopReason.TIME_LIMIT: "stopped at the time limit",
+    StopReason.SHUTDOWN: "server stopped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModeOrder:
+    """One mode as ordered; ``repeat`` counts its turns in the run from 1."""
+
+    name: str
+    mode: Mode
+    parameters: Parameters
+    repeat: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """A run as ordered, checked and with its folder made. ``planned`` is in seconds per slot."""
+
+    run_id: str
+    modes: tuple[ModeOrder, ...]
+    gain: int
+    sampling_interval: float | None
+    make_plot: bool
+    names: RunNames
+    folder: RunFolder
+    planned: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunParts:
+    """What a run needs of the server."""
+
+    store: RunStore
+    clock: Clock
+    hub: Hub
+    workers: Executor
+
+
+class ActiveRun:
+    """A run from its reservation to its end."""
+
+    def __init__(
+        self,
+        order: RunOrder,
+        slots: list[Slot],
+        record: RunRecord,
+        parts: RunParts,
+        *,
+        release: Callable[[Slot], None],
+    ) -> None:
+        self.order = order
+        self._slots = slots
+        self._record = record
+        self._parts = parts
+        self._release = release
+        self._latches = {slot.name: RunLatch() for slot in slots}
+        self._curves: dict[str, LiveCurve] = {}
+        self._started: dict[str, float] = {}
+        self._reason: StopReason | None = None
+        self._lock = threading.Lock()
+        self._ending = threading.Lock()
+
+    # -- what others may ask ----------------------------------------------------------------
+
+    @property
+    def record(self) -> RunRecord:
+        """The run as it is at this moment."""
+        with self._lock:
+            return self._record
+
+    @property
+    def curves(self) -> list[LiveCurve]:
+        """The curves being measured, by slot."""
+        with self._lock:
+            return [self._curves[name] for name in sorted(self._curves)]
+
+    def elapsed(self, slot: str) -> float:
+        """Return the seconds since a slot started, 0 before."""
+        started = self._started.get(slot)
+        return 0.0 if started is None else self._parts.clock.monotonic() - started
+
+    def stop(self, reason: StopReason) -> None:
+        """Open every cell of this run, for good; the first reason stands."""
+        with self._lock:
+            self._reason = self._reason or reason
+        for latch in self._latches.values():
+            latch.trip(_STOP_MESSAGES[reason])
+
+    # -- running ----------------------------------------------------------------------------
+
+    def execute(self, context: JobContext) -> dict[str, Any]:
+        """Run all slots side by side and return when the last has ended.
+
+        Raises
+        ------
+        JobStopped
+            The run was cancelled, or stopped by its limit or the server's end.
+        Failed
+            A slot failed; the message names it.
+        """
+        context.stop.on_stop(self.stop)
+        threads = [
+            threading.Thread(
+                target=self._run_slot, args=(slot,), name=f"run {slot.name}", daemon=True
+            )
+            for slot in self._slots
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(_REPORT_SECONDS)
+                self._report(context)
+        record = self.record
+        status = run_status(record.slots)
+        if status == "cancelled" or (status == "failed" and self._reason is not None):
+            context.note_partial_files([file for slot in record.slots for file in slot.files])
+            raise JobStopped(record.slots[0].message or "cancelled")
+        if status == "failed":
+            failed = [slot for slot in record.slots if slot.status == "failed"]
+            context.note_partial_files([file for slot in failed for file in slot.files])
+            raise Failed("; ".join(f"{slot.slot}: {slot.message}" for slot in failed))
+        return {"folder": record.folder}
+
+    def _report(self, context: JobContext) -> None:
+        planned = self.order.planned
+        unfinished = [slot for slot in self.record.slots if slot.status in UNFINISHED]
+        if planned is None or not unfinished:
+            return
+        elapsed = min(self.elapsed(slot.slot) for slot in unfinished)
+        context.report(
+            min(elapsed / planned, 0.99),
+            remaining=max(planned - elapsed, 0.0),
+            message=self._where(unfinished),
+        )
+
+    def _where(self, unfinished: list[SlotRecord]) -> str:
+        number = min(slot.mode_number or 0 for slot in unfinished)
+        return f"{self.order.modes[number].name} on {', '.join(s.slot for s in unfinished)}"
+
+    def _run_slot(self, slot: Slot) -> None:
+        latch = self._latches[slot.name]
+        plots: list[Future[None]] = []
+        status, message = "done", None
+        try:
+            latch.raise_if_tripped()
+            self._started[slot.name] = self._parts.clock.monotonic()
+            self._change(slot, status="running", started_at=self._parts.clock.now())
+            for number, order in enumerate(self.order.modes):
+                latch.raise_if_tripped()
+                self._change(slot, mode_number=number)
+                self._measure(slot, order, latch, plots)
+        except Stopped as stopped:
+            cancelled = self._reason in {None, StopReason.CANCELLED}
+            status = "cancelled" if cancelled else "failed"
+            message = stopped.message
+        except BenchwireError as error:
+            status, message = "failed", error.message
+        except Exception:
+            logger.exception("run %s: %s broke off", self.order.run_id, slot.name)
+            status, message = "failed", "An unforeseen error; the server's log has it"
+        if status == "done":
+            message = self._await_plots(plots, PLOT_SECONDS)
+        else:
+            wait(plots, PLOT_SECONDS_AFTER_STOP)
+        if status == "failed":
+            logger.warning("run %s: %s failed: %s", self.order.run_id, slot.name, message)
+        self._end_slot(slot, status, message)
+
+    def _measure(
+        self, slot: Slot, order: ModeOrder, latch: RunLatch, plots: list[Future[None]]
+    ) -> None:
+        stem = self.order.names.stem(slot.name, order.name, order.repeat)
+        csv_path = self.order.folder.csv_path(slot.name, order.name, stem)
+        curve = LiveCurve(
+            self._parts.hub, self._parts.clock, self.order.run_id, slot.name, order.name
+        )
+        with self._lock:
+            self._curves[slot.name] = curve
+        measure(
+            Measurement(
+                order.mode, order.parameters, csv_path, self.order.gain,
+                self.order.sampling_interval,
+            ),
+            run=slot.instrument.run,
+            latch=latch,
+            live=curve,
+            clock=self._parts.clock,
+        )  # fmt: skip
+        if self.order.make_plot:
+            title = f"{order.mode.title}, {self.order.names.experiment}, {slot.name}"
+            plots.append(
+                self._parts.workers.submit(
+                    work.draw_plot,
+                    str(csv_path),
+                    str(csv_path.with_suffix(".png")),
+                    order.mode.name,
+                    title,
+                    time_limit=PLOT_SECONDS,
+                )
+            )
+
+    @staticmethod
+    def _await_plots(plots: list[Future[None]], seconds: float) -> str | None:
+        """Wait for the plots; a plot that fails is a note on the slot, not a failed slot."""
+        wait(plots, seconds)
+        for plot in plots:
+            try:
+                plot.result(0)
+            except (BenchwireError, TimeoutError, OSError) as error:
+                logger.warning("a plot could not be drawn: %s", error)
+                return "The data are complete; a plot could not be drawn"
+        return None
+
+    # -- the account ------------------------------------------------------------------------
+
+    def _change(self, slot: Slot, **values: Any) -> None:
+        with self._lock:
+            records = tuple(
+                replace(record, **values) if record.slot == slot.name else record
+                for record in self._record.slots
+            )
+            self._record = replace(self._record, slots=records, status="running")
+            changed = next(record for record in records if record.slot == slot.name)
+        self._parts.store.save_slot(self.order.run_id, changed)
+
+    def _end_slot(self, slot: Slot, status: str, message: str | None) -> None:
+        """Settle a slot; the last one settles the run, after its summary is on the disk."""
+        with self._ending:
+            now = self._parts.clock.now()
+            with self._lock:
+                records = tuple(
+                    replace(
+                        record,
+                        status=status,
+                        message=message,
+                        ended_at=now,
+                        files=self.order.folder.files([slot.name]),
+                    )
+                    if record.slot == slot.name
+                    else record
+                    for record in self._record.slots
+                )
+            run = replace(self._record, slots=records, status=run_status(records))
+            is_last = run.status not in UNFINISHED
+            if is_last:
+                run = replace(run, ended_at=now)
+            try:
+                if is_last:
+                    write_summary(run, self.order.folder)
+                    self._parts.store.end_run(run)
+                else:
+                    changed = next(r for r in records if r.slot == slot.name)
+                    self._parts.store.save_slot(run.run_id, changed)
+            except (BenchwireError, OSError) as error:
+                # The next start settles what is not stored from the files themselves.
+                logger.error("the end of %s in run %s could not be stored: %s", slot.name,
+                             run.run_id, error)  # fmt: skip
+            with self._lock:
+                self._record = run
+            self._release(slot)
+
+
+def write_summary(run: RunRecord, folder: RunFolder) -> None:
+    """Write how a run was made and what it wrote, beside its data.
+
+    The file names the request, the instruments, the times, and for each file its SHA-256, its
+    columns and their units.
+    """
+    content = {
+        "run_id": run.run_id,
+        "status": run.status,
+        "software": {"name": "benchwire", "version": __version__},
+        "started_at": utc_text(run.started_at),
+        "ended_at": None if run.ended_at is None else utc_text(run.ended_at),
+        "request": dict(run.request),
+        "sign_convention": "as the instrument reports; anodic (oxidation) current is positive",
+        "slots": [
+            {
+                "slot": slot.slot,
+                "instrument_serial_number": slot.serial_number,
+                "status": slot.status,
+                "message": slot.message,
+                "started_at": None if slot.started_at is None else utc_text(slot.started_at),
+                "ended_at": None if slot.ended_at is None else utc_text(slot.ended_at),
+            }
+            for slot in run.slots
+        ],
+        "files": [_describe(folder, name) for name in folder.files()],
+    }
+    write_whole(folder.summary, json.dumps(content, indent=1, ensure_ascii=False).encode("utf-8"))
+
+
+def _describe(folder: RunFolder, name: str) -> dict[str, Any]:
+    path = folder.path / name
+    described: dict[str, Any] = {
+        "path": name,
+        "bytes": path.stat().st_size,
+        "sha256": sha256_of(path),
+    }
+    if path.suffix == ".csv":
+        with path.open("r", encoding="ascii", errors="replace") as file:
+            header = file.readline().strip()
+        described["columns"] = [_column(column) for column in header.split(",")]
+    return described
+
+
+def _column(title: str) -> dict[str, str | None]:
+    """Return a column's name and unit from a title such as ``Current (A)``."""
+    name, bracket, unit = title.rpartition(" (")
+    if not bracket:
+        return {"name": title, "unit": None}
+    return {"name": name, "unit": unit.rstrip(")")}

@@ -1,0 +1,585 @@
+"""Runs on potentiostats: start, follow, cancel, and hand out what was measured."""
+
+import logging
+import math
+import platform
+import re
+import secrets
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import benchwire
+from benchwire.domains.potentiostat import impedance, status, validation, waveforms
+from benchwire.domains.potentiostat.errors import (
+    DiskAlmostFull,
+    JobInvalid,
+    ModeParametersUnknown,
+    NoInstrument,
+    NoRunIds,
+    RunFileNotFound,
+    RunFolderNotFound,
+    RunIdsUnknown,
+    RunIdTaken,
+    RunNotFound,
+)
+from benchwire.domains.potentiostat.live import snapshot, topic_of
+from benchwire.domains.potentiostat.modes import MODES, Control, UnknownMode, mode_named, parse
+from benchwire.domains.potentiostat.progress import plan_total
+from benchwire.domains.potentiostat.run import ActiveRun, ModeOrder, RunOrder, RunParts
+from benchwire.domains.potentiostat.run_folder import RunFolder, RunNames, allocate, mode_name
+from benchwire.domains.potentiostat.schemas import RUN_NAME_PATTERN, JobOverview, JobStatus
+from benchwire.domains.potentiostat.slots import Slot, SlotRegistry
+from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, SlotRecord
+from benchwire.domains.potentiostat.uploads import Uploads
+from benchwire.domains.potentiostat.validation import Validation
+from benchwire.domains.potentiostat.waveforms import SAMPLE_PERIOD
+from benchwire.foundation.clock import Clock
+from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.files import FileNotInFolder, file_inside
+from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
+from benchwire.foundation.jobs.states import JobRecord, StopReason
+from benchwire.foundation.streams import Hub
+
+logger = logging.getLogger(__name__)
+
+RUN_KIND = "potentiostat.run"
+API_VERSION = "1.0"
+# A row of the widest table, as text.
+BYTES_PER_ROW = 70
+_RUN_ID = re.compile(RUN_NAME_PATTERN)
+_FINISHED = ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """What a run may take at most: ``hours`` planned, ``points`` per mode, free space left."""
+
+    hours: float
+    points: int
+    min_free_bytes: int
+
+
+@dataclass(slots=True)
+class Potentiostats:
+    """All potentiostats of this box and the runs on them."""
+
+    slots: SlotRegistry
+    parts: RunParts
+    jobs: Jobs
+    uploads: Uploads
+    runs_root: Path
+    limits: RunLimits
+    box_id: str
+    build: Callable[[], str]
+    _active: dict[str, ActiveRun] = field(default_factory=dict)
+    _starting: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def hub(self) -> Hub:
+        """Where live events go."""
+        return self.parts.hub
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+        return self.parts.clock
+
+    # -- the box ----------------------------------------------------------------------------
+
+    def version(self) -> dict[str, str]:
+        """Return the versions of what runs here."""
+        return {
+            "api": API_VERSION,
+            "pybeep": f"benchwire-{benchwire.__version__}",
+            "python": platform.python_version(),
+            "build": self.build(),
+            "benchwire": benchwire.__version__,
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Return how the box is, from what is known already."""
+        return {"ok": True, "devices": len(self.slots.connected()), "box_id": self.box_id}
+
+    def devices(self) -> list[dict[str, str | None]]:
+        """Return the connected instruments by slot."""
+        return [
+            {"slot": slot.name, "port": slot.instrument.port.path, "sn": slot.serial_number}
+            for slot in self.slots.connected()
+        ]
+
+    def device_status(self) -> list[dict[str, Any]]:
+        """Return what every slot is doing, unplugged ones included."""
+        return [self._device_status(slot) for slot in self.slots.all()]
+
+    def _device_status(self, slot: Slot) -> dict[str, Any]:
+        active = self._active.get(slot.run_id or "")
+        found = None
+        if active is not None:
+            found = next((s for s in active.record.slots if s.slot == slot.name), None)
+        idle = SlotRecord(slot.name)
+        shown = status.slot_status(found or idle).model_dump()
+        return {
+            **shown,
+            "status": found.status if found else "idle",
+            "run_id": slot.run_id,
+            "connected": slot.is_connected,
+        }
+
+    def rescan(self) -> list[str]:
+        """Look for instruments again and return the connected slots."""
+        return self.slots.rescan()
+
+    # -- modes ------------------------------------------------------------------------------
+
+    def modes(self) -> list[str]:
+        """Return the modes of the connected instruments.
+
+        Raises
+        ------
+        NoInstrument
+            None is connected.
+        """
+        self._need_instrument()
+        return list(MODES)
+
+    def mode_parameters(self, name: str) -> dict[str, str]:
+        """Return a mode's parameters and their types.
+
+        Raises
+        ------
+        NoInstrument, ModeParametersUnknown
+            No instrument is connected, or it lacks the mode.
+        """
+        self._need_instrument()
+        try:
+            mode = mode_named(name)
+        except UnknownMode as error:
+            raise ModeParametersUnknown(error.message, hint=error.hint) from error
+        return {parameter.name: parameter.annotation for parameter in mode.parameters}
+
+    def validate(self, name: str, parameters: Mapping[str, Any]) -> Validation:
+        """Check a mode's parameters without an instrument."""
+        return validation.validate(name, parameters)
+
+    def _need_instrument(self) -> None:
+        if not self.slots.connected():
+            raise NoInstrument(
+                "No potentiostat is connected",
+                hint="Plug one in and POST /admin/rescan.",
+            )
+
+    # -- starting ---------------------------------------------------------------------------
+
+    def start(
+        self,
+        request: Mapping[str, Any],
+        *,
+        requested_by: str = "",
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Check a request, reserve its slots, and begin the run; returns its id.
+
+        Nothing is reserved and no folder made before the whole request is known to be good.
+
+        Raises
+        ------
+        JobInvalid, NoValidSlot, RunIdTaken, SlotsBusy, NameInvalid, DiskAlmostFull
+            The request cannot be carried out; nothing has changed.
+        """
+        if idempotency_key is not None:
+            known = self.jobs.find(RUN_KIND, idempotency_key)
+            if known is not None:
+                return known.id
+        modes = self._ordered_modes(request)
+        self._check_options(request)
+        planned = plan_total([(order.mode, order.parameters) for order in modes])
+        self._check_limits(request, modes, planned)
+        wanted = None if request["devices"] == "all" else request["devices"]
+        with self._starting:
+            self.slots.choose(wanted)
+            run_id = request.get("run_name") or self._new_run_id()
+            if run_id in self._active or self.parts.store.exists(run_id):
+                raise RunIdTaken(
+                    f"There is a run called {run_id} already",
+                    hint="Choose another run_name, or leave it out.",
+                )
+            slots = self.slots.reserve(wanted, run_id)
+            try:
+                self._begin(run_id, request, modes, planned, slots, requested_by, idempotency_key)
+            except BaseException:
+                self._active.pop(run_id, None)
+                for slot in slots:
+                    self.slots.release(slot)
+                raise
+        return run_id
+
+    def _begin(
+        self,
+        run_id: str,
+        request: Mapping[str, Any],
+        modes: tuple[ModeOrder, ...],
+        planned: float | None,
+        slots: list[Slot],
+        requested_by: str,
+        idempotency_key: str | None,
+    ) -> None:
+        names = RunNames.of(
+            request["experiment_name"],
+            request.get("subdir") or request.get("folder_name"),
+            request["client_datetime"],
+        )
+        slot_names = [slot.name for slot in slots]
+        folder = allocate(
+            self.runs_root,
+            names,
+            slot_names,
+            run_id,
+            taken=set(self.parts.store.folders().values()),
+        )
+        record = RunRecord(
+            run_id=run_id,
+            request=storable({**request, "params_by_mode": _used_parameters(modes)}),
+            folder=folder.relative.as_posix(),
+            status="queued",
+            started_at=self.clock.now(),
+            slots=tuple(SlotRecord(slot.name, serial_number=slot.serial_number) for slot in slots),
+        )
+        order = RunOrder(
+            run_id=run_id,
+            modes=modes,
+            gain=request.get("tia_gain") or 0,
+            sampling_interval=request.get("sampling_interval"),
+            make_plot=request.get("make_plot", True),
+            names=names,
+            folder=folder,
+            planned=planned,
+        )
+        self._active[run_id] = ActiveRun(
+            order, slots, record, self.parts, release=self.slots.release
+        )
+        self.jobs.submit(
+            RUN_KIND,
+            {"run_id": run_id},
+            job_id=run_id,
+            title=f"{', '.join(order.name for order in modes)} on {', '.join(slot_names)}",
+            requested_by=requested_by,
+            idempotency_key=idempotency_key,
+            also=lambda connection: self.parts.store.insert(connection, record),
+        )
+
+    def _ordered_modes(self, request: Mapping[str, Any]) -> tuple[ModeOrder, ...]:
+        names: Sequence[str] = request["modes"]
+        if not names:
+            raise JobInvalid("modes is empty", hint="Name at least one mode, such as CV.")
+        orders: list[ModeOrder] = []
+        for name in names:
+            if name not in request["params_by_mode"]:
+                raise JobInvalid(
+                    f"params_by_mode has no entry for {name[:40]}",
+                    hint="Give the parameters of every mode, under the spelling used in modes.",
+                )
+            try:
+                mode = mode_named(name)
+            except UnknownMode as error:
+                raise JobInvalid(error.message, hint="GET /modes lists all modes.") from error
+            mode_name(name)
+            parameters = parse(mode, request["params_by_mode"][name])
+            if mode.control is Control.IMPEDANCE:
+                impedance.ensure_usable(parameters)
+            repeat = 1 + sum(mode_name(order.name) == mode_name(name) for order in orders)
+            orders.append(ModeOrder(name, mode, parameters, repeat))
+        return tuple(orders)
+
+    @staticmethod
+    def _check_options(request: Mapping[str, Any]) -> None:
+        gain = request.get("tia_gain")
+        if gain is not None and not 0 <= gain <= 4:
+            raise JobInvalid("tia_gain has to be 0, 1, 2, 3 or 4")
+        interval = request.get("sampling_interval")
+        if interval is not None and not (math.isfinite(interval) and interval > 0):
+            raise JobInvalid("sampling_interval has to be a number of seconds above 0")
+        run_name = request.get("run_name")
+        if run_name and not _RUN_ID.fullmatch(run_name):
+            raise JobInvalid(
+                "run_name cannot be used as a run id",
+                hint="Use up to 128 letters, digits, dots, hyphens and underscores, "
+                "beginning with a letter or digit, without two dots in a row.",
+            )
+
+    def _check_limits(
+        self, request: Mapping[str, Any], modes: tuple[ModeOrder, ...], planned: float | None
+    ) -> None:
+        if planned is not None and planned > self.limits.hours * 3600:
+            raise JobInvalid(
+                f"The run would take {planned / 3600:.1f} hours",
+                hint=f"At most {self.limits.hours:g} hours are allowed here.",
+            )
+        rows = 0
+        interval = request.get("sampling_interval") or SAMPLE_PERIOD
+        for order in modes:
+            if order.mode.control is Control.IMPEDANCE:
+                continue
+            points = waveforms.point_count(order.mode, order.parameters)
+            if points > self.limits.points:
+                raise JobInvalid(
+                    f"{order.name} would take {points:.3g} points",
+                    hint=f"At most {self.limits.points:.3g} points are allowed here.",
+                )
+            rows += int(points / max(1, round(interval / SAMPLE_PERIOD)))
+        free = shutil.disk_usage(self.runs_root).free
+        if free < self.limits.min_free_bytes + rows * BYTES_PER_ROW:
+            raise DiskAlmostFull(
+                f"Only {free / 1e6:.0f} MB are free for runs",
+                hint="Free space on the disk of the runs folder.",
+            )
+
+    def _new_run_id(self) -> str:
+        return f"{self.clock.now():%Y%m%dT%H%M%S}_{secrets.token_hex(3)}"
+
+    # -- running ----------------------------------------------------------------------------
+
+    @property
+    def job_kind(self) -> JobKind:
+        """How the job engine runs a run."""
+        return JobKind(
+            RUN_KIND,
+            self._execute,
+            on_interrupted=self.parts_settled,
+            repeat=self._repeat,
+        )
+
+    def _execute(self, context: JobContext) -> Mapping[str, Any]:
+        active = self._active[context.id]
+        try:
+            result = active.execute(context)
+        finally:
+            self._active.pop(context.id, None)
+        try:
+            self.uploads.enqueue_finished(context.id)
+        except BenchwireError as error:
+            logger.warning("run %s is not uploaded: %s", context.id, error.message)
+        return result
+
+    def _repeat(self, record: JobRecord, requested_by: str) -> str:
+        """Start the same work again, as a new run of this moment."""
+        run = self._record(record.id)
+        request = {
+            **run.request,
+            "devices": [slot.slot for slot in run.slots],
+            "client_datetime": f"{self.clock.now():%Y-%m-%dT%H:%M:%S}",
+            "run_name": None,
+        }
+        return self.start(request, requested_by=requested_by)
+
+    def make_safe(self) -> None:
+        """Open every cell that a run has connected; returns at once."""
+        for active in list(self._active.values()):
+            active.stop(StopReason.SHUTDOWN)
+
+    def cancel(self, run_id: str) -> str:
+        """Cancel a run and return what its status will be; a finished run is left as it is."""
+        run = self._record(run_id)
+        if run.status in _FINISHED:
+            return run.status
+        active = self._active.get(run_id)
+        if active is not None:
+            active.stop(StopReason.CANCELLED)
+        self.jobs.cancel(run_id)
+        return "cancelled"
+
+    # -- following --------------------------------------------------------------------------
+
+    def status(self, run_id: str) -> JobStatus:
+        """Return how far a run is.
+
+        Raises
+        ------
+        RunNotFound
+            There is none of that id.
+        """
+        active = self._active.get(run_id)
+        if active is not None:
+            return self._active_status(active)
+        return self._finished_status(self._record(run_id))
+
+    def statuses(self, run_ids: Sequence[str]) -> list[JobStatus]:
+        """Return the status of many runs in the order asked for.
+
+        Raises
+        ------
+        NoRunIds, RunIdsUnknown
+            Nothing was asked, or one of them does not exist.
+        """
+        wanted = [run_id for run_id in run_ids if run_id]
+        if not wanted:
+            raise NoRunIds("No run id was given", hint="Send the run_ids to look up.")
+        active = {run_id: self._active.get(run_id) for run_id in wanted}
+        rest = [key for key, run in active.items() if run is None and _RUN_ID.fullmatch(key)]
+        stored = self.parts.store.get_many(rest) if rest else {}
+        unknown = sorted(key for key, run in active.items() if run is None and key not in stored)
+        if unknown:
+            raise RunIdsUnknown(
+                f"Unknown run ids: {', '.join(key[:128] for key in unknown[:20])}",
+                hint="GET /jobs lists all runs.",
+            )
+        found = {
+            key: self._finished_status(stored[key]) if run is None else self._active_status(run)
+            for key, run in active.items()
+        }
+        return [found[run_id] for run_id in wanted]
+
+    def overview(
+        self, *, state: str | None = None, group_id: str | None = None, limit: int | None = None
+    ) -> list[JobOverview]:
+        """Return runs, newest first: all, the unfinished or the finished, of one group or all."""
+        statuses = {"incomplete": UNFINISHED, "completed": _FINISHED}.get(state or "")
+        group = (group_id or "").strip()
+        runs = self.parts.store.newest(statuses=statuses, limit=None if group else limit)
+        if group:
+            runs = [run for run in runs if status.belongs_to_group(run, group)][:limit]
+        current = (self._active.get(run.run_id) for run in runs)
+        return [
+            status.overview(run if active is None else active.record)
+            for run, active in zip(runs, current, strict=True)
+        ]
+
+    def request_of(self, run_id: str) -> Mapping[str, Any]:
+        """Return what was asked for when a run was started."""
+        return self._record(run_id).request
+
+    def live(self, run_id: str) -> tuple[str, Callable[[], bytes]]:
+        """Return the topic of a run's live events and what gives its curves so far."""
+        if run_id not in self._active:
+            self._record(run_id)
+
+        def hello() -> bytes:
+            active = self._active.get(run_id)
+            return snapshot([] if active is None else active.curves)
+
+        return topic_of(run_id), hello
+
+    def _active_status(self, active: ActiveRun) -> JobStatus:
+        return status.job_status(
+            active.record, planned=active.order.planned, elapsed=active.elapsed
+        )
+
+    @staticmethod
+    def _finished_status(run: RunRecord) -> JobStatus:
+        return status.job_status(run, planned=None, elapsed=lambda _: 0.0)
+
+    def _record(self, run_id: str) -> RunRecord:
+        active = self._active.get(run_id)
+        if active is not None:
+            return active.record
+        found = None
+        if _RUN_ID.fullmatch(run_id):
+            found = self.parts.store.get_many([run_id]).get(run_id)
+        if found is None:
+            raise RunNotFound(f"There is no run {run_id[:128]}", hint="GET /jobs lists all runs.")
+        return found
+
+    # -- files ------------------------------------------------------------------------------
+
+    def files(self, run_id: str) -> tuple[str, ...]:
+        """Return the paths of a run's data files, as far as they are written."""
+        return self.folder(run_id).files()
+
+    def file(self, run_id: str, path: str) -> Path:
+        """Return one of the run's own files.
+
+        Raises
+        ------
+        RunFolderNotFound, RunFileNotFound
+            The run or the file is not there; files of other runs are not either.
+        """
+        folder = self.folder(run_id)
+        try:
+            found = file_inside(folder.path, path)
+        except FileNotInFolder as error:
+            raise RunFileNotFound("The run has no such file", hint=_FILES_HINT) from error
+        if not folder.owns(found.relative_to(folder.path.resolve()).as_posix()):
+            raise RunFileNotFound("The run has no such file", hint=_FILES_HINT)
+        return found
+
+    def archive(self, run_id: str) -> Iterator[tuple[PurePosixPath, Path]]:
+        """Return the members of a run's archive: its data files and its summary."""
+        folder = self.folder(run_id)
+        members = [(PurePosixPath(name), folder.path / name) for name in folder.files()]
+        if folder.summary.is_file():
+            members.append((PurePosixPath("run.json"), folder.summary))
+        return iter(members)
+
+    def folder(self, run_id: str) -> RunFolder:
+        """Return a run's place on the disk.
+
+        Raises
+        ------
+        RunFolderNotFound
+            The run is unknown or its files are gone.
+        """
+        try:
+            run = self._record(run_id)
+        except RunNotFound as error:
+            raise RunFolderNotFound(error.message, hint=error.hint) from error
+        folder = folder_of(self.runs_root, run)
+        if run.files_gone or not folder.exists:
+            raise RunFolderNotFound(
+                f"The files of run {run_id} are no longer here",
+                hint="They were removed after their upload, or by hand.",
+            )
+        return folder
+
+
+_FILES_HINT = "GET /runs/{run_id}/files lists its files."
+
+
+def folder_of(runs_root: Path, run: RunRecord) -> RunFolder:
+    """Return where a run's files are."""
+    label = f"_{run.run_id}"
+    return RunFolder(
+        runs_root, PurePosixPath(run.folder), tuple(slot.slot for slot in run.slots), label
+    )
+
+
+def storable(value: Any) -> Any:
+    """Return a value with what no database takes replaced: NUL, lone surrogates, NaN."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return value
+
+
+def _used_parameters(modes: tuple[ModeOrder, ...]) -> dict[str, dict[str, Any]]:
+    return {order.name: dict(order.parameters) for order in modes}
+
+
+def build_id(configured: str | None, started: str) -> Callable[[], str]:
+    """Return a function that names the build: as configured, the source's commit, or the start."""
+
+    def name() -> str:
+        if configured:
+            return configured
+        package = Path(benchwire.__file__).parent
+        git = shutil.which("git")
+        if git is None:
+            return started
+        answer = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+            [git, "-C", str(package), "log", "-1", "--format=%h", "--", "__init__.py"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+        return answer.stdout.strip() or started
+
+    return name

@@ -1,0 +1,111 @@
+"""Bytes to and from one instrument, and the one place where a lost port is recognised."""
+
+import contextlib
+import select
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from benchwire.foundation.errors import Unavailable
+
+try:
+    import termios
+
+    _PORT_ERRORS: tuple[type[Exception], ...] = (OSError, TypeError, ValueError, termios.error)
+except ImportError:  # Windows
+    _PORT_ERRORS = (OSError, TypeError, ValueError)
+
+
+class LinkLost(Unavailable):
+    """The instrument cannot be reached: unplugged, switched off, or held by another program."""
+
+    code = "instruments.link_lost"
+
+
+class Transport(Protocol):
+    """Bytes to and from one instrument. Every method raises `LinkLost` when the port is gone."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    def read(self, size: int, timeout: float) -> bytes:
+        """Return up to ``size`` bytes, fewer when ``timeout`` (s) passes first."""
+
+    def discard_input(self) -> None:
+        """Forget what has come in and was not read."""
+
+    def close(self) -> None:
+        """Let the port go."""
+
+
+@contextlib.contextmanager
+def _port_errors() -> Iterator[None]:
+    # After an unplug pyserial raises its own error, an OSError, a bare termios.error or, from a
+    # port closed meanwhile, a TypeError. SerialException is an OSError.
+    try:
+        yield
+    except _PORT_ERRORS as error:
+        raise LinkLost(
+            "The instrument is not connected any more",
+            hint="Check the cable and the power; it is taken up again by itself.",
+        ) from error
+
+
+class SerialTransport:
+    """A serial port, held alone.
+
+    Parameters
+    ----------
+    path
+        Device path such as ``/dev/ttyACM0`` or ``COM3``.
+    baudrate
+        Line speed in baud; instruments on USB ignore it.
+    """
+
+    def __init__(self, path: str, baudrate: int) -> None:
+        import serial
+
+        with _port_errors():
+            self._port = serial.Serial(path, baudrate, timeout=0, write_timeout=1.0, exclusive=True)
+            # Where the port has a file descriptor, waiting on it directly saves pyserial's own
+            # bookkeeping on each of some thousand reads a second.
+            self._descriptor: int | None = (
+                self._port.fileno() if hasattr(self._port, "fd") else None
+            )
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        with _port_errors():
+            self._port.write(data)
+
+    def read(self, size: int, timeout: float) -> bytes:
+        """Return up to ``size`` bytes, fewer when ``timeout`` (s) passes first."""
+        deadline = time.monotonic() + timeout
+        received = b""
+        with _port_errors():
+            while True:
+                self._wait(deadline)
+                received += self._port.read(size - len(received))
+                if len(received) >= size or time.monotonic() >= deadline:
+                    return received
+
+    def discard_input(self) -> None:
+        """Forget what has come in and was not read."""
+        with _port_errors():
+            self._port.reset_input_buffer()
+
+    def close(self) -> None:
+        """Let the port go."""
+        with contextlib.suppress(LinkLost), _port_errors():
+            self._port.close()
+
+    def _wait(self, deadline: float) -> None:
+        left = max(0.0, deadline - time.monotonic())
+        if self._descriptor is not None:
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLIN)
+            events = poll.poll(left * 1000)
+            if events and events[0][1] & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+                raise OSError("the port was hung up")
+        elif not self._port.in_waiting:
+            time.sleep(min(left, 0.001))
