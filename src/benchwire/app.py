@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from benchwire.foundation import schema
 from benchwire.foundation.clock import Clock, SystemClock
 from benchwire.foundation.db import open_database
 from benchwire.foundation.domain import Domain
+from benchwire.foundation.errors import NotFound
 from benchwire.foundation.files import write_whole
+from benchwire.foundation.instruments.emulation import EmulatorProcess
 from benchwire.foundation.jobs.runner import Jobs
 from benchwire.foundation.jobs.sessions import DataFolderLock, Sessions
 from benchwire.foundation.lab import Lab
@@ -40,10 +43,38 @@ ENTRY_POINTS = "benchwire.domains"
 SESSION_KEY_FILE = ".session_key"
 
 
+def emulate(domain: str, count: int, folder: Path) -> EmulatorProcess:
+    """Start emulated instruments of a domain, found as ``emulated`` in its ``emulator`` module.
+
+    Raises
+    ------
+    UnknownDomain
+        There is no such domain, or it has no emulator.
+    """
+    module = next(
+        (
+            entry.module.replace(".wiring", ".emulator")
+            for entry in entry_points(group=ENTRY_POINTS)
+            if entry.name == domain
+        ),
+        None,
+    )
+    if module is None or find_spec(module) is None:
+        raise UnknownDomain(f"There is no emulated {domain}")
+    names = [f"{domain}-{number}" for number in range(1, count + 1)]
+    return EmulatorProcess(f"{module}:emulated", names, folder)
+
+
 def load_domains(lab: Lab, only: tuple[str, ...] = ()) -> list[Domain]:
     """Build every domain that is installed, or those named."""
     found = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
     return [entry.load()(lab) for entry in found if not only or entry.name in only]
+
+
+class UnknownDomain(NotFound):
+    """There is no domain of that name, or it lacks what is asked of it."""
+
+    code = "server.unknown_domain"
 
 
 class Application:
@@ -73,9 +104,20 @@ class Application:
         )
         workers = ProcessExecutor(settings.worker_processes)
         self._closers.callback(workers.close)
-        self.lab = Lab(settings, clock, database, jobs, sessions, hub, workers)
+        emulators = self._start_emulators()
+        self.lab = Lab(settings, clock, database, jobs, sessions, hub, workers, emulators)
         self.domains = load_domains(self.lab)
         self._assemble()
+
+    def _start_emulators(self) -> dict[str, tuple[Path, ...]]:
+        """Start the emulated instruments asked for, in a process that ends with this one."""
+        started = {}
+        for domain, count in self.settings.emulate.items():
+            if count > 0:
+                emulators = emulate(domain, count, self.settings.data_dir / "emulated")
+                self._closers.callback(emulators.close)
+                started[domain] = tuple(emulators.paths.values())
+        return started
 
     def _assemble(self) -> None:
         key = self.settings.api_key

@@ -262,7 +262,7 @@ def open_database(data_dir: Path, url: str | None = None, clock: Clock | None = 
     ensure_suitable(data_dir)
     path = data_dir / DATABASE_FILE
     set_aside = None
-    if path.exists() and not _is_sound(path):
+    if path.exists() and not is_sound(path):
         set_aside = _set_aside(path, clock)
         logger.error("the database was damaged; it is kept as %s and a new one begins", set_aside)
     sqlite_url = sa.URL.create("sqlite+pysqlite", database=str(path))
@@ -329,7 +329,8 @@ def _file_system(folder: Path) -> str | None:
     return best[1] if best else None
 
 
-def _is_sound(path: Path) -> bool:
+def is_sound(path: Path) -> bool:
+    """Whether a SQLite file passes the database's own quick check."""
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
             answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]

@@ -1,5 +1,6 @@
 """The lab: everything a domain's wiring may build on, made once by the app."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -26,11 +27,16 @@ class Lab:
     sessions: Sessions
     hub: Hub
     workers: Executor
+    emulators: Mapping[str, Sequence[Path]]
 
     @property
     def data_dir(self) -> Path:
         """Folder of everything the server keeps."""
         return self.server.data_dir
+
+    def emulated_ports(self, domain: str) -> Sequence[Path]:
+        """Return the paths of a domain's emulated instruments, where some were asked for."""
+        return self.emulators.get(domain, ())
 
     def settings(self, kind: type[S]) -> S:
         """Return a domain's own settings."""

@@ -130,6 +130,11 @@ def _lacking(received: int, expected: int) -> str | None:
     return f"Only {received} of {expected} points were recorded"
 
 
+def _times(first: int, count: int) -> NDArray[np.float64]:
+    """Return the nominal times of consecutive rows in s."""
+    return np.arange(first, first + count, dtype=np.float64) * SAMPLE_PERIOD
+
+
 def _thinner(task: Measurement, period: float) -> Thinner:
     interval = task.sampling_interval
     return Thinner(1 if interval is None else round(interval / period), task.mode.mark)
@@ -157,7 +162,7 @@ class _Potentiostatic:
         count = len(samples.current)
         applied, mark = self._next_applied(count)
         points: Table = {
-            "Time (s)": (samples.first + np.arange(count)) * SAMPLE_PERIOD,
+            "Time (s)": _times(samples.first, count),
             "Potential (V)": samples.potential,
             "Current (A)": samples.current,
             "Exp": np.ones(count),
@@ -205,7 +210,7 @@ class _OpenCircuit:
     def take(self, samples: Samples) -> tuple[Table, Table]:
         count = len(samples.current)
         points: Table = {
-            "Time (s)": (samples.first + np.arange(count)) * SAMPLE_PERIOD,
+            "Time (s)": _times(samples.first, count),
             "Potential (V)": samples.potential,
             "Current (A)": samples.current,
             "Exp": np.ones(count),
@@ -243,9 +248,7 @@ class _Galvanostatic:
         if self._thinner is None:
             self._polled = samples.time is not None
             self._thinner = _thinner(self._task, POLL_PERIOD if self._polled else SAMPLE_PERIOD)
-        time = samples.time
-        if time is None:
-            time = (samples.first + np.arange(count)) * SAMPLE_PERIOD
+        time = _times(samples.first, count) if samples.time is None else samples.time
         step = self._steps[samples.step or 0]
         points: Table = {
             "Time (s)": time,

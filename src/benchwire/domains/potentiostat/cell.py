@@ -84,8 +84,8 @@ class Cell:
     def step(self, applied: float) -> float:
         """Hold a potential (V) for a tick and return the current (A) at its end.
 
-        Anodic current is positive. The kinetic current is made linear in the double layer's voltage, whose equation then has an
-        exact exponential solution over the tick.
+        Anodic current is positive. The kinetic current is made linear in the double layer's
+        voltage, whose equation then has an exact exponential solution over the tick.
         """
         resistance = self.constants.series_resistance
         voltage = self.double_layer

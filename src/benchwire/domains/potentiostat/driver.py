@@ -297,10 +297,7 @@ class Potentiostat:
             protocol.CURRENT_AVERAGING: float(current),
             protocol.POTENTIAL_AVERAGING: float(potential),
         }
-        former = {
-            address: self._insist(lambda address=address: self._read(address, 2))
-            for address in registers
-        }
+        former = {address: self._read_insistently(address) for address in registers}
         try:
             for address, length in registers.items():
                 self._write_insistently(address, protocol.pack_floats([length]))
@@ -326,6 +323,7 @@ class Potentiostat:
             ) from error
 
     def waiting_samples(self) -> int:
+        """Return how many samples wait in the input buffer, and raise if some were lost."""
         waiting = self.status().adc_fifo
         if waiting >= ADC_FIFO_SAMPLES:
             raise SamplesLost(
@@ -363,6 +361,7 @@ class Potentiostat:
         protocol.parse_write_reply(self._exchange(request, protocol.WRITE_REPLY_BYTES), request)
 
     def command_insistently(self, command: Command, parameter: int) -> None:
+        """Send a command that may be sent twice until it is confirmed, a few times."""
         self._insist(lambda: self.command(command, parameter))
 
     def _read(self, address: int, registers: int) -> bytes:
@@ -370,6 +369,9 @@ class Potentiostat:
             protocol.read_request(address, registers), protocol.read_reply_bytes(registers)
         )
         return protocol.parse_read_reply(reply, registers)
+
+    def _read_insistently(self, address: int) -> bytes:
+        return self._insist(lambda: self._read(address, 2))
 
     def _write(self, address: int, payload: bytes) -> None:
         request = protocol.write_request(address, payload)

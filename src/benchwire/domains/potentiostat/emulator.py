@@ -63,7 +63,7 @@ def checksum(data: bytes) -> bytes:
     return struct.pack("<H", register)
 
 
-def _swap(data: bytes) -> bytes:
+def _swap(data: bytes | bytearray) -> bytes:
     """Turn little-endian memory into registers as on the wire, or back."""
     swapped = bytearray(len(data))
     swapped[0::2] = data[1::2]
@@ -224,7 +224,7 @@ class EmulatedPotentiostat:
     def _pop(self, samples: int) -> bytes:
         if samples > len(self._adc):
             raise _Refused(_BUSY)
-        values = []
+        values: list[float] = []
         for _ in range(samples):
             values += self._adc.popleft()
         return _swap(struct.pack(f"<{len(values)}f", *values))
@@ -272,51 +272,68 @@ class EmulatedPotentiostat:
             raise _Refused(_ILLEGAL_VALUE)
         self._log.append((code, now))
         parameter = struct.unpack(">H", payload[2:4])[0]
-        if code == 0xE1:
-            if parameter:
-                self._reboot(now)
-        elif code == 0xE3:
-            if parameter > 5:
+        if code == 0xE6:
+            self._start_pid(payload, now)
+        elif code in {0xE0, 0xE2, 0xF0}:
+            return
+        else:
+            orders = {
+                0xE1: self._reset,
+                0xE3: self._set_gain,
+                0xE4: self._switch,
+                0xE5: self._start_fifo,
+                0xE7: self._request_stop,
+                0xE8: self._clear_adc,
+            }
+            order = orders.get(code)
+            if order is None:
                 raise _Refused(_ILLEGAL_VALUE)
-            self._gain = parameter
-        elif code == 0xE4:
-            self._switch(bool(parameter), now)
-        elif code == 0xE5:
+            order(parameter, now)
+
+    def _reset(self, parameter: int, now: float) -> None:
+        if parameter:
+            self._running = self._fifo_mode = self._pid_mode = self._stop = False
             self._adc.clear()
-            self._begin(now, fifo=True)
-            self._switch(bool(parameter), now)
-        elif code == 0xE6:
-            if len(payload) < 6:
-                raise _Refused(_ILLEGAL_VALUE)
-            self._target = struct.unpack("<f", _swap(payload[2:6]))[0]
-            self._begin(now, fifo=True, pid=True)
-        elif code == 0xE7:
-            self._stop = True
-        elif code == 0xE8:
-            if parameter:
-                self._adc.clear()
-        elif code not in {0xE0, 0xE2, 0xF0}:
+            self._dac.clear()
+            self._output = 0.0
+            self._switch(0, now)
+
+    def _set_gain(self, parameter: int, _now: float) -> None:
+        if parameter > 5:
             raise _Refused(_ILLEGAL_VALUE)
+        self._gain = parameter
 
-    def _begin(self, now: float, *, fifo: bool, pid: bool = False) -> None:
-        if not self._running:
-            self._cell.idle(now - self._time)
-            self._time = now
-        self._running, self._fifo_mode, self._pid_mode = True, fifo, pid
-
-    def _reboot(self, now: float) -> None:
-        self._running = self._fifo_mode = self._pid_mode = self._stop = False
-        self._adc.clear()
-        self._dac.clear()
-        self._output = 0.0
-        self._switch(False, now)
-
-    def _switch(self, closed: bool, now: float) -> None:
+    def _switch(self, parameter: int, now: float) -> None:
+        closed = bool(parameter)
         if closed and not self._closed:
             self._closings += 1
         if self._closed and not closed:
             self._opened_at = now
         self._closed = closed
+
+    def _start_fifo(self, parameter: int, now: float) -> None:
+        self._adc.clear()
+        self._begin(now, pid=False)
+        self._switch(parameter, now)
+
+    def _start_pid(self, payload: bytes, now: float) -> None:
+        if len(payload) < 6:
+            raise _Refused(_ILLEGAL_VALUE)
+        self._target = struct.unpack("<f", _swap(payload[2:6]))[0]
+        self._begin(now, pid=True)
+
+    def _request_stop(self, _parameter: int, _now: float) -> None:
+        self._stop = True
+
+    def _clear_adc(self, parameter: int, _now: float) -> None:
+        if parameter:
+            self._adc.clear()
+
+    def _begin(self, now: float, *, pid: bool) -> None:
+        if not self._running:
+            self._cell.idle(now - self._time)
+            self._time = now
+        self._running, self._fifo_mode, self._pid_mode = True, True, pid
 
     # -- ticks ------------------------------------------------------------------------------
 
@@ -423,7 +440,7 @@ class EmulatedPotentiostat:
         elif command == "refuse":
             self._refused_command = arguments["code"]
         elif command == "reset":
-            self._reboot(time.monotonic())
+            self._reset(1, time.monotonic())
         else:
             raise ValueError(f"there is no command {command}")
         return None

@@ -126,6 +126,16 @@ class RunFolder:
         return self.path / f"run{self.label}.json"
 
     @property
+    def upload_done(self) -> Path:
+        """The file that says since when the run is on the NAS."""
+        return self.path / f"UPLOAD_DONE{self.label}"
+
+    @property
+    def upload_failed(self) -> Path:
+        """The file that says why it is not."""
+        return self.path / f"upload_failed{self.label}"
+
+    @property
     def exists(self) -> bool:
         """Whether the run's files are still here, and inside the runs root."""
         path = self.path.resolve()

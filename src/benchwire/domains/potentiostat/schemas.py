@@ -14,6 +14,9 @@ def _no_boolean(value: object) -> object:
     return value
 
 
+SlotState = Literal["queued", "running", "done", "failed", "cancelled"]
+RunState = Literal["running", "done", "failed", "cancelled"]
+
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 Whole = Annotated[int, BeforeValidator(_no_boolean)]
 
@@ -49,7 +52,7 @@ class SlotStatus(BaseModel):
     """One slot's part of a run."""
 
     slot: str
-    status: Literal["queued", "running", "done", "failed", "cancelled"]
+    status: SlotState
     started_at: str | None
     ended_at: str | None
     message: str | None
@@ -62,7 +65,7 @@ class JobStatus(BaseModel):
     run_id: str
     mode: str
     started_at: str
-    status: Literal["running", "done", "failed", "cancelled"]
+    status: RunState
     ended_at: str | None
     slots: list[SlotStatus]
     progress_pct: int
@@ -77,7 +80,7 @@ class JobOverview(BaseModel):
 
     run_id: str
     mode: str
-    status: Literal["queued", "running", "done", "failed", "cancelled"]
+    status: SlotState
     started_at: str
     ended_at: str | None
     devices: list[str]

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,27 +28,36 @@ from benchwire.domains.potentiostat.errors import (
     RunNotFound,
 )
 from benchwire.domains.potentiostat.live import snapshot, topic_of
-from benchwire.domains.potentiostat.modes import MODES, Control, UnknownMode, mode_named, parse
+from benchwire.domains.potentiostat.modes import MODES, Control, UnknownMode, mode_named
 from benchwire.domains.potentiostat.progress import plan_total
-from benchwire.domains.potentiostat.run import ActiveRun, ModeOrder, RunOrder, RunParts
+from benchwire.domains.potentiostat.recording import drop_half_row
+from benchwire.domains.potentiostat.run import (
+    ActiveRun,
+    ModeOrder,
+    RunOrder,
+    RunParts,
+    write_summary,
+)
 from benchwire.domains.potentiostat.run_folder import RunFolder, RunNames, allocate, mode_name
+from benchwire.domains.potentiostat.run_index import RunIndex
 from benchwire.domains.potentiostat.schemas import RUN_NAME_PATTERN, JobOverview, JobStatus
 from benchwire.domains.potentiostat.slots import Slot, SlotRegistry
 from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, SlotRecord
 from benchwire.domains.potentiostat.uploads import Uploads
-from benchwire.domains.potentiostat.validation import Validation
+from benchwire.domains.potentiostat.validation import Validation, parse
 from benchwire.domains.potentiostat.waveforms import SAMPLE_PERIOD
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.files import FileNotInFolder, file_inside
 from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
-from benchwire.foundation.jobs.states import JobRecord, StopReason
+from benchwire.foundation.jobs.states import Interruption, JobRecord, JobState, StopReason
 from benchwire.foundation.streams import Hub
 
 logger = logging.getLogger(__name__)
 
 RUN_KIND = "potentiostat.run"
 API_VERSION = "1.0"
+RESTARTED = "server restarted"
 # A row of the widest table, as text.
 BYTES_PER_ROW = 70
 _RUN_ID = re.compile(RUN_NAME_PATTERN)
@@ -73,6 +82,7 @@ class Potentiostats:
     jobs: Jobs
     uploads: Uploads
     runs_root: Path
+    index: RunIndex
     limits: RunLimits
     box_id: str
     build: Callable[[], str]
@@ -245,6 +255,7 @@ class Potentiostats:
             run_id=run_id,
             request=storable({**request, "params_by_mode": _used_parameters(modes)}),
             folder=folder.relative.as_posix(),
+            label=folder.label,
             status="queued",
             started_at=self.clock.now(),
             slots=tuple(SlotRecord(slot.name, serial_number=slot.serial_number) for slot in slots),
@@ -271,6 +282,7 @@ class Potentiostats:
             idempotency_key=idempotency_key,
             also=lambda connection: self.parts.store.insert(connection, record),
         )
+        self.index.add(run_id, record.folder)
 
     def _ordered_modes(self, request: Mapping[str, Any]) -> tuple[ModeOrder, ...]:
         names: Sequence[str] = request["modes"]
@@ -349,7 +361,7 @@ class Potentiostats:
         return JobKind(
             RUN_KIND,
             self._execute,
-            on_interrupted=self.parts_settled,
+            on_interrupted=self._settle_interrupted,
             repeat=self._repeat,
         )
 
@@ -364,6 +376,50 @@ class Potentiostats:
         except BenchwireError as error:
             logger.warning("run %s is not uploaded: %s", context.id, error.message)
         return result
+
+    def _settle_interrupted(self, record: JobRecord) -> Interruption:
+        """Bring a run that the server's end cut short to its end, from what is on the disk."""
+        run = self.parts.store.get_many([record.id]).get(record.id)
+        if run is None:
+            return Interruption()
+        folder = folder_of(self.runs_root, run)
+        cut_short = [slot.slot for slot in run.slots if slot.status in UNFINISHED]
+        if cut_short:
+            for name in folder.files(cut_short):
+                if name.endswith(".csv"):
+                    drop_half_row(folder.path / name)
+            now = self.clock.now()
+            slots = tuple(
+                replace(
+                    slot,
+                    status="failed",
+                    message=RESTARTED,
+                    ended_at=now,
+                    files=folder.files([slot.slot]),
+                )
+                if slot.slot in cut_short
+                else slot
+                for slot in run.slots
+            )
+            run = replace(run, slots=slots, status=status.run_status(slots), ended_at=now)
+            write_summary(run, folder)
+            self.parts.store.end_run(run)
+        files = folder.files(cut_short)
+        return Interruption(JobState(run.status), RESTARTED, files)
+
+    def adopt_indexed_runs(self) -> int:
+        """Take in runs that the index names and the records lack; returns how many.
+
+        So the runs of an older server in the same folder stay listed, and those of a database that
+        was damaged and set aside.
+        """
+        known = self.parts.store.folders()
+        adopted = 0
+        for run in self.index.runs():
+            if run.run_id not in known and not self.parts.store.exists(run.run_id):
+                self.parts.store.add(run)
+                adopted += 1
+        return adopted
 
     def _repeat(self, record: JobRecord, requested_by: str) -> str:
         """Start the same work again, as a new run of this moment."""
@@ -540,10 +596,8 @@ _FILES_HINT = "GET /runs/{run_id}/files lists its files."
 
 def folder_of(runs_root: Path, run: RunRecord) -> RunFolder:
     """Return where a run's files are."""
-    label = f"_{run.run_id}"
-    return RunFolder(
-        runs_root, PurePosixPath(run.folder), tuple(slot.slot for slot in run.slots), label
-    )
+    slots = tuple(slot.slot for slot in run.slots)
+    return RunFolder(runs_root, PurePosixPath(run.folder), slots, run.label)
 
 
 def storable(value: Any) -> Any:

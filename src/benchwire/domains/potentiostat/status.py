@@ -2,13 +2,20 @@
 
 from collections.abc import Callable
 from pathlib import PurePosixPath
+from typing import cast
 
 from benchwire.domains.potentiostat.progress import (
     SlotProgress,
     job_progress_pct,
     job_remaining_seconds,
 )
-from benchwire.domains.potentiostat.schemas import JobOverview, JobStatus, SlotStatus
+from benchwire.domains.potentiostat.schemas import (
+    JobOverview,
+    JobStatus,
+    RunState,
+    SlotState,
+    SlotStatus,
+)
 from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, SlotRecord
 from benchwire.foundation.clock import utc_text
 from benchwire.foundation.files import sanitise
@@ -46,7 +53,7 @@ def job_status(
         run_id=run.run_id,
         mode=modes[number],
         started_at=utc_text(run.started_at),
-        status=status,
+        status=cast("RunState", status),
         ended_at=None if run.ended_at is None else utc_text(run.ended_at),
         slots=[slot_status(slot) for slot in run.slots],
         progress_pct=job_progress_pct(progress),
@@ -61,7 +68,7 @@ def slot_status(slot: SlotRecord) -> SlotStatus:
     """Return one slot's part of a run's status."""
     return SlotStatus.model_construct(
         slot=slot.slot,
-        status=slot.status,
+        status=cast("SlotState", slot.status),
         started_at=None if slot.started_at is None else utc_text(slot.started_at),
         ended_at=None if slot.ended_at is None else utc_text(slot.ended_at),
         message=slot.message,
@@ -75,7 +82,7 @@ def overview(run: RunRecord) -> JobOverview:
     return JobOverview.model_construct(
         run_id=run.run_id,
         mode=run.request["modes"][_mode_number(run)],
-        status="queued" if is_queued else run_status(run.slots),
+        status="queued" if is_queued else cast("RunState", run_status(run.slots)),
         started_at=utc_text(run.started_at),
         ended_at=None if run.ended_at is None else utc_text(run.ended_at),
         devices=[slot.slot for slot in run.slots],

@@ -33,7 +33,10 @@ class SlotRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run: what was asked for, where its files are, how far it came."""
+    """One run: what was asked for, where its files are, how far it came.
+
+    ``label`` ends the names of its notes where it shares its folder with an earlier run.
+    """
 
     run_id: str
     request: Mapping[str, Any]
@@ -43,6 +46,7 @@ class RunRecord:
     slots: tuple[SlotRecord, ...]
     ended_at: datetime | None = None
     files_gone: bool = False
+    label: str = ""
 
 
 class RunStore:
@@ -155,6 +159,7 @@ def _run_columns(run: RunRecord) -> dict[str, Any]:
         "run_id": run.run_id,
         "request": dict(run.request),
         "folder": run.folder,
+        "label": run.label,
         "status": run.status,
         "started_at": run.started_at,
         "ended_at": run.ended_at,

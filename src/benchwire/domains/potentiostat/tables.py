@@ -12,6 +12,7 @@ runs = sa.Table(
     sa.Column("run_id", sa.String(160), primary_key=True),
     sa.Column("request", sa.JSON, nullable=False),
     sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("label", sa.String(161), nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("started_at", UtcMoment, nullable=False),
     sa.Column("ended_at", UtcMoment),

@@ -108,9 +108,11 @@ class PtyHost:
         """Unplug or replug a device, or hand a command on to it."""
         with self._lock:
             if command == "unplug":
-                return self.unplug(name)
+                self.unplug(name)
+                return None
             if command == "replug":
-                return self.replug(name)
+                self.replug(name)
+                return None
             return self._ports[name].device.control(command, arguments)
 
     def close(self) -> None:

@@ -122,7 +122,7 @@ class Link:
         except LinkLost as error:
             self._lost(error)
             work.future.set_exception(error)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - handed to the one who asked
             work.future.set_exception(error)
         else:
             work.future.set_result(result)

@@ -33,3 +33,10 @@ def explicit_ports(paths: Iterable[str]) -> list[SerialPort]:
         # A Windows port such as COM3 is no file, so whether it is there shows on opening.
         if not path.startswith("/") or Path(path).exists()
     ]
+
+
+def all_serial_ports() -> list[SerialPort]:
+    """Return every serial port of this computer."""
+    from serial.tools import list_ports
+
+    return [SerialPort(port.device, port.serial_number or None) for port in list_ports.comports()]

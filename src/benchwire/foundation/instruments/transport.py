@@ -85,7 +85,7 @@ class SerialTransport:
         with _port_errors():
             while True:
                 self._wait(deadline)
-                received += self._port.read(size - len(received))
+                received += bytes(self._port.read(size - len(received)))
                 if len(received) >= size or time.monotonic() >= deadline:
                     return received
 

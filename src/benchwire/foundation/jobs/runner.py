@@ -286,6 +286,11 @@ class Jobs:
             raise JobNotFound(f"There is no job {job_id}")
         return record
 
+    def find(self, kind: str, idempotency_key: str) -> JobRecord | None:
+        """Return the job that was submitted under a key, None if there is none."""
+        with self._database.read() as connection:
+            return self._store.by_idempotency_key(connection, kind, idempotency_key)
+
     def newest(self, limit: int = 50) -> list[JobRecord]:
         """Return the newest jobs of all kinds, unfinished ones with their live progress."""
         with self._lock:

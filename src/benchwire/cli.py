@@ -1,0 +1,216 @@
+"""The command line: serve, demo, emulate, check."""
+
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from platformdirs import user_data_path
+
+import benchwire
+from benchwire.foundation import logs
+from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.settings import (
+    ServerSettings,
+    load_server_settings,
+    parse_assignments,
+)
+
+cli = typer.Typer(
+    name="benchwire",
+    help="One dependable server for the whole lab bench.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+# A backstop: instruments are safe and streams ended long before.
+_SHUTDOWN_SECONDS = 8
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of everything that is kept.")]
+Emulate = Annotated[
+    list[str] | None, typer.Option(help="Emulated instruments, such as potentiostat=2.")
+]
+Also = Annotated[
+    list[str] | None, typer.Option(help="A domain to serve alone as well, such as plates=3000.")
+]
+
+
+def main() -> None:
+    """Run the command line; an error a person can mend is one line, not a trace."""
+    try:
+        cli()
+    except BenchwireError as error:
+        print(f"benchwire: {error.message}. {error.hint}".rstrip(), file=sys.stderr)
+        sys.exit(2)
+
+
+@cli.callback(invoke_without_command=True)
+def version_option(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """One dependable server for the whole lab bench."""
+    if version:
+        print(benchwire.__version__)
+        raise typer.Exit
+
+
+@cli.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    emulate: Emulate = None,
+    also: Also = None,
+) -> None:
+    """Start the server."""
+    settings = load_server_settings(
+        {
+            "host": host,
+            "port": port,
+            "data_dir": data_dir,
+            "emulate": parse_assignments(emulate) if emulate else None,
+            "also": parse_assignments(also) if also else None,
+        }
+    )
+    logs.configure(settings.log_format)
+    _warn_if_open(settings)
+    run_server(settings)
+
+
+@cli.command()
+def demo(
+    port: Port = None,
+    data_dir: DataDir = None,
+    once: Annotated[bool, typer.Option(help="End after the work.")] = False,
+    slots: Annotated[int, typer.Option(min=1, max=16, help="Emulated potentiostats.")] = 4,
+) -> None:
+    """Start the whole system on emulated instruments and run real work on it."""
+    from benchwire import demo as story
+
+    settings = load_server_settings(
+        {
+            "port": 8000 if port is None else port,
+            "host": "127.0.0.1",
+            "data_dir": data_dir or user_data_path("benchwire-demo"),
+            "emulate": {"potentiostat": slots},
+            "log_format": "text",
+        }
+    )
+    logs.configure(settings.log_format, level=30)
+    sys.exit(story.tell(settings, once=once, run_server=run_server))
+
+
+@cli.command()
+def emulate(
+    domain: Annotated[str, typer.Argument(help="Kind of instrument, such as potentiostat.")],
+    count: Annotated[int, typer.Option(min=1, max=64, help="How many.")] = 1,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where their paths are made; a temporary folder if not.")
+    ] = None,
+) -> None:
+    """Start emulated instruments that any program can open, until Ctrl-C."""
+    import tempfile
+
+    from benchwire.app import emulate as start
+
+    with tempfile.TemporaryDirectory(prefix="benchwire-") as temporary:
+        emulators = start(domain, count, folder or Path(temporary))
+        for path in emulators.paths.values():
+            print(path, flush=True)
+        try:
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        except KeyboardInterrupt:
+            pass
+        finally:
+            emulators.close()
+
+
+@cli.command()
+def check(data_dir: DataDir = None) -> None:
+    """Say what is found, a line each; the exit code says whether the server would start."""
+    from benchwire.checks import check_all
+
+    ok = True
+    for item in check_all(load_server_settings({"data_dir": data_dir})):
+        print(f"{'ok  ' if item.ok else 'FAIL'}  {item.name}: {item.text}")
+        ok = ok and item.ok
+    raise typer.Exit(0 if ok else 1)
+
+
+def run_server(settings: ServerSettings, *, ready: threading.Event | None = None) -> None:
+    """Serve until a signal ends it.
+
+    Parameters
+    ----------
+    ready
+        Set once requests are answered.
+    """
+    import uvicorn
+
+    from benchwire.app import create_app
+
+    listener = _listen(settings)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        lifespan="on",
+    )
+    config.load()
+
+    class Server(uvicorn.Server):
+        """Makes instruments safe from the signal itself, before clients are waited for."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.make_safe()
+            super().handle_exit(sig, frame)
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if ready is not None:
+                ready.set()
+
+    Server(config).run([listener])
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    """Take the port before anything is started, so that a taken one is a plain message."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise PortTaken(
+            f"Port {settings.port} of {settings.host} cannot be used: {error.strerror}",
+            hint="Stop the program that uses it, or choose another with --port.",
+        ) from error
+    return listener
+
+
+class PortTaken(BenchwireError):
+    """The server cannot listen where it should."""
+
+    code = "server.port_taken"
+
+
+def _warn_if_open(settings: ServerSettings) -> None:
+    if settings.api_key is None and settings.host not in {"127.0.0.1", "::1", "localhost"}:
+        print(
+            "benchwire: no key is set and the server listens beyond this computer: anyone on the "
+            "network can control the instruments. Set BENCHWIRE_API_KEY.",
+            file=sys.stderr,
+        )

@@ -1,0 +1,141 @@
+"""The whole system at work on emulated instruments, seen from outside through its public API."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from benchwire.foundation.settings import ServerSettings
+
+_START_SECONDS = 60.0
+_POLL_SECONDS = 0.25
+_REQUEST_SECONDS = 30.0
+
+RunServer = Callable[..., None]
+
+
+def tell(settings: ServerSettings, *, once: bool, run_server: RunServer) -> int:
+    """Serve, do the demonstration's work beside it, and return the process's exit code.
+
+    Parameters
+    ----------
+    once
+        End after the work; otherwise stay up until Ctrl-C.
+    run_server
+        Serves in this thread until a signal comes; sets ``ready`` once it answers.
+    """
+    ready, outcome = threading.Event(), [1]
+    console = Console()
+
+    def work() -> None:
+        try:
+            if not ready.wait(_START_SECONDS):
+                console.print("[red]The server did not start.[/]")
+                return
+            outcome[0] = 0 if _work(settings, console) else 1
+            if not once:
+                console.print("The server stays up; end it with Ctrl-C.")
+        except (httpx.HTTPError, KeyError) as error:
+            console.print(f"[red]The demonstration broke off: {error}[/]")
+        finally:
+            if once:
+                signal.raise_signal(signal.SIGINT)
+
+    teller = threading.Thread(target=work, name="demo", daemon=True)
+    teller.start()
+    run_server(settings, ready=ready)
+    return outcome[0] if once else 0
+
+
+def _work(settings: ServerSettings, console: Console) -> bool:
+    address = f"http://{settings.host}:{settings.port}"
+    console.rule("benchwire")
+    key = settings.api_key.get_secret_value() if settings.api_key else ""
+    with httpx.Client(
+        base_url=address, timeout=_REQUEST_SECONDS, headers={"X-API-Key": key}
+    ) as client:
+        console.print(f"Server: {address}   Dashboard: {address}/ui   Documents: {address}/docs")
+        ok = _potentiostats(client, settings, console)
+    console.rule()
+    console.print(f"Watch and repeat it in the dashboard: [bold]{address}/ui[/]", highlight=False)
+    return ok
+
+
+def _potentiostats(client: httpx.Client, settings: ServerSettings, console: Console) -> bool:
+    """Run a CV, an OCP and an EIS on every emulated potentiostat at once."""
+    devices = client.get("/devices").raise_for_status().json()
+    console.print(f"{len(devices)} potentiostats: {', '.join(item['slot'] for item in devices)}")
+    request = {
+        "devices": "all",
+        "modes": ["CV", "OCP", "EIS"],
+        "params_by_mode": {
+            "CV": {
+                "start": 0.0, "vertex1": 0.7, "vertex2": -0.1, "end": 0.0,
+                "scan_rate": 0.4, "cycles": 3,
+            },
+            "OCP": {"duration": 2.0},
+            "EIS": {
+                "start_freq": 100.0, "end_freq": 1.0, "points_per_decade": 5,
+                "cycles_per_freq": 2, "spacing": "log", "bias": 0.28,
+            },
+        },
+        "experiment_name": "Demo",
+        "client_datetime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),  # noqa: TID251
+        "make_plot": True,
+    }  # fmt: skip
+    run = client.post("/jobs", json=request).raise_for_status().json()
+    run = _follow(client, run, console)
+    for slot in run["slots"]:
+        colour = "green" if slot["status"] == "done" else "red"
+        note = f" ({slot['message']})" if slot["message"] else ""
+        console.print(f"[{colour}]{slot['slot']}: {slot['status']}{note}[/]")
+    folder = _run_folder(settings, run["run_id"])
+    console.print("Results:")
+    for slot in run["slots"]:
+        for name in slot["files"]:
+            console.print(f"  {folder / name}", soft_wrap=True, highlight=False)
+    expected = 2 * len(request["modes"])
+    return run["status"] == "done" and all(len(slot["files"]) == expected for slot in run["slots"])
+
+
+def _follow(client: httpx.Client, run: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Show a run's progress until it has ended; a bar for the run, one for each mode."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        bars = {mode: progress.add_task(f"  {mode}", total=1, left="") for mode in run["modes"]}
+        whole = progress.add_task("Run", total=100, left="")
+        while True:
+            current = run["current_mode"]
+            for mode, bar in bars.items():
+                is_over = current is None or mode not in {current, *run["remaining_modes"]}
+                state = "done" if is_over else "running" if mode == current else "waiting"
+                progress.update(bar, completed=int(is_over), left=state)
+            left = run["remaining_s"]
+            progress.update(
+                whole,
+                completed=run["progress_pct"],
+                left="" if left is None else f"{left} s left",
+            )
+            if run["status"] != "running":
+                return run
+            time.sleep(_POLL_SECONDS)
+            run = client.get(f"/jobs/{run['run_id']}").raise_for_status().json()
+
+
+def _run_folder(settings: ServerSettings, run_id: str) -> Path:
+    root = settings.data_dir / "runs"
+    index = json.loads((root / "_run_paths.json").read_text("utf-8"))
+    return root / str(index[run_id])

@@ -1,0 +1,1 @@
+"""The potentiostat's pages."""

@@ -1,0 +1,129 @@
+"""The list of runs beside their folders: ``_run_paths.json``, from run id to relative folder.
+
+Other programs of the lab read it, and it lets the runs be found again without the database.
+"""
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from benchwire.domains.potentiostat.run_folder import WELLS
+from benchwire.domains.potentiostat.schemas import RUN_NAME_PATTERN
+from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, SlotRecord
+from benchwire.foundation.clock import utc_moment
+from benchwire.foundation.files import write_whole
+
+logger = logging.getLogger(__name__)
+
+INDEX_FILE = "_run_paths.json"
+
+
+class RunIndex:
+    """The index of one runs root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._path = root / INDEX_FILE
+        self._lock = threading.Lock()
+
+    def add(self, run_id: str, folder: str) -> None:
+        """Name a run's folder; the file is whole at any moment."""
+        with self._lock:
+            entries = {**self._entries(), run_id: folder}
+            write_whole(self._path, json.dumps(entries, indent=0).encode())
+
+    def remove(self, run_id: str) -> None:
+        """Take a run off the list, as its files are gone."""
+        with self._lock:
+            entries = self._entries()
+            if entries.pop(run_id, None) is not None:
+                write_whole(self._path, json.dumps(entries, indent=0).encode())
+
+    def runs(self) -> Iterator[RunRecord]:
+        """Yield what the index and the folders tell of each run whose folder is here."""
+        root = self._root.resolve()
+        for run_id, folder in self._entries().items():
+            path = (root / folder).resolve()
+            if not re.fullmatch(RUN_NAME_PATTERN, run_id) or not path.is_relative_to(root):
+                logger.warning("the index of runs names a run that cannot be: left out")
+                continue
+            if path != root and path.is_dir():
+                yield _from_folder(run_id, path, PurePosixPath(path.relative_to(root).as_posix()))
+
+    def _entries(self) -> dict[str, str]:
+        try:
+            content = json.loads(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError):
+            logger.error("the index of runs cannot be read; it is begun anew")
+            return {}
+        if not isinstance(content, dict):
+            return {}
+        return {str(key): value for key, value in content.items() if isinstance(value, str)}
+
+
+def _from_folder(run_id: str, path: Path, relative: PurePosixPath) -> RunRecord:
+    summary, label = _summary(run_id, path)
+    wells = path / WELLS
+    found = sorted(item.name for item in wells.iterdir() if item.is_dir()) if wells.is_dir() else []
+    described = {item["slot"]: item for item in summary.get("slots", [])}
+    slots = tuple(_slot(path, name, described.get(name, {})) for name in described or found)
+    modes = sorted(
+        {item.name for name in found for item in (wells / name).iterdir() if item.is_dir()}
+    )
+    request = summary.get("request") or {
+        "modes": modes or ["?"],
+        "experiment_name": relative.parts[0],
+        "subdir": relative.parts[1] if len(relative.parts) > 2 else None,
+        "params_by_mode": {},
+    }
+    started = summary.get("started_at")
+    ended = summary.get("ended_at")
+    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    status = summary.get("status", "done")
+    return RunRecord(
+        run_id=run_id,
+        request=request,
+        folder=relative.as_posix(),
+        status="failed" if status in UNFINISHED else status,
+        started_at=utc_moment(started) if started else modified,
+        ended_at=utc_moment(ended) if ended else modified,
+        slots=slots,
+        label=label,
+    )
+
+
+def _summary(run_id: str, path: Path) -> tuple[dict[str, Any], str]:
+    for label in ("", f"_{run_id}"):
+        try:
+            summary = json.loads((path / f"run{label}.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(summary, dict) and summary.get("run_id") == run_id:
+            return summary, label
+    return {}, ""
+
+
+def _slot(path: Path, name: str, described: dict[str, Any]) -> SlotRecord:
+    files = sorted(
+        item.relative_to(path).as_posix()
+        for item in (path / WELLS / name).rglob("*")
+        if item.is_file()
+    )
+    started, ended = described.get("started_at"), described.get("ended_at")
+    status = described.get("status", "done")
+    return SlotRecord(
+        slot=name,
+        status="failed" if status in UNFINISHED else status,
+        serial_number=described.get("instrument_serial_number"),
+        started_at=utc_moment(started) if started else None,
+        ended_at=utc_moment(ended) if ended else None,
+        message=described.get("message"),
+        files=tuple(files),
+    )

@@ -1,0 +1,230 @@
+"""Finished runs on their way to the NAS, and the removal of what has been there long enough."""
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from benchwire.domains.potentiostat import nas
+from benchwire.domains.potentiostat.errors import (
+    NasNotConfigured,
+    RunFolderNotFound,
+    RunNotCompleted,
+)
+from benchwire.domains.potentiostat.nas import NasSettings, NasSettingsFile, NasUnreachable, Share
+from benchwire.domains.potentiostat.run_folder import WELLS, RunFolder
+from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, RunStore
+from benchwire.foundation.clock import Clock, utc_text
+from benchwire.foundation.files import write_whole
+from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
+
+logger = logging.getLogger(__name__)
+
+UPLOAD_KIND = "potentiostat.upload"
+RETENTION_SECONDS = 6 * 3600.0
+
+
+@dataclass(slots=True)
+class Uploads:
+    """Copies finished runs to the NAS, each again until it has succeeded.
+
+    Parameters
+    ----------
+    open_share
+        Opens the share of the settings.
+    folder_of
+        Gives a run's place on the disk.
+    on_removed
+        Told when a run's local files have been deleted.
+    pause
+        Gives the seconds to wait after attempt 1, 2, ...
+    """
+
+    settings_file: NasSettingsFile
+    store: RunStore
+    jobs: Jobs
+    clock: Clock
+    open_share: Callable[[NasSettings], Share]
+    folder_of: Callable[[RunRecord], RunFolder]
+    on_removed: Callable[[str], None] = lambda _: None
+    pause: Callable[[int], float] = nas.backoff
+    _settings: NasSettings | None = None
+    _last_checked: datetime | None = None
+    _under_way: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def load(self) -> None:
+        """Read the stored settings."""
+        self._settings = self.settings_file.load()
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether a NAS is set up."""
+        return self._settings is not None
+
+    @property
+    def job_kind(self) -> JobKind:
+        """How the job engine runs an upload; one that a restart cut short goes on by itself."""
+        return JobKind(UPLOAD_KIND, self._execute, concurrency=2, resumable=True)
+
+    def set_up(self, values: Mapping[str, Any]) -> tuple[bool, str]:
+        """Store settings and try them; returns whether the share could be used, and a text.
+
+        Raises
+        ------
+        NasRequestInvalid
+            The settings cannot be used; the former ones stay.
+        """
+        settings = NasSettings(**values)
+        self.settings_file.save(settings)
+        self._settings = settings
+        failure = self._probe(settings)
+        return failure is None, failure or "ok"
+
+    def health(self) -> dict[str, Any]:
+        """Return whether the NAS can be used, within ten seconds."""
+        settings = self._settings
+        if settings is None:
+            return {"ok": False, "last_checked": None, "message": "not configured"}
+        failure = self._probe(settings)
+        checked = self._last_checked
+        return {
+            "ok": failure is None,
+            "last_checked": None if checked is None else utc_text(checked),
+            "message": failure or "ok",
+        }
+
+    def _probe(self, settings: NasSettings) -> str | None:
+        failure = nas.health(lambda: self.open_share(settings))
+        self._last_checked = self.clock.now()
+        return failure
+
+    # -- uploading --------------------------------------------------------------------------
+
+    def enqueue_finished(self, run_id: str) -> None:
+        """Queue the upload of a run that is done, if a NAS is set up."""
+        if self.is_configured:
+            self.enqueue(run_id)
+
+    def enqueue(self, run_id: str) -> bool:
+        """Queue a run's upload; False when it is under way already.
+
+        Raises
+        ------
+        RunFolderNotFound, RunNotCompleted, NasNotConfigured
+            There is nothing to upload, or nowhere to.
+        """
+        run = self.store.get_many([run_id]).get(run_id)
+        if run is None or run.files_gone:
+            raise RunFolderNotFound(f"There are no files of a run {run_id[:128]}")
+        if run.status in UNFINISHED:
+            raise RunNotCompleted(
+                "The run has not ended yet", hint="Upload it once it is finished."
+            )
+        if not self.is_configured:
+            raise NasNotConfigured("No NAS is set up", hint="POST /nas/setup first.")
+        with self._lock:
+            if any(
+                record.kind == UPLOAD_KIND and record.params["run_id"] == run_id
+                for record in self.jobs.unfinished()
+            ):
+                return False
+            self.jobs.submit(
+                UPLOAD_KIND,
+                {"run_id": run_id},
+                job_id=f"upload_{run_id}"[:120] + f"_{self.clock.now():%Y%m%dT%H%M%S%f}",
+                title=f"Copy {run_id} to the NAS",
+            )
+        return True
+
+    def _execute(self, context: JobContext) -> dict[str, Any]:
+        """Copy a run, again and again with growing pauses until it succeeds or is stopped."""
+        attempt = 0
+        while True:
+            attempt += 1
+            run = self.store.get_many([context.params["run_id"]])[context.params["run_id"]]
+            folder = self.folder_of(run)
+            if run.files_gone or not folder.exists:
+                raise RunFolderNotFound("The run's files are no longer here")
+            try:
+                return self._copy(context, folder)
+            except (NasUnreachable, OSError) as error:
+                reason = error.message if isinstance(error, NasUnreachable) else "A file vanished"
+                logger.warning("upload of %s, attempt %d: %s", run.run_id, attempt, reason)
+                write_whole(
+                    folder.upload_failed,
+                    f"{utc_text(self.clock.now())} {reason}\n".encode(),
+                )
+                pause = self.pause(attempt)
+                context.report(0.0, remaining=pause, message=f"{reason}; tried again later")
+                context.stop.event.wait(pause)
+                context.stop.raise_if_asked()
+
+    def _copy(self, context: JobContext, folder: RunFolder) -> dict[str, Any]:
+        settings = self._settings
+        if settings is None:
+            raise NasUnreachable("No NAS is set up")
+        target = PurePosixPath(folder.relative)
+        files = [(folder.path / name, target / name) for name in folder.files()]
+        if folder.summary.is_file():
+            files.append((folder.summary, target / folder.summary.name))
+        share = self.open_share(settings)
+        try:
+            result = nas.upload(
+                share,
+                files,
+                report=lambda progress: context.report(progress, message="copying"),
+                check=context.stop.raise_if_asked,
+            )
+        finally:
+            share.close()
+        write_whole(folder.upload_done, f"{utc_text(self.clock.now())}\n".encode())
+        folder.upload_failed.unlink(missing_ok=True)
+        return {"files": result.files, "skipped": result.skipped, "bytes": result.bytes}
+
+    # -- retention --------------------------------------------------------------------------
+
+    def remove_expired(self) -> list[str]:
+        """Delete the local files of runs that were uploaded long enough ago; returns their ids.
+
+        Only runs in the records are looked at, never one that was not uploaded, never an
+        unfinished one. The record stays.
+        """
+        settings = self._settings
+        if settings is None:
+            return []
+        removed = []
+        for run in self.store.newest():
+            folder = self.folder_of(run)
+            if run.status in UNFINISHED or run.files_gone or not folder.exists:
+                continue
+            if nas.is_expired(
+                folder.upload_done, retention_days=settings.retention_days, now=self.clock.now()
+            ):
+                self._remove(run, folder)
+                removed.append(run.run_id)
+        return removed
+
+    def _remove(self, run: RunRecord, folder: RunFolder) -> None:
+        self.store.save_run(run.run_id, files_gone=True)
+        for slot in folder.slots:
+            shutil.rmtree(folder.path / WELLS / slot, ignore_errors=True)
+        for note in (folder.summary, folder.upload_done, folder.upload_failed):
+            note.unlink(missing_ok=True)
+        _remove_empty(folder.path / WELLS, folder.root)
+        self.on_removed(run.run_id)
+        logger.info("run %s: local files removed, %s", run.run_id, "they are on the NAS")
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Remove a folder and its parents below the root, as far as they are empty."""
+    while folder != root and folder.is_relative_to(root):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent

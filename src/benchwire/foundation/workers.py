@@ -1,0 +1,393 @@
+"""Where work runs that would hold up the server: threads, or processes of its own.
+
+Everything goes through one `Executor`, so that a cluster can take its place: work is a function of
+a module, its arguments are paths and small values, and it reports through the `Reporter` it gets.
+
+A process pool of our own, because the standard one loses every running part when a single worker
+is killed, and cannot stop a part that hangs.
+"""
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection, Listener
+from typing import Any, Protocol, TypeVar
+
+from benchwire.foundation.errors import BenchwireError, Failed
+
+T = TypeVar("T")
+
+STOP_GRACE_SECONDS = 1.5
+IDLE_SECONDS = 300.0
+CONNECT_SECONDS = 30.0
+_ATTEMPTS = 2
+_LOOK_SECONDS = 0.1
+
+
+class WorkerDied(Failed):
+    """The process that did the work ended without a word, twice."""
+
+    code = "workers.died"
+
+
+class WorkTimedOut(Failed):
+    """The work did not end within its time limit."""
+
+    code = "workers.timed_out"
+
+
+class WorkStopped(BenchwireError):
+    """The work was stopped because it was asked to."""
+
+    code = "workers.stopped"
+
+
+class Reporter(Protocol):
+    """What work in an executor may tell and ask."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the work should end."""
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Say how far the work is, from 0 to 1."""
+
+    def raise_if_stopped(self) -> None:
+        """Raise `WorkStopped` if the work should end."""
+
+
+OnProgress = Callable[[float, str], None]
+
+
+class Executor(Protocol):
+    """Runs functions somewhere else."""
+
+    def submit(
+        self,
+        work: Callable[..., T],
+        *args: Any,
+        on_progress: OnProgress | None = None,
+        stop: threading.Event | None = None,
+        time_limit: float | None = None,
+    ) -> Future[T]:
+        """Run ``work(reporter, *args)`` and return the promise of its result.
+
+        Parameters
+        ----------
+        stop
+            Once set, the work is told, and ended by force if it does not listen.
+        time_limit
+            Seconds after which it is ended likewise.
+        """
+
+    def close(self) -> None:
+        """End all work and every worker."""
+
+
+@dataclass(slots=True)
+class _Task:
+    work: Callable[..., Any]
+    args: tuple[Any, ...]
+    on_progress: OnProgress | None
+    stop: threading.Event | None
+    time_limit: float | None
+    future: Future[Any]
+
+
+class ProcessExecutor:
+    """Worker processes, started when first needed and kept warm.
+
+    Parameters
+    ----------
+    processes
+        How many work side by side.
+    grace
+        Seconds between asking work to stop and ending its process.
+    """
+
+    def __init__(
+        self,
+        processes: int,
+        *,
+        grace: float = STOP_GRACE_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self._processes = processes
+        self._grace = grace
+        self._idle_seconds = idle_seconds
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._idle = 0
+        self._closing = threading.Event()
+        self.restarted = 0
+
+    def submit(
+        self,
+        work: Callable[..., T],
+        *args: Any,
+        on_progress: OnProgress | None = None,
+        stop: threading.Event | None = None,
+        time_limit: float | None = None,
+    ) -> Future[T]:
+        """Run ``work(reporter, *args)`` in a worker process; see `Executor`."""
+        future: Future[T] = Future()
+        if self._closing.is_set():
+            future.set_exception(WorkStopped("The server is shutting down"))
+            return future
+        self._tasks.put(_Task(work, args, on_progress, stop, time_limit, future))
+        with self._lock:
+            if self._idle == 0 and len(self._threads) < self._processes:
+                thread = threading.Thread(target=self._serve, name="worker", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        return future
+
+    def close(self) -> None:
+        """End all work and every worker process."""
+        self._closing.set()
+        with self._lock:
+            threads = list(self._threads)
+        for _ in threads:
+            self._tasks.put(None)
+        for thread in threads:
+            thread.join(self._grace + 2.0)
+        while True:
+            try:
+                task = self._tasks.get_nowait()
+            except queue.Empty:
+                return
+            if task is not None and task.future.set_running_or_notify_cancel():
+                task.future.set_exception(WorkStopped("The server is shutting down"))
+
+    # -- one thread per process -------------------------------------------------------------
+
+    def _serve(self) -> None:
+        worker: _Worker | None = None
+        try:
+            while True:
+                task = self._next_task()
+                if task is None:
+                    return
+                if task.future.set_running_or_notify_cancel():
+                    worker = self._do(worker, task)
+        finally:
+            if worker is not None:
+                worker.end()
+            with self._lock:
+                self._threads.remove(threading.current_thread())
+
+    def _next_task(self) -> _Task | None:
+        with self._lock:
+            self._idle += 1
+        try:
+            return self._tasks.get(timeout=self._idle_seconds)
+        except queue.Empty:
+            return None
+        finally:
+            with self._lock:
+                self._idle -= 1
+
+    def _do(self, worker: "_Worker | None", task: _Task) -> "_Worker | None":
+        try:
+            order = pickle.dumps((task.work, task.args))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            task.future.set_exception(Failed(f"The work cannot be handed over: {error}"))
+            return worker
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                if worker is None:
+                    worker = _Worker()
+                worker.connection.send_bytes(order)
+                outcome, value = self._follow(worker, task)
+            except (EOFError, OSError):
+                if worker is not None:
+                    worker.end()
+                worker = None
+                self.restarted += 1
+                if attempt < _ATTEMPTS and not self._closing.is_set():
+                    continue
+                task.future.set_exception(
+                    WorkerDied("The worker process ended unexpectedly; it may lack memory")
+                )
+                return None
+            break
+        if outcome == "killed" and worker is not None:
+            worker.end()
+            worker = None
+            self.restarted += 1
+        if outcome == "done":
+            task.future.set_result(value)
+        else:
+            task.future.set_exception(value)
+        return worker
+
+    def _follow(self, worker: "_Worker", task: _Task) -> tuple[str, Any]:
+        """Return how a piece of work ended; a worker that must be ended is told by ``killed``."""
+        started = time.monotonic()
+        asked_at: float | None = None
+        reason: BenchwireError = WorkStopped("The work was stopped")
+        while True:
+            if worker.connection.poll(_LOOK_SECONDS):
+                kind, value = worker.receive()
+                if kind != "progress":
+                    return kind, value if asked_at is None or kind == "done" else reason
+                if task.on_progress is not None:
+                    task.on_progress(*value)
+                continue
+            now = time.monotonic()
+            if asked_at is None:
+                over_time = task.time_limit is not None and now - started > task.time_limit
+                if over_time:
+                    reason = WorkTimedOut(f"The work took longer than {task.time_limit:g} s")
+                is_stopped = task.stop is not None and task.stop.is_set()
+                if over_time or is_stopped or self._closing.is_set():
+                    asked_at = now
+                    worker.connection.send_bytes(_STOP)
+            elif now - asked_at > self._grace:
+                return "killed", reason
+
+
+_STOP = b"stop"
+
+
+class _Worker:
+    """One worker process and the connection to it.
+
+    It is started as a fresh interpreter that imports this module alone: what the server's own main
+    module imports would take a second and a hundred megabytes in each of them.
+    """
+
+    def __init__(self) -> None:
+        key = os.urandom(32)
+        with Listener(None, authkey=key) as listener:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", __name__],
+                stdin=subprocess.PIPE,
+                close_fds=True,
+                start_new_session=True,
+            )
+            stdin = self._process.stdin
+            assert stdin is not None  # noqa: S101 - opened as a pipe
+            stdin.write(pickle.dumps((listener.address, key)))
+            stdin.close()
+            self.connection: Connection = _accept(listener, self._process)  # type: ignore[type-arg,unused-ignore]
+
+    def receive(self) -> tuple[str, Any]:
+        """Return the worker's next message."""
+        kind, payload = self.connection.recv()
+        if kind != "error":
+            return kind, payload
+        try:
+            return kind, pickle.loads(payload["pickled"])  # noqa: S301 - from our own process
+        except Exception:  # noqa: BLE001 - an exception may be built in any way
+            return kind, Failed(payload["text"])
+
+    def end(self) -> None:
+        """End the process at once."""
+        with contextlib.suppress(OSError):
+            self.connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _accept(listener: Listener, process: "subprocess.Popen[bytes]") -> Any:
+    """Wait for a worker to call back, but not for one that has died."""
+    result: Future[Any] = Future()
+
+    def accept() -> None:
+        try:
+            result.set_result(listener.accept())
+        except Exception as error:  # noqa: BLE001 - handed to the one who waits
+            result.set_exception(error)
+
+    threading.Thread(target=accept, daemon=True).start()
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        with contextlib.suppress(TimeoutError):
+            return result.result(_LOOK_SECONDS)
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise EOFError("the worker did not start")
+
+
+# -- inside the worker process ----------------------------------------------------------------
+
+
+class _PipeReporter:
+    def __init__(self, connection: Any, stopped: threading.Event) -> None:
+        self._connection = connection
+        self._stopped = stopped
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped.is_set()
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        self._connection.send(("progress", (fraction, message)))
+
+    def raise_if_stopped(self) -> None:
+        if self._stopped.is_set():
+            raise WorkStopped("The work was stopped")
+
+
+def worker_main() -> None:
+    """Do what is handed over until the connection ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError, AttributeError):
+        # Drawing a plot must never disturb an instrument's thread.
+        os.nice(10)
+    address, key = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from our own parent
+    connection = Client(address, authkey=key)
+    orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    stopped = threading.Event()
+
+    def listen() -> None:
+        while True:
+            try:
+                message = connection.recv_bytes()
+            except (EOFError, OSError):
+                # The server is gone; work that hangs would otherwise stay for ever.
+                os._exit(0)
+            if message == _STOP:
+                stopped.set()
+            else:
+                orders.put(message)
+
+    threading.Thread(target=listen, daemon=True).start()
+    reporter = _PipeReporter(connection, stopped)
+    while True:
+        order = orders.get()
+        stopped.clear()
+        connection.send(_outcome(order, reporter))
+
+
+def _outcome(order: bytes, reporter: _PipeReporter) -> tuple[str, Any]:
+    try:
+        work, args = pickle.loads(order)  # noqa: S301 - from our own parent
+        result = work(reporter, *args)
+        pickle.dumps(result)
+    except Exception as error:  # noqa: BLE001 - handed to the one who asked
+        text = f"{type(error).__name__}: {error}"
+        try:
+            pickled = pickle.dumps(error)
+        except Exception:  # noqa: BLE001 - an exception may hold anything
+            pickled = b""
+        return "error", {"pickled": pickled, "text": text}
+    return "done", result
+
+
+if __name__ == "__main__":
+    # Run under the module's own name, so that what is pickled here is known to the parent.
+    from benchwire.foundation.workers import worker_main as run
+
+    run()
