@@ -73,12 +73,13 @@ def _potentiostats(client: httpx.Client, settings: ServerSettings, console: Cons
     """Run a CV, an OCP and an EIS on every emulated potentiostat at once."""
     devices = client.get("/devices").raise_for_status().json()
     console.print(f"{len(devices)} potentiostats: {', '.join(item['slot'] for item in devices)}")
+    modes = ["CV", "OCP", "EIS"]
     request = {
         "devices": "all",
-        "modes": ["CV", "OCP", "EIS"],
+        "modes": modes,
         "params_by_mode": {
             "CV": {
-                "start": 0.0, "vertex1": 0.7, "vertex2": -0.1, "end": 0.0,
+                "start": 0.28, "vertex1": 0.7, "vertex2": -0.1, "end": 0.28,
                 "scan_rate": 0.4, "cycles": 3,
             },
             "OCP": {"duration": 2.0},
@@ -102,7 +103,7 @@ def _potentiostats(client: httpx.Client, settings: ServerSettings, console: Cons
     for slot in run["slots"]:
         for name in slot["files"]:
             console.print(f"  {folder / name}", soft_wrap=True, highlight=False)
-    expected = 2 * len(request["modes"])
+    expected = 2 * len(modes)
     return run["status"] == "done" and all(len(slot["files"]) == expected for slot in run["slots"])
 
 

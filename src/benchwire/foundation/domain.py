@@ -11,30 +11,15 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from prometheus_client.registry import Collector
 
-
-@dataclass(frozen=True, slots=True)
-class NavigationEntry:
-    """A page's place in the dashboard's navigation; ``icon`` is a Material symbol's name."""
-
-    title: str
-    path: str
-    icon: str
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A domain's place on the home page: what it is, and a function that draws it."""
-
-    title: str
-    draw: Callable[[], None]
+    from benchwire.foundation.web.shell import NavigationEntry, Shell
 
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """A domain's part of the dashboard, made when the first page is asked for."""
+    """A domain's part of the dashboard: its navigation, and what draws it on the home page."""
 
-    navigation: tuple[NavigationEntry, ...] = ()
-    cards: tuple[Card, ...] = ()
+    navigation: "tuple[NavigationEntry, ...]" = ()
+    card: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +41,10 @@ class Domain:
     lifespan
         Entered when the server starts, left when it ends; instruments are safe when it is left.
     make_safe
-        Asks every instrument to be made safe and returns at once. It is called from a signal, so it
+        Asks every instrument to be made safe and returns at once. It is called on a signal, so it
         may only set flags and wake threads.
     dashboard
-        Imports the domain's pages and registers them.
+        Imports the domain's pages and registers them in the frame it is given.
     collectors
         Sources of Prometheus metrics.
     """
@@ -73,5 +58,5 @@ class Domain:
     public_paths: tuple[str, ...] = ()
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] = field(default=nullcontext)
     make_safe: Callable[[], None] = field(default=lambda: None)
-    dashboard: Callable[[], Dashboard] = Dashboard
+    dashboard: "Callable[[Shell], Dashboard] | None" = None
     collectors: "tuple[Collector, ...]" = ()

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from fastapi import APIRouter, FastAPI, Request
 from prometheus_client import generate_latest
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
 
 from benchwire import __version__
 from benchwire.foundation.domain import Domain
@@ -41,6 +42,7 @@ def home_app(
     app.include_router(login_router(keys, UI_PATH))
     app.include_router(documents_router({**apps, "home": app}))
     app.mount(STATIC_PATH, static_documents())
+    app.mount("/static/ui", StaticFiles(packages=[("benchwire.foundation.web", "static")]))
     return app
 
 
@@ -52,7 +54,7 @@ def _router(lab: Lab, domains: Sequence[Domain]) -> APIRouter:
     def index(request: Request) -> Response:
         """What this server offers; a browser is taken to the dashboard."""
         if lab.server.ui and "text/html" in request.headers.get("accept", ""):
-            return RedirectResponse(UI_PATH)
+            return RedirectResponse(f"{UI_PATH}/")
         return JSONResponse(
             {
                 "name": "benchwire",

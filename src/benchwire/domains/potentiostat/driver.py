@@ -35,8 +35,9 @@ _T = TypeVar("_T")
 # The instrument answers within 30 ms; a busy host may take longer to hand the answer over.
 REPLY_SECONDS = 0.2
 ATTEMPTS = 5
-# Points kept in the output buffer: they bridge a pause of the host, and play out after an abort.
-QUEUED_POINTS = 1000
+# Points kept in the output buffer, 0.68 s: they bridge a pause of the host for as long as the input
+# buffer (0.74 s) does, and play out with the cell open after an abort.
+QUEUED_POINTS = 1900
 ROUND_SECONDS = 0.04
 IDLE_LIMIT_SECONDS = 4.0
 # Sampling of a galvanostatic run whose firmware does not sample by itself.
@@ -467,8 +468,9 @@ class _Playback:
         while True:
             self._latch.raise_if_tripped()
             state = self._checked_status()
-            self._drain(state.adc_fifo)
+            # Feeding comes first: a dry output spoils the run, a late sample only waits.
             self._top_up(state.dac_fifo)
+            self._drain(state.adc_fifo)
             if self._points.is_empty and self._popped == self._pushed + 1:
                 return
             self._latch.wait(ROUND_SECONDS)
@@ -506,13 +508,14 @@ class _Playback:
                 "The instrument ended the run by itself",
                 hint="It may have been reset; check its supply.",
             )
-        if ticks > self._pushed and not self._points.is_empty:
+        is_ahead = ticks > self._pushed - state.dac_fifo
+        if is_ahead and (state.dac_fifo or not self._points.is_empty):
             self._in_step = False
             raise WaveformStarved(
                 "The waveform ran dry because the computer was too busy",
-                hint="Close other programs; the rows so far are right.",
+                hint="Close other programs; the rows before it are right.",
             )
-        if state.dac_fifo and ticks != self._pushed - state.dac_fifo:
+        if ticks < self._pushed - state.dac_fifo:
             self._in_step = False
             raise SamplesLost(
                 "Samples and points do not add up; some were lost on the line",

@@ -131,10 +131,10 @@ _TABLE = (
         "Cyclic voltammetry",
         Control.POTENTIAL,
         (
-            _potential("start", "Start", 0.0, "Where the first cycle begins."),
+            _potential("start", "Start", 0.3, "Where the first cycle begins."),
             _potential("vertex1", "Vertex 1", 0.7, "Where the sweep turns first."),
             _potential("vertex2", "Vertex 2", -0.1, "Where it turns again."),
-            _potential("end", "End", 0.0, "Where the last cycle ends."),
+            _potential("end", "End", 0.3, "Where the last cycle ends."),
             _SCAN_RATE,
             _CYCLES,
         ),

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from benchwire.domains.potentiostat.errors import render_error
 from benchwire.domains.potentiostat.metrics import PotentiostatFigures
@@ -31,6 +32,9 @@ from benchwire.foundation.instruments.ports import (
 )
 from benchwire.foundation.instruments.transport import SerialTransport
 from benchwire.foundation.lab import Lab
+
+if TYPE_CHECKING:
+    from benchwire.foundation.web.shell import Shell
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +109,10 @@ def build(lab: Lab) -> Domain:
             over.set()
             await asyncio.to_thread(slots.close)
 
-    def dashboard() -> Dashboard:
+    def dashboard(shell: "Shell") -> Dashboard:
         from benchwire.domains.potentiostat import pages
 
-        return pages.register(potentiostats)
+        return pages.register(shell, potentiostats)
 
     return Domain(
         name=NAME,

@@ -297,6 +297,10 @@ class Jobs:
             live = dict(self._records)
         return [live.get(record.id, record) for record in self._store.newest(limit)]
 
+    def newest_of(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
+        """Return the known ones of some jobs by id."""
+        return self._store.get_many(job_ids)
+
     def unfinished(self) -> list[JobRecord]:
         """Return the jobs that are queued or running, oldest first."""
         with self._lock:

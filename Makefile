@@ -1,0 +1,33 @@
+# Everything runs in .venv, made on first use from requirements.lock.
+PYTHON ?= python3
+BIN := .venv/bin
+MARK := .venv/.installed
+
+.PHONY: demo test check bench clean
+
+demo: $(MARK)
+	$(BIN)/benchwire demo --data-dir .demo
+
+test: $(MARK)
+	$(BIN)/python -m pytest
+
+check: $(MARK)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+bench: $(MARK)
+	$(BIN)/python benchmarks/streams.py
+	$(BIN)/python benchmarks/acquisition.py
+	$(BIN)/python benchmarks/startup.py
+
+clean:
+	rm -rf .venv .demo
+
+$(MARK): pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint requirements.lock --editable ".[dev]"
+	touch $(MARK)

@@ -1,1 +1,0 @@
-"""The potentiostat's pages."""

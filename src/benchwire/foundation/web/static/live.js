@@ -1,0 +1,117 @@
+// Live curves: events come straight from the server's stream into the chart, past the page's own
+// socket, so that an open dashboard costs the server next to nothing.
+window.benchwire = (() => {
+  const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+  const MAX_POINTS = 4000;
+  const PREFIXES = [[1, ""], [1e-3, "m"], [1e-6, "µ"], [1e-9, "n"]];
+  const following = new Map();
+
+  const axesOf = (columns) => {
+    if ("Z real (Ohm)" in columns) {
+      return { x: "Z real (Ohm)", y: "Z imag (Ohm)", sign: -1, xName: "Z' / Ω", yName: "-Z'' / Ω" };
+    }
+    if ("Cycle" in columns && "Applied potential (V)" in columns) {
+      return { x: "Potential (V)", y: "Current (A)", sign: 1, xName: "Potential / V", unit: "A", yName: "Current" };
+    }
+    if (!("Applied potential (V)" in columns)) {
+      return { x: "Time (s)", y: "Potential (V)", sign: 1, xName: "Time / s", yName: "Potential / V" };
+    }
+    return { x: "Time (s)", y: "Current (A)", sign: 1, xName: "Time / s", unit: "A", yName: "Current" };
+  };
+
+  const scaleOf = (largest) => PREFIXES.find(([factor]) => largest >= factor) || (largest ? [1e-9, "n"] : [1, ""]);
+
+  const ink = () => (document.body.classList.contains("body--dark") ? "#d7dde3" : "#37424d");
+
+  class Follower {
+    constructor(element, url) {
+      this.element = element;
+      this.curves = new Map();
+      this.axes = null;
+      this.drawn = false;
+      this.source = new EventSource(url);
+      this.source.addEventListener("curves", (event) => {
+        this.curves.clear();
+        for (const curve of JSON.parse(event.data)) this.append(curve);
+      });
+      this.source.addEventListener("points", (event) => this.append(JSON.parse(event.data)));
+      this.timer = setInterval(() => this.draw(), 100);
+    }
+
+    append({ slot, mode, columns }) {
+      if (!Object.keys(columns).length) return;
+      const axes = axesOf(columns);
+      let curve = this.curves.get(slot);
+      if (!curve || curve.mode !== mode) {
+        curve = { mode, points: [] };
+        this.curves.set(slot, curve);
+        this.mode = mode;
+      }
+      this.axes = axes;
+      const xs = columns[axes.x], ys = columns[axes.y];
+      for (let i = 0; i < xs.length; i++) curve.points.push([xs[i], axes.sign * ys[i]]);
+      if (curve.points.length > MAX_POINTS) curve.points = curve.points.filter((_, i) => i % 2 === 0);
+      this.element.dataset.points = String(
+        [...this.curves.values()].reduce((sum, item) => sum + item.points.length, 0));
+      this.changed = true;
+    }
+
+    draw() {
+      if (!this.changed || !this.axes || !this.element.isConnected) return;
+      const component = getElement(Number(this.element.id.slice(1)));
+      const chart = component && component.chart;
+      if (!chart) return;
+      this.changed = false;
+      const shown = [...this.curves].filter(([, curve]) => curve.mode === this.mode).sort();
+      let largest = 0;
+      for (const [, curve] of shown) for (const point of curve.points) largest = Math.max(largest, Math.abs(point[1]));
+      const [factor, prefix] = this.axes.unit ? scaleOf(largest) : [1, ""];
+      const label = this.axes.unit ? `${this.axes.yName} / ${prefix}${this.axes.unit}` : this.axes.yName;
+      const axis = { type: "value", scale: true, nameLocation: "middle", axisLabel: { color: ink(), hideOverlap: true }, nameTextStyle: { color: ink() }, splitLine: { lineStyle: { opacity: 0.25 } } };
+      chart.setOption({
+        animation: false,
+        title: { text: this.mode, left: "center", top: 4, textStyle: { color: ink(), fontSize: 14 } },
+        legend: { bottom: 0, textStyle: { color: ink() }, type: "scroll" },
+        grid: { left: 70, right: 24, top: 36, bottom: 70 },
+        tooltip: { trigger: "item" },
+        xAxis: { ...axis, name: this.axes.xName, nameGap: 28 },
+        yAxis: { ...axis, name: label, nameGap: 48 },
+        series: shown.map(([slot, curve], i) => ({
+          name: slot, type: "line", showSymbol: this.axes.sign < 0, symbolSize: 5, lineStyle: { width: 1.6 },
+          color: PALETTE[i % PALETTE.length],
+          data: factor === 1 ? curve.points : curve.points.map(([x, y]) => [x, y / factor]),
+        })),
+      }, { replaceMerge: ["series"] });
+    }
+
+    close() {
+      this.source.close();
+      clearInterval(this.timer);
+    }
+  }
+
+  return {
+    // Draw a run's live curves into the chart element with this DOM id, in place of any before.
+    follow(id, url) {
+      const before = following.get(id);
+      if (before) before.close();
+      const element = document.getElementById(id);
+      if (element) following.set(id, new Follower(element, url));
+    },
+    // Show in an element whether the server can be reached.
+    watchConnection(id) {
+      const show = (ok) => {
+        const element = document.getElementById(id);
+        if (!element) return;
+        element.dataset.state = ok ? "connected" : "offline";
+        element.textContent = ok ? "connected" : "server not reached";
+      };
+      const source = new EventSource("/events/jobs");
+      source.onopen = () => show(true);
+      source.onerror = () => show(false);
+    },
+    // Dark or light: as chosen before in this browser, else as the system says.
+    storedTheme: () => localStorage.getItem("benchwire-theme"),
+    storeTheme: (theme) => localStorage.setItem("benchwire-theme", theme),
+  };
+})();
