@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.waiting import until
 
 from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.db import Database
@@ -14,6 +13,7 @@ from benchwire.foundation.jobs.runner import JobContext, JobKind, JobNotFound, J
 from benchwire.foundation.jobs.sessions import DataFolderInUse, DataFolderLock, Sessions
 from benchwire.foundation.jobs.states import Interruption, JobRecord, JobState, JobStopped
 from benchwire.foundation.jobs.store import JobStore
+from tests.support.waiting import until
 
 
 class Life:

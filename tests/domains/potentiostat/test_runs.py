@@ -1,0 +1,484 @@
+"""Runs on emulated instruments: data true to the waveform, and a cell open on every way out."""
+
+import csv
+import hashlib
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchwire.domains.potentiostat.emulator import emulated
+from tests.domains.potentiostat.conftest import Bench, open_bench
+from tests.support.waiting import until
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "CA": {"potential": 0.5, "duration": 0.5},
+    "LSV": {"start": 0.0, "end": 0.6, "scan_rate": 2.0},
+    "CV": {
+        "start": 0.3, "vertex1": 0.7, "vertex2": -0.1, "end": 0.3, "scan_rate": 4.0, "cycles": 2,
+    },
+    "PSTEP": {"potentials": [0.1, 0.5], "step_duration": 0.2},
+    "CP": {"current": 1e-5, "duration": 0.5},
+    "GS": {"start": 0.0, "end": 2e-5, "num_steps": 3, "step_duration": 0.2},
+    "GCV": {
+        "start": 0.0, "vertex1": 1e-5, "vertex2": -1e-5, "end": 5e-6, "num_steps": 2,
+        "step_duration": 0.1, "cycles": 1,
+    },
+    "STEPSEQ": {"currents": [0.0, 1e-5], "step_duration": 0.3},
+    "OCP": {"duration": 0.5},
+    "EIS": {"start_freq": 100, "end_freq": 20, "points_per_decade": 4, "bias": 0.28},
+}  # fmt: skip
+POTENTIAL = ["Time (s)", "Potential (V)", "Current (A)"]
+HEADERS = {
+    "CA": [*POTENTIAL, "Exp", "Applied potential (V)"],
+    "LSV": [*POTENTIAL, "Exp", "Applied potential (V)"],
+    "CV": [*POTENTIAL, "Cycle", "Exp", "Applied potential (V)"],
+    "PSTEP": [*POTENTIAL, "Step", "Exp", "Applied potential (V)"],
+    "CP": [*POTENTIAL, "Exp", "Applied current (A)"],
+    "GS": [*POTENTIAL, "Exp", "Applied current (A)"],
+    "GCV": [*POTENTIAL, "Cycle", "Exp", "Applied current (A)"],
+    "STEPSEQ": [*POTENTIAL, "Exp", "Applied current (A)"],
+    "OCP": [*POTENTIAL, "Exp"],
+    "EIS": ["Frequency (Hz)", "Z real (Ohm)", "Z imag (Ohm)", "|Z| (Ohm)", "Phase (deg)", "Exp"],
+}
+
+
+def table(rows: list[str]) -> dict[str, np.ndarray]:
+    header, *lines = csv.reader(rows)
+    values = np.array(lines, dtype=float)
+    return {name: values[:, number] for number, name in enumerate(header)}
+
+
+def long_ca(seconds: float = 20.0) -> dict[str, Any]:
+    return {"params_by_mode": {"CA": {"potential": 0.5, "duration": seconds}}}
+
+
+def has_begun(bench: Bench, run_id: str, slot: str = "slot01") -> bool:
+    files = bench.client.get(f"/runs/{run_id}/files").json()["files"]
+    name = next((item for item in files if f"/{slot}/" in item), None)
+    if name is None:
+        return False
+    body = bench.client.get(f"/runs/{run_id}/file", params={"path": name}).text
+    return body.count("\n") > 100
+
+
+@pytest.fixture(scope="module")
+def all_modes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, dict[str, Any]]]:
+    """Every mode one after another on one run, and the server it ran on."""
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        open_bench(tmp_path_factory.mktemp("modes"), environment) as bench,
+    ):
+        run = bench.start(
+            *PARAMETERS, params_by_mode=PARAMETERS, devices=["slot01"], make_plot=True
+        )
+        yield bench, bench.end_of(run["run_id"], 120)
+
+
+@pytest.mark.parametrize("mode", PARAMETERS)
+def test_mode_writes_its_columns_and_a_plot(
+    all_modes: tuple[Bench, dict[str, Any]], mode: str
+) -> None:
+    bench, run = all_modes
+    assert run["status"] == "done", run
+    rows = bench.rows(run, mode=mode)
+    assert rows[0].split(",") == HEADERS[mode]
+    data = table(rows)
+    assert len(data["Exp"]) > 2
+    assert (data["Exp"] == 1).all()
+    assert all(np.isfinite(column).all() for column in data.values())
+    assert any(f"/{mode}/" in name and name.endswith(".png") for name in run["slots"][0]["files"])
+
+
+def test_row_k_is_point_k_of_the_waveform(all_modes: tuple[Bench, dict[str, Any]]) -> None:
+    """The unfiltered shape shows it: the measured potential lags by the filter's delay alone."""
+    bench, run = all_modes
+    data = table(bench.rows(run, mode="CV"))
+    applied, measured = data["Applied potential (V)"], data["Potential (V)"]
+    assert np.allclose(data["Time (s)"], np.arange(len(applied)) * 0.00036, atol=1e-6)
+    # The default running mean over 100 readings delays a ramp by 49.5 of them.
+    middle = slice(400, 700)
+    delay = (applied[middle] - measured[middle]) / (4.0 * 0.00036)
+    assert np.allclose(delay, 49.5, atol=1.5)
+    assert set(data["Cycle"]) == {1.0, 2.0}
+
+
+def test_voltammogram_has_the_shape_of_a_duck(all_modes: tuple[Bench, dict[str, Any]]) -> None:
+    bench, run = all_modes
+    data = table(bench.rows(run, mode="CV"))
+    second = data["Cycle"] == 2
+    potential, current = data["Potential (V)"][second], data["Current (A)"][second]
+    anodic, cathodic = potential[current.argmax()], potential[current.argmin()]
+    assert 0.3 < anodic < 0.6
+    assert 0.0 < cathodic < 0.3
+    assert current.max() > 3e-4
+    assert current.min() < -3e-4
+
+
+def test_open_circuit_reads_the_rest_potential(all_modes: tuple[Bench, dict[str, Any]]) -> None:
+    bench, run = all_modes
+    data = table(bench.rows(run, mode="OCP"))
+    assert 0.15 < data["Potential (V)"][-1] < 0.4
+    assert np.abs(data["Current (A)"]).max() < 1e-6
+
+
+def test_polled_currents_follow_their_set_points(all_modes: tuple[Bench, dict[str, Any]]) -> None:
+    bench, run = all_modes
+    data = table(bench.rows(run, mode="GS"))
+    assert len(data["Exp"]) == 3 * 60
+    assert np.all(np.diff(data["Time (s)"]) > 0)
+    last = data["Applied current (A)"] == data["Applied current (A)"][-1]
+    assert data["Current (A)"][last][-10:].mean() == pytest.approx(2e-5, rel=0.05)
+
+
+def test_spectrum_equals_the_cells_closed_form(all_modes: tuple[Bench, dict[str, Any]]) -> None:
+    bench, run = all_modes
+    data = table(bench.rows(run, mode="EIS"))
+    true = emulated(1)._cell.impedance(data["Frequency (Hz)"], 0.28)
+    assert np.abs(data["|Z| (Ohm)"] / np.abs(true) - 1).max() < 0.01
+    assert np.abs(data["Phase (deg)"] - np.degrees(np.angle(true))).max() < 1.0
+
+
+def test_averaging_is_restored_after_a_spectrum(all_modes: tuple[Bench, dict[str, Any]]) -> None:
+    bench, _ = all_modes
+    assert bench.true_state()["averaging"] == [100, 100]
+
+
+def test_summary_names_instrument_units_and_checksums(
+    all_modes: tuple[Bench, dict[str, Any]],
+) -> None:
+    bench, run = all_modes
+    answer = bench.client.get(f"/runs/{run['run_id']}/file", params={"path": "run.json"})
+    summary = answer.json()
+    assert summary["slots"][0]["instrument_serial_number"] == "E000000000000001"
+    assert summary["request"]["params_by_mode"]["CV"]["scan_rate"] == 4.0
+    for item in summary["files"]:
+        body = bench.client.get(
+            f"/runs/{run['run_id']}/file", params={"path": item["path"]}
+        ).content
+        assert hashlib.sha256(body).hexdigest() == item["sha256"]
+    first = next(item for item in summary["files"] if item["path"].endswith("_CV.csv"))
+    assert first["columns"][:3] == [
+        {"name": "Time", "unit": "s"},
+        {"name": "Potential", "unit": "V"},
+        {"name": "Current", "unit": "A"},
+    ]
+
+
+# -- stopping ----------------------------------------------------------------------------------
+
+
+def test_cancel_opens_the_cell_at_once_and_keeps_the_data(bench: Bench) -> None:
+    run = bench.start("CA", "OCP", params_by_mode={**long_ca()["params_by_mode"],
+                                                   "OCP": {"duration": 5}})  # fmt: skip
+    until(lambda: has_begun(bench, run["run_id"]))
+    asked = time.monotonic()
+    answer = bench.client.post(f"/jobs/{run['run_id']}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
+    ended = bench.end_of(run["run_id"], 5)
+    assert time.monotonic() - asked < 2.5
+    assert ended["status"] == "cancelled"
+    assert [slot["message"] for slot in ended["slots"]] == ["cancelled", "cancelled"]
+    assert ended["remaining_s"] is None
+    for slot in ("slot01", "slot02"):
+        state = bench.true_state(slot)
+        assert not state["cell_closed"]
+        assert not state["running"]
+        assert not state["stop_requested"]
+        assert state["opened_at"] - asked < 0.3
+        assert len(bench.rows(ended, slot)) > 100
+    files = ended["slots"][0]["files"]
+    assert all("/OCP/" not in name for name in files)
+    assert len(files) == 1
+
+
+def test_no_cell_is_closed_again_after_a_cancel(bench: Bench) -> None:
+    for delay in (0.0, 0.02, 0.1, 0.3):
+        run = bench.start(devices=["slot01"], **long_ca())
+        time.sleep(delay)
+        bench.client.post(f"/jobs/{run['run_id']}/cancel")
+        assert bench.end_of(run["run_id"], 5)["status"] == "cancelled"
+        closings = bench.true_state()["closings"]
+        time.sleep(0.3)
+        state = bench.true_state()
+        assert (state["closings"], state["cell_closed"]) == (closings, False)
+
+
+def test_next_run_after_a_cancel_is_whole(bench: Bench) -> None:
+    run = bench.start(**long_ca())
+    until(lambda: has_begun(bench, run["run_id"]))
+    bench.client.post(f"/jobs/{run['run_id']}/cancel")
+    bench.end_of(run["run_id"])
+    again = bench.end_of(bench.start()["run_id"])
+    assert again["status"] == "done"
+    assert len(bench.rows(again)) == 1 + 833
+
+
+def test_unplugged_slot_fails_alone_and_comes_back_under_its_name(bench: Bench) -> None:
+    run = bench.start(**long_ca(3.0))
+    until(lambda: has_begun(bench, run["run_id"]))
+    bench.emulators.control("p1", "unplug")
+    ended = bench.end_of(run["run_id"])
+    one, two = ended["slots"]
+    assert (one["status"], two["status"]) == ("failed", "done")
+    assert one["message"]
+    assert len(bench.rows(ended, "slot01")) > 100
+    assert len(bench.rows(ended, "slot02")) == 1 + 8333
+    assert bench.rows(ended, "slot01")[-1].count(",") == 4
+    assert bench.client.post("/admin/rescan").json() == {"devices": ["slot02"]}
+    bench.emulators.control("p1", "replug")
+    until(lambda: bench.client.get("/health").json()["devices"] == 2)
+    devices = bench.client.get("/devices").json()
+    assert devices[0]["slot"] == "slot01"
+    assert devices[0]["sn"] == "E000000000000001"
+    assert bench.end_of(bench.start()["run_id"])["status"] == "done"
+
+
+def test_rescan_leaves_a_running_slot_alone(bench: Bench) -> None:
+    run = bench.start(devices=["slot01"], **long_ca(1.5))
+    until(lambda: has_begun(bench, run["run_id"]))
+    assert bench.client.post("/admin/rescan").json() == {"devices": ["slot01", "slot02"]}
+    assert bench.end_of(run["run_id"])["status"] == "done"
+
+
+def test_frozen_instrument_fails_its_slot_with_a_clear_message(bench: Bench) -> None:
+    run = bench.start(devices=["slot01"], **long_ca())
+    until(lambda: has_begun(bench, run["run_id"]))
+    bench.emulators.control("p1", "freeze")
+    slot = bench.end_of(run["run_id"])["slots"][0]
+    assert slot["status"] == "failed"
+    assert "answer" in slot["message"]
+    bench.emulators.control("p1", "freeze", on=False)
+    until(lambda: not bench.true_state()["cell_closed"], what="the cell made safe on return")
+
+
+def test_garbled_line_never_writes_a_wrong_row(bench: Bench) -> None:
+    bench.emulators.control("p1", "garble", probability=0.05)
+    run = bench.end_of(bench.start(devices=["slot01"], **long_ca(2.0))["run_id"])
+    bench.emulators.control("p1", "garble", probability=0.0)
+    files = run["slots"][0]["files"]
+    if files:
+        data = table(bench.rows(run))
+        assert np.allclose(data["Applied potential (V)"], 0.5)
+        assert np.all((data["Potential (V)"] > -0.01) & (data["Potential (V)"] < 0.51))
+    assert run["status"] in {"done", "failed"}
+    until(lambda: not bench.true_state()["cell_closed"])
+
+
+def test_reset_instrument_is_not_called_done(bench: Bench) -> None:
+    run = bench.start(devices=["slot01"], **long_ca())
+    until(lambda: has_begun(bench, run["run_id"]))
+    bench.emulators.control("p1", "reset")
+    slot = bench.end_of(run["run_id"])["slots"][0]
+    assert (slot["status"], "by itself" in slot["message"]) == ("failed", True)
+
+
+def test_refused_start_command_fails_with_the_cell_open(bench: Bench) -> None:
+    bench.emulators.control("p1", "refuse", code=0xE5)
+    slot = bench.end_of(bench.start(devices=["slot01"])["run_id"])["slots"][0]
+    assert slot["status"] == "failed"
+    assert bench.true_state()["closings"] == 0
+
+
+# -- slots, folders, names ---------------------------------------------------------------------
+
+
+def test_busy_slot_is_refused_and_named(bench: Bench) -> None:
+    run = bench.start(devices=["slot02"], **long_ca())
+    answer = bench.post_job(devices=["slot01", "slot02"])
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "jobs.slots_busy"
+    assert answer.json()["message"] == "Slots busy: slot02"
+    free = bench.start(devices=["slot01"])
+    assert bench.end_of(free["run_id"])["status"] == "done"
+    bench.client.post(f"/jobs/{run['run_id']}/cancel")
+    bench.end_of(run["run_id"])
+
+
+def test_race_for_a_slot_has_one_winner(bench: Bench) -> None:
+    answers: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(bench.post_job(**long_ca()).status_code))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [200] + [409] * 7
+    for item in bench.client.get("/jobs?state=incomplete").json():
+        bench.client.post(f"/jobs/{item['run_id']}/cancel")
+        bench.end_of(item["run_id"])
+
+
+def test_unknown_and_repeated_slots_are_dropped(bench: Bench) -> None:
+    run = bench.start(devices=["slot01", "slot77", "slot01"])
+    assert [slot["slot"] for slot in run["slots"]] == ["slot01"]
+    bench.end_of(run["run_id"])
+
+
+def test_runs_of_different_slots_share_a_folder_but_not_their_lists(bench: Bench) -> None:
+    first = bench.end_of(bench.start(devices=["slot01"])["run_id"])
+    second = bench.end_of(bench.start(devices=["slot02"])["run_id"])
+    folders = list(bench.runs_root.glob("Test/*"))
+    assert [folder.name for folder in folders] == ["2025-11-03T10_15_00"]
+    files = bench.client.get(f"/runs/{second['run_id']}/files").json()["files"]
+    assert files == second["slots"][0]["files"]
+    other = first["slots"][0]["files"][0]
+    answer = bench.client.get(f"/runs/{second['run_id']}/file", params={"path": other})
+    assert answer.status_code == 404
+    summaries = sorted(path.name for path in folders[0].glob("run*.json"))
+    assert summaries == sorted(["run.json", f"run_{second['run_id']}.json"])
+
+
+def test_same_slot_and_time_never_overwrites(bench: Bench) -> None:
+    runs = [bench.end_of(bench.start(devices=["slot01"])["run_id"]) for _ in range(3)]
+    names = sorted(folder.name for folder in bench.runs_root.glob("Test/*"))
+    assert names == [f"2025-11-03T10_15_00{suffix}" for suffix in ("", "_2", "_3")]
+    assert all(len(bench.rows(run)) == 834 for run in runs)
+
+
+def test_mode_listed_twice_writes_two_files(bench: Bench) -> None:
+    run = bench.end_of(bench.start("CA", "CA", devices=["slot01"])["run_id"])
+    names = [Path(name).stem for name in run["slots"][0]["files"]]
+    assert names == [f"Test_2025-11-03_10-15-00_slot01_CA{suffix}" for suffix in ("", "_2")]
+
+
+def test_thinning_averages_blocks(bench: Bench) -> None:
+    parameters = {"CA": {"potential": 0.5, "duration": 1.0}}
+    run = bench.end_of(
+        bench.start(
+            devices=["slot01"], params_by_mode=parameters, sampling_interval=0.01
+        )["run_id"]
+    )  # fmt: skip
+    data = table(bench.rows(run))
+    assert len(data["Exp"]) == -(-2777 // 28)
+    assert np.allclose(np.diff(data["Time (s)"]), 0.01008)
+
+
+def test_idempotency_key_starts_one_run(bench: Bench) -> None:
+    body = {
+        "devices": ["slot01"], "modes": ["CA"], "experiment_name": "Test",
+        "params_by_mode": {"CA": {"potential": 0.1, "duration": 0.2}},
+        "client_datetime": "2025-11-03T10:15:00", "make_plot": False,
+    }  # fmt: skip
+    headers = {"Idempotency-Key": "abc"}
+    first = bench.client.post("/jobs", json=body, headers=headers).json()
+    second = bench.client.post("/jobs", json=body, headers=headers).json()
+    assert first["run_id"] == second["run_id"]
+    bench.end_of(first["run_id"])
+    assert len(bench.client.get("/jobs").json()) == 1
+
+
+def test_progress_grows_and_plans_all_modes(bench: Bench) -> None:
+    parameters = {"CA": {"potential": 0.1, "duration": 1.0}, "OCP": {"duration": 1.0}}
+    run = bench.start("CA", "OCP", params_by_mode=parameters, devices=["slot01"])
+    assert run["status"] == "running"
+    assert (run["current_mode"], run["remaining_modes"]) == ("CA", ["OCP"])
+    seen = []
+    while (status := bench.status(run["run_id"]))["status"] == "running":
+        seen.append((status["progress_pct"], status["remaining_s"], status["current_mode"]))
+        time.sleep(0.05)
+    percents = [percent for percent, _, _ in seen]
+    assert percents == sorted(percents)
+    assert max(percents) <= 99
+    assert seen[-1][2] == "OCP"
+    assert {mode for _, _, mode in seen} == {"CA", "OCP"}
+    assert (status["progress_pct"], status["remaining_s"]) == (100, 0)
+
+
+def test_live_stream_carries_the_growing_curve(bench: Bench) -> None:
+    run = bench.start(devices=["slot01"], **long_ca(1.0))
+    points = 0
+    with bench.client.stream("GET", f"/runs/{run['run_id']}/live") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if line.startswith("data: {"):
+                columns = json.loads(line[6:])["columns"]
+                points += len(columns["Current (A)"])
+                if points > 20:
+                    break
+    assert points > 20
+    bench.end_of(run["run_id"])
+
+
+# -- restarts ----------------------------------------------------------------------------------
+
+
+def test_finished_runs_stay_listed_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_bench(tmp_path, monkeypatch) as bench:
+        run = bench.end_of(bench.start()["run_id"])
+    with open_bench(tmp_path, monkeypatch) as bench:
+        assert bench.status(run["run_id"]) == run
+        assert len(bench.rows(run)) == 834
+
+
+def test_clean_stop_makes_safe_and_fails_running_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_bench(tmp_path, monkeypatch) as bench:
+        run = bench.start(**long_ca())
+        until(lambda: has_begun(bench, run["run_id"]))
+    with open_bench(tmp_path, monkeypatch) as bench:
+        status = bench.status(run["run_id"])
+        assert status["status"] == "failed"
+        assert {slot["message"] for slot in status["slots"]} == {"server stopped"}
+        away = bench.client.get("/away").json()["last_stop"]
+        assert (away["unclean"], away["interrupted_jobs"]) == (False, [run["run_id"]])
+
+
+def test_runs_of_an_older_server_are_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data/runs/Old/2024-01-01T10-00-00/Wells/slot03/CV"
+    folder.mkdir(parents=True)
+    (folder / "old.csv").write_text("Time (s)\r\n0.0\r\n")
+    index = {"20240101T100000_abcdef": "Old/2024-01-01T10-00-00", "evil": "../../..", "..": "Old"}
+    (tmp_path / "data/runs/_run_paths.json").write_text(json.dumps(index))
+    with open_bench(tmp_path, monkeypatch) as bench:
+        assert [run["run_id"] for run in bench.client.get("/jobs").json()] == [
+            "20240101T100000_abcdef"
+        ]
+        files = bench.client.get("/runs/20240101T100000_abcdef/files").json()["files"]
+        assert files == ["Wells/slot03/CV/old.csv"]
+
+
+def test_lost_database_finds_runs_again_from_their_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_bench(tmp_path, monkeypatch) as bench:
+        run = bench.end_of(bench.start()["run_id"])
+    (tmp_path / "data/benchwire.db").write_bytes(b"damaged" * 1000)
+    with open_bench(tmp_path, monkeypatch) as bench:
+        assert bench.client.get("/away").json()["database_set_aside"].startswith("benchwire.db.")
+        assert bench.status(run["run_id"]) == run
+
+
+def test_no_instrument_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_bench(tmp_path, monkeypatch) as bench:
+        bench.emulators.control("p1", "unplug")
+        bench.emulators.control("p2", "unplug")
+        until(lambda: bench.client.get("/health").json()["devices"] == 0)
+        assert bench.client.post("/admin/rescan").json() == {"devices": []}
+        assert bench.client.get("/devices").json() == []
+        assert bench.client.get("/modes").json()["code"] == "devices.unavailable"
+        assert bench.client.get("/modes/CV/params").status_code == 503
+        assert bench.client.post("/modes/CV/validate", json={}).status_code == 200
+
+
+def test_zip_of_large_run_is_readable(bench: Bench) -> None:
+    import zipfile
+
+    run = bench.end_of(bench.start("CA", "CA")["run_id"])
+    content = bench.client.get(f"/runs/{run['run_id']}/zip").content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = [name for slot in run["slots"] for name in slot["files"]]
+        assert sorted(archive.namelist()) == sorted([*names, "run.json"])

@@ -1,0 +1,89 @@
+"""A real server in a process of its own, started and ended as a person or an accident would."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+START_SECONDS = 30.0
+
+
+class Server:
+    """``benchwire serve`` on a data folder."""
+
+    def __init__(
+        self, data_dir: Path, port: int, *options: str, environment: dict[str, str] | None = None
+    ) -> None:
+        self.data_dir = data_dir
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.log_path = data_dir.parent / f"{data_dir.name}-{port}.log"
+        self._options = options
+        self._environment = environment or {}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        clean = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("BENCHWIRE_", "BOX_", "RUNS_ROOT", "NAS_"))
+        }
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "benchwire", "serve", "--port", str(self.port),
+                    "--data-dir", str(self.data_dir), *self._options,
+                ],
+                env={**clean, "BENCHWIRE_UI": "false", **self._environment},
+                stdout=log,
+                stderr=log,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            try:
+                httpx.get(f"{self.url}/version", timeout=1)
+            except httpx.TransportError:
+                time.sleep(0.05)
+            else:
+                return
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text("utf-8", "replace")[-8000:]
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self, seconds: float = 20.0) -> int:
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
