@@ -305,7 +305,7 @@ def test_file_is_a_download(shared: Bench, ending: str, kind: str) -> None:
     "path",
     [
         "", ".", "Wells", "Wells/slot01", "nothing.csv", "../../../_run_paths.json", "/etc/passwd",
-        "a\0b", "x" * 5000, "Wells/../../2025/x", "..\\..\\x", "Wells/slot01/CA/../../../run.json/x",
+        "a\0b", "x" * 5000, "Wells/../../2025/x", "..\\..\\x", "Wells/../run.json/x",
     ],
 )  # fmt: skip
 def test_file_outside_or_missing_is_not_found(shared: Bench, path: str) -> None:

@@ -41,7 +41,13 @@ class Instrument:
         self.serial_number = port.serial_number
         self._clock = clock
         self._told_safe = told_safe
-        self.link = Link(port.path, lambda: open_transport(port), clock, on_open=self._make_safe)
+        self.link = Link(
+            port.path,
+            lambda: open_transport(port),
+            clock,
+            on_open=self._make_safe,
+            probe=lambda transport: Potentiostat(transport, clock).status(),
+        )
 
     def run(self, work: Callable[[Potentiostat], T]) -> Future[T]:
         """Have the link's thread do a piece of work on the instrument."""

@@ -1,0 +1,296 @@
+"""The driver on the emulated instrument over a pseudo-terminal, and on a line that plays tricks."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchwire.domains.potentiostat import impedance, waveforms
+from benchwire.domains.potentiostat.driver import (
+    InstrumentSilent,
+    Potentiostat,
+    RunLatch,
+    Samples,
+    SamplesLost,
+    Stopped,
+    WaveformStarved,
+)
+from benchwire.domains.potentiostat.emulator import EmulatedPotentiostat, emulated
+from benchwire.domains.potentiostat.modes import MODES
+from benchwire.domains.potentiostat.validation import parse
+from benchwire.foundation.clock import SystemClock
+from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.instruments.emulation import PtyHost
+from benchwire.foundation.instruments.transport import SerialTransport
+
+ENERGISING = {("00e4", "0001"), ("00e5", "0001")}
+
+
+@pytest.fixture
+def device() -> EmulatedPotentiostat:
+    return emulated(1)
+
+
+@pytest.fixture
+def instrument(device: EmulatedPotentiostat, tmp_path: Path) -> Iterator[Potentiostat]:
+    host = PtyHost({"p": device}, tmp_path)
+    transport = SerialTransport(str(host.paths["p"]), 1_500_000)
+    yield Potentiostat(transport, SystemClock())
+    transport.close()
+    host.close()
+
+
+def play(instrument: Potentiostat, points: np.ndarray, latch: RunLatch | None = None):
+    blocks: list[Samples] = []
+    instrument.play([points], gain=0, latch=latch or RunLatch(), sink=blocks.append)
+    firsts = [block.first for block in blocks]
+    assert firsts == np.cumsum([0, *[len(block.current) for block in blocks[:-1]]]).tolist()
+    return (
+        np.concatenate([block.current for block in blocks]),
+        np.concatenate([block.potential for block in blocks]),
+    )
+
+
+def test_every_point_gets_its_row(instrument: Potentiostat) -> None:
+    points = 0.3 + 0.2 * np.sin(np.arange(4000) / 60)
+    with instrument.averaging(1, 1):
+        _, potential = play(instrument, points)
+    assert len(potential) == len(points)
+    assert np.abs(potential - points).max() < 0.0014
+
+
+@pytest.mark.parametrize("count", [1, 2, 29, 30, 31, 59, 60, 61, 1899, 1901])
+def test_any_number_of_points_is_played(instrument: Potentiostat, count: int) -> None:
+    _, potential = play(instrument, np.full(count, 0.3))
+    assert len(potential) == count
+
+
+def test_spectrum_meets_the_closed_form(
+    instrument: Potentiostat, device: EmulatedPotentiostat
+) -> None:
+    cell = device._cell
+    parameters = parse(
+        MODES["EIS"],
+        {"start_freq": 100, "end_freq": 1, "points_per_decade": 4, "bias": cell.rest_potential},
+    )
+    planned = impedance.plan(parameters)
+    analyser = impedance.ImpedanceAnalyser(planned)
+    found: list[impedance.ImpedancePoint] = []
+    with instrument.averaging(1, 1):
+        instrument.play(
+            (chunk.applied for chunk in impedance.excitation(planned)),
+            gain=0,
+            latch=RunLatch(),
+            sink=lambda s: found.extend(analyser.feed(s.first, s.current, s.potential)),
+        )
+    assert len(found) == 9
+    true = cell.impedance(np.array([point.frequency for point in found]))
+    for point, expected in zip(found, true, strict=True):
+        assert abs(point.magnitude / abs(expected) - 1) < 0.01
+        assert abs(point.phase_degrees - np.degrees(np.angle(expected))) < 1.0
+
+
+def test_firmware_that_samples_currents_is_read_from_its_buffer(tmp_path: Path) -> None:
+    host = PtyHost({"p": EmulatedPotentiostat(b"x", pid_samples=True)}, tmp_path)
+    transport = SerialTransport(str(host.paths["p"]), 1_500_000)
+    blocks: list[Samples] = []
+    Potentiostat(transport, SystemClock()).play_currents(
+        [(1e-5, 0.4), (2e-5, 0.3)], gain=0, latch=RunLatch(), sink=blocks.append
+    )
+    transport.close()
+    host.close()
+    assert all(block.time is None for block in blocks)
+    rows = {step: sum(len(b.current) for b in blocks if b.step == step) for step in (0, 1)}
+    assert rows == {0: 1111, 1: 833}
+
+
+def test_stop_hands_out_what_was_measured_before(
+    instrument: Potentiostat, device: EmulatedPotentiostat
+) -> None:
+    latch, rows = RunLatch(), []
+
+    def sink(samples: Samples) -> None:
+        rows.append(samples)
+        if sum(len(block.current) for block in rows) > 500:
+            latch.trip("enough")
+
+    with instrument.averaging(1, 1), pytest.raises(Stopped, match="enough"):
+        instrument.play([np.full(20_000, 0.5)], gain=0, latch=latch, sink=sink)
+    potential = np.concatenate([block.potential for block in rows])
+    assert np.abs(potential - 0.5).max() < 0.002, "no row was measured with the cell open"
+    state = device.control("state", {})
+    assert (state["cell_closed"], state["running"], state["dac_fifo"]) == (False, False, 0)
+
+
+def test_host_that_sleeps_is_told_of_lost_samples(instrument: Potentiostat) -> None:
+    slept = []
+
+    def sink(_: Samples) -> None:
+        if not slept:
+            slept.append(time.sleep(1.0))
+
+    with pytest.raises((SamplesLost, WaveformStarved)):
+        instrument.play([np.full(20_000, 0.5)], gain=0, latch=RunLatch(), sink=sink)
+
+
+def test_stale_waveform_is_played_out_with_the_cell_open(
+    instrument: Potentiostat, device: EmulatedPotentiostat
+) -> None:
+    instrument.push_points(np.full(60, 1.0), RunLatch())
+    safety = instrument.make_safe()
+    assert safety.queued_points == 60
+    state = device.control("state", {})
+    assert (state["dac_fifo"], state["closings"], state["running"]) == (0, 0, False)
+
+
+def test_stale_stop_request_is_cleared(
+    instrument: Potentiostat, device: EmulatedPotentiostat
+) -> None:
+    from benchwire.domains.potentiostat.protocol import Command
+
+    instrument.command(Command.STOP, 1)
+    assert device.control("state", {})["stop_requested"]
+    _, potential = play(instrument, np.full(200, 0.4))
+    assert len(potential) == 200
+
+
+def test_idle_instrument_is_sent_no_stop(
+    instrument: Potentiostat, device: EmulatedPotentiostat
+) -> None:
+    instrument.make_safe()
+    codes = [code for code, _ in device.control("state", {})["commands"]]
+    assert codes == [0xE4]
+
+
+def test_averaging_is_restored_after_an_error(
+    instrument: Potentiostat, device: EmulatedPotentiostat
+) -> None:
+    seen = []
+
+    def measure_and_fail() -> None:
+        with instrument.averaging(2, 3):
+            seen.append(device.control("state", {})["averaging"])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        measure_and_fail()
+    assert seen == [[2, 3]]
+    assert device.control("state", {})["averaging"] == [100, 100]
+
+
+# -- a line that plays tricks ------------------------------------------------------------------
+
+
+class Line:
+    """A transport straight into the emulator, where each request passes a trickster."""
+
+    def __init__(self, trick: Callable[[int, bytes, bytes], bytes | None]) -> None:
+        self.device = emulated(1)
+        self.trick = trick
+        self.number = 0
+        self.sent: list[bytes] = []
+        self.waiting = b""
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+        answer = self.device.receive(data, time.monotonic())
+        tricked = self.trick(self.number, data, answer)
+        self.number += 1
+        self.waiting += answer if tricked is None else tricked
+
+    def read(self, size: int, _timeout: float) -> bytes:
+        taken, self.waiting = self.waiting[:size], self.waiting[size:]
+        return taken
+
+    def discard_input(self) -> None:
+        self.waiting = b""
+
+    def close(self) -> None: ...
+
+
+def energised(frames: list[bytes]) -> list[bytes]:
+    """Frames that connect the cell or feed the output."""
+    return [
+        frame
+        for frame in frames
+        if frame[2:4] == b"\x02\x00"
+        or (frame[2:4] == b"\x4f\x00" and (frame[7:9].hex(), frame[9:11].hex()) in ENERGISING)
+        or frame[7:9].hex() == "00e6"
+    ]
+
+
+@pytest.mark.parametrize("step", range(40))
+def test_after_a_stop_at_any_frame_nothing_energises(step: int) -> None:
+    latch = RunLatch()
+
+    def trick(number: int, _request: bytes, _answer: bytes) -> None:
+        if number == step:
+            latch.trip("stop")
+
+    line = Line(trick)
+    with pytest.raises(Stopped):
+        Potentiostat(line, SystemClock()).play(
+            [np.full(3000, 0.5)], gain=0, latch=latch, sink=lambda _: None
+        )
+    assert energised(line.sent[step + 1 :]) == []
+    state = line.device.control("state", {})
+    assert (state["cell_closed"], state["running"]) == (False, False)
+
+
+@pytest.mark.parametrize("step", range(0, 60, 3))
+@pytest.mark.parametrize("damage", ["lost", "garbled", "late"])
+def test_one_damaged_answer_is_mended_or_told(step: int, damage: str) -> None:
+    late: list[bytes] = []
+
+    def trick(number: int, _request: bytes, answer: bytes) -> bytes | None:
+        if late:
+            return late.pop() + answer
+        if number != step:
+            return None
+        if damage == "late":
+            late.append(answer)
+        return bytes([answer[0] ^ 0xFF]) + answer[1:] if damage == "garbled" else b""
+
+    line, rows = Line(trick), []
+    points = 0.3 + 0.1 * np.sin(np.arange(1500) / 50)
+    try:
+        Potentiostat(line, SystemClock()).play([points], gain=0, latch=RunLatch(), sink=rows.append)
+    except BenchwireError:
+        whole = False
+    else:
+        whole = True
+    received = sum(len(block.current) for block in rows)
+    assert (received == len(points)) or not whole
+    state = line.device.control("state", {})
+    assert (state["cell_closed"], state["running"]) == (False, False)
+    assert state["overwritten"] == 0
+
+
+def test_deaf_instrument_is_silent_not_done() -> None:
+    line = Line(lambda *_: b"")
+    with pytest.raises(InstrumentSilent):
+        Potentiostat(line, SystemClock()).play(
+            [np.zeros(10)], gain=0, latch=RunLatch(), sink=lambda _: None
+        )
+
+
+def test_waveform_is_taken_as_it_is_played(instrument: Potentiostat) -> None:
+    """An hour of waveform is never made ahead of time."""
+    taken = 0
+    latch = RunLatch()
+
+    def endless() -> Iterator[np.ndarray]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield np.full(waveforms.CHUNK_POINTS, 0.3)
+
+    def sink(samples: Samples) -> None:
+        if samples.first > 1000:
+            latch.trip("enough")
+
+    with pytest.raises(Stopped):
+        instrument.play(endless(), gain=0, latch=latch, sink=sink)
+    assert taken <= 2
