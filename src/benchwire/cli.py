@@ -182,6 +182,9 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
             if ready is not None:
                 ready.set()
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Once it has ended in good order, uvicorn raises the signal anew for whoever was before it.
+        signal.signal(number, lambda *_: None)
     Server(config).run([listener])
 
 

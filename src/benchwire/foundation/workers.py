@@ -178,7 +178,11 @@ class ProcessExecutor:
                 task = self._next_task()
                 if task is None:
                     return
-                if task.future.set_running_or_notify_cancel():
+                if not task.future.set_running_or_notify_cancel():
+                    continue
+                if self._closing.is_set():
+                    task.future.set_exception(WorkStopped("The server is shutting down"))
+                else:
                     worker = self._do(worker, task)
         finally:
             if worker is not None:

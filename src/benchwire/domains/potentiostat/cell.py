@@ -7,9 +7,9 @@ O + e = R. Its current follows Butler-Volmer kinetics (Bard and Faulkner, Electr
 
 The semi-integral, :math:`s^{-1/2}` in the Laplace domain, is a sum of first-order poles 0.7 decades
 apart, from the trapezoid rule on
-:math:`s^{-1/2} = \frac1\pi\int_{-\infty}^{\infty}\frac{e^{u/2}}{s + e^u}\,du`; its relative error
-at a frequency within the poles is about :math:`2e^{-\pi^2/(0.7\ln 10)}`, 0.4 %. The lowest pole bounds
-diffusion, so that the cell recovers between runs.
+:math:`s^{-1/2} = \frac1\pi\int_{-\infty}^{\infty}\frac{e^{u/2}}{s + e^u}\,du`; its relative
+error at a frequency within the poles is about :math:`2e^{-\pi^2/(0.7\ln 10)}`, 0.4 %. The lowest
+pole bounds diffusion, so that the cell recovers between runs.
 """
 
 import cmath

@@ -156,15 +156,14 @@ class SmbShare:
         self._cache: dict[str, Any] = {}
         self._root = f"\\\\{settings.server}\\{settings.share}"
         self._connected = False
+        self._made: set[str] = set()
 
     def probe(self) -> None:
         """Make the base folder and write in it."""
         path = PurePosixPath(f".benchwire-probe-{threading.get_ident()}")
         self.write(path, iter([b"probe"]))
         with self._errors():
-            import smbclient
-
-            smbclient.remove(self._full(path), **self._options)
+            self._remove(path)
 
     def digest(self, path: PurePosixPath) -> tuple[int, str] | None:
         """Return size and SHA-256 of a file as read back, None if it is not there."""
@@ -182,7 +181,7 @@ class SmbShare:
                         digest.update(block)
                         size += len(block)
             except SMBOSError as error:
-                if error.errno == errno.ENOENT:
+                if _is_missing(error):
                     return None
                 raise
             return size, digest.hexdigest()
@@ -193,10 +192,10 @@ class SmbShare:
 
         self._connect()
         with self._errors():
-            folder = self._full(path.parent)
-            smbclient.makedirs(folder, exist_ok=True, **self._options)
+            self._make_folders(path.parent)
+            self._remove(path)
             with smbclient.open_file(
-                self._full(path), mode="wb", buffering=0, **self._options
+                self._full(path), mode="xb", buffering=0, **self._options
             ) as file:
                 for block in blocks:
                     file.write(block)
@@ -215,6 +214,34 @@ class SmbShare:
         # The server may have gone first, in which case there is nothing to say goodbye to.
         with contextlib.suppress(Exception):
             smbclient.reset_connection_cache(connection_cache=self._cache, fail_on_error=False)
+
+    def _remove(self, path: PurePosixPath) -> None:
+        """Remove what a former attempt may have left."""
+        import smbclient
+        from smbprotocol.exceptions import SMBOSError
+
+        try:
+            smbclient.remove(self._full(path), **self._options)
+        except SMBOSError as error:
+            if not _is_missing(error):
+                raise
+
+    def _make_folders(self, path: PurePosixPath) -> None:
+        """Make a folder from the share downwards; servers differ in what they call a lack of it."""
+        import smbclient
+        from smbprotocol.exceptions import SMBOSError
+
+        parts = PurePosixPath(self._settings.base_subdir, path).parts
+        for depth in range(1, len(parts) + 1):
+            folder = "\\".join([self._root, *parts[:depth]])
+            if folder in self._made:
+                continue
+            try:
+                smbclient.mkdir(folder, **self._options)
+            except SMBOSError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+            self._made.add(folder)
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -253,6 +280,14 @@ class SmbShare:
             yield
         except (SMBException, SpnegoError, OSError, ValueError) as error:
             raise NasUnreachable(_explain(error), hint="Check the NAS settings.") from error
+
+
+# Servers answer a missing file in either of two ways; the library knows the first as an errno.
+_NO_SUCH_FILE = 0xC000000F
+
+
+def _is_missing(error: OSError) -> bool:
+    return error.errno == errno.ENOENT or getattr(error, "ntstatus", None) == _NO_SUCH_FILE
 
 
 _EXPLANATIONS = (

@@ -57,6 +57,9 @@ logger = logging.getLogger(__name__)
 
 RUN_KIND = "potentiostat.run"
 API_VERSION = "1.0"
+SUMMARY = "run.json"
+"""What clients call a run's summary, whatever its name in a folder it shares."""
+
 RESTARTED = "server restarted"
 # A row of the widest table, as text.
 BYTES_PER_ROW = 70
@@ -554,6 +557,8 @@ class Potentiostats:
             The run or the file is not there; files of other runs are not either.
         """
         folder = self.folder(run_id)
+        if path == SUMMARY:
+            path = folder.summary.name
         try:
             found = file_inside(folder.path, path)
         except FileNotInFolder as error:
@@ -567,7 +572,7 @@ class Potentiostats:
         folder = self.folder(run_id)
         members = [(PurePosixPath(name), folder.path / name) for name in folder.files()]
         if folder.summary.is_file():
-            members.append((PurePosixPath("run.json"), folder.summary))
+            members.append((PurePosixPath(SUMMARY), folder.summary))
         return iter(members)
 
     def folder(self, run_id: str) -> RunFolder:

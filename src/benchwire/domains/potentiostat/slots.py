@@ -59,12 +59,11 @@ class Instrument:
         return self.link.connected
 
     def identify(self) -> bool:
-        """Ask for the serial number where the port did not tell; False when nothing answers."""
+        """Open the port and learn the serial number; False when nothing answers on it."""
         try:
-            number = self.run(lambda device: device.serial_number()).result(IDENTIFY_SECONDS)
+            self.run(lambda device: device.status()).result(IDENTIFY_SECONDS)
         except (BenchwireError, TimeoutError):
             return False
-        self.serial_number = self.serial_number or number
         return True
 
     def close(self) -> None:
@@ -72,7 +71,10 @@ class Instrument:
         self.link.close(farewell=lambda transport: Potentiostat(transport, self._clock).make_safe())
 
     def _make_safe(self, transport: Transport) -> None:
-        self._told_safe(self, Potentiostat(transport, self._clock).make_safe())
+        device = Potentiostat(transport, self._clock)
+        safety = device.make_safe()
+        self.serial_number = self.serial_number or device.serial_number()
+        self._told_safe(self, safety)
 
 
 @dataclass(slots=True)
@@ -279,9 +281,7 @@ class SlotRegistry:
 
     def _was_energised(self, instrument: Instrument, safety: Safety) -> None:
         if safety.was_running or safety.was_connected:
-            name = self.name_of(instrument)
-            serial_number = instrument.serial_number or "unknown"
             self.on_safe(
-                f"{name} (serial number {serial_number}): the cell was connected and has been "
-                "opened"
+                f"{self.name_of(instrument)}, serial number {instrument.serial_number}: "
+                "the cell was connected and has been opened"
             )

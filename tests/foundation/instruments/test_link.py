@@ -1,0 +1,146 @@
+"""The link on real pseudo-terminals: one thread, opened again after anything."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchwire.foundation.clock import SystemClock
+from benchwire.foundation.instruments.emulation import EmulatorProcess, PtyHost
+from benchwire.foundation.instruments.link import Link
+from benchwire.foundation.instruments.ports import explicit_ports
+from benchwire.foundation.instruments.transport import LinkLost, SerialTransport, Transport
+from tests.support.waiting import until
+
+
+class Echo:
+    """A device that answers what it is told."""
+
+    def receive(self, data: bytes, _now: float) -> bytes:
+        return data
+
+    def control(self, command: str, arguments: dict[str, object]) -> object:
+        return [command, arguments]
+
+
+def make_echo(_: int) -> Echo:
+    return Echo()
+
+
+def say(text: bytes):
+    def work(transport: Transport) -> bytes:
+        transport.write(text)
+        return transport.read(len(text), 1.0)
+
+    return work
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[PtyHost]:
+    made = PtyHost({"echo": Echo()}, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def link(host: PtyHost) -> Iterator[Link]:
+    made = Link(
+        "echo",
+        lambda: SerialTransport(str(host.paths["echo"]), 9600),
+        SystemClock(),
+        probe=say(b"?"),
+    )
+    yield made
+    made.close()
+
+
+def test_work_runs_on_the_links_own_thread(link: Link) -> None:
+    names = {link.run(lambda _: threading.current_thread().name).result(5) for _ in range(5)}
+    assert names == {"link echo"}
+    assert link.run(say(b"hello")).result(5) == b"hello"
+
+
+def test_error_of_the_work_is_its_callers_and_the_port_stays(link: Link) -> None:
+    assert isinstance(link.run(lambda _: 1 / 0).exception(5), ZeroDivisionError)
+    assert link.connected
+
+
+def test_unplug_is_noticed_while_idle_and_mended_by_itself(link: Link, host: PtyHost) -> None:
+    link.run(say(b"x")).result(5)
+    host.unplug("echo")
+    until(lambda: not link.connected, seconds=5)
+    assert link.last_error
+    assert isinstance(link.run(say(b"x")).exception(5), LinkLost)
+    host.replug("echo")
+    until(lambda: link.connected, seconds=5)
+    assert link.run(say(b"again")).result(5) == b"again"
+    assert link.last_error is None
+    assert link.opened == 2
+
+
+def test_unplug_in_the_middle_fails_the_work(link: Link, host: PtyHost) -> None:
+    begun = threading.Event()
+
+    def wait_for_answer(transport: Transport) -> None:
+        begun.set()
+        while True:
+            transport.read(1, 0.05)
+
+    future = link.run(wait_for_answer)
+    assert begun.wait(5)
+    host.unplug("echo")
+    assert isinstance(future.exception(5), LinkLost)
+
+
+def test_port_is_held_alone(link: Link, host: PtyHost) -> None:
+    link.run(say(b"x")).result(5)
+    with pytest.raises(LinkLost):
+        SerialTransport(str(host.paths["echo"]), 9600)
+
+
+def test_greeting_comes_first_and_farewell_last(host: PtyHost) -> None:
+    order: list[str] = []
+    link = Link(
+        "echo",
+        lambda: SerialTransport(str(host.paths["echo"]), 9600),
+        SystemClock(),
+        on_open=lambda _: order.append("open"),
+    )
+    link.run(lambda _: order.append("work")).result(5)
+    link.close(farewell=lambda _: order.append("farewell"))
+    assert order == ["open", "work", "farewell"]
+    assert isinstance(link.run(say(b"x")).exception(5), LinkLost)
+
+
+def test_port_whose_greeting_fails_is_not_opened(host: PtyHost) -> None:
+    def refuse(_: Transport) -> None:
+        raise LinkLost("not our instrument")
+
+    link = Link(
+        "echo",
+        lambda: SerialTransport(str(host.paths["echo"]), 9600),
+        SystemClock(),
+        on_open=refuse,
+    )
+    assert isinstance(link.run(say(b"x")).exception(5), LinkLost)
+    assert not link.connected
+    link.close()
+
+
+def test_only_ports_that_exist_are_listed(host: PtyHost) -> None:
+    path = str(host.paths["echo"])
+    assert [port.path for port in explicit_ports([path, path, "/dev/none"])] == [path]
+
+
+def test_emulators_end_with_their_parent(tmp_path: Path) -> None:
+    factory = f"{__name__}:make_echo"
+    emulators = EmulatorProcess(factory, ["one", "two"], tmp_path)
+    process = emulators._process
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    assert emulators.control("two", "ping", a=1) == ["ping", {"a": 1}]
+    with pytest.raises(ValueError, match="KeyError"):
+        emulators.control("three", "ping")
+    emulators.close()
+    assert process.returncode == 0
+    assert list(tmp_path.iterdir()) == []

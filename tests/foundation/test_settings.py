@@ -1,0 +1,51 @@
+"""Settings: command line over environment over file."""
+
+from pathlib import Path
+
+import pytest
+
+from benchwire.domains.potentiostat.settings import PotentiostatSettings
+from benchwire.foundation.settings import SettingsInvalid, load_server_settings
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BOX_API_KEY", "BENCHWIRE_API_KEY", "BENCHWIRE_PORT", "RUNS_ROOT", "BOX_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_command_line_wins_over_environment_over_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "benchwire.toml").write_text('port = 1\nhost = "file"\nworker_processes = 3\n')
+    monkeypatch.setenv("BENCHWIRE_PORT", "2")
+    settings = load_server_settings({"data_dir": tmp_path, "host": "line"})
+    assert (settings.port, settings.host, settings.worker_processes) == (2, "line", 3)
+
+
+@pytest.mark.parametrize("name", ["BOX_API_KEY", "BENCHWIRE_API_KEY"])
+def test_key_has_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "secret")
+    settings = load_server_settings({"data_dir": tmp_path})
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "secret"
+    assert "secret" not in repr(settings)
+
+
+def test_empty_key_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOX_API_KEY", "")
+    assert load_server_settings({"data_dir": tmp_path}).api_key is None
+
+
+def test_domains_have_tables_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "benchwire.toml").write_text('[potentiostat]\nbox_id = "bench 3"\n')
+    monkeypatch.setenv("RUNS_ROOT", "/somewhere/runs")
+    settings = PotentiostatSettings.load(tmp_path)
+    assert (settings.box_id, settings.runs_root) == ("bench 3", Path("/somewhere/runs"))
+
+
+@pytest.mark.parametrize("text", ["port = 'x'", "port = 99999", "broken"])
+def test_bad_file_is_a_clear_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "benchwire.toml").write_text(text)
+    with pytest.raises(SettingsInvalid):
+        load_server_settings({"data_dir": tmp_path})

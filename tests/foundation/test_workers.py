@@ -1,0 +1,119 @@
+"""The executor: work in processes that may fail, hang or die without hurting anything else."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchwire.foundation.errors import Failed
+from benchwire.foundation.workers import (
+    ProcessExecutor,
+    WorkerDied,
+    WorkStopped,
+    WorkTimedOut,
+)
+from tests.support import work
+from tests.support.waiting import until
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[ProcessExecutor]:
+    made = ProcessExecutor(2, grace=0.3)
+    yield made
+    made.close()
+
+
+def test_work_returns_its_result(executor: ProcessExecutor) -> None:
+    assert executor.submit(work.add, 1, 2).result(30) == 3
+
+
+def test_work_runs_elsewhere_and_workers_are_kept(executor: ProcessExecutor) -> None:
+    import os
+
+    found = {executor.submit(work.process_id).result(30) for _ in range(6)}
+    assert os.getpid() not in found
+    assert len(found) <= 2
+
+
+def test_progress_comes_through(executor: ProcessExecutor) -> None:
+    seen: list[tuple[float, str]] = []
+    future = executor.submit(work.count_to, 4, on_progress=lambda *step: seen.append(step))
+    assert future.result(30) == "done"
+    assert seen == [(0.25, "step 1"), (0.5, "step 2"), (0.75, "step 3"), (1.0, "step 4")]
+
+
+def test_errors_keep_their_type_and_hint(executor: ProcessExecutor) -> None:
+    error = executor.submit(work.refuse).exception(30)
+    assert isinstance(error, Failed)
+    assert (error.message, error.hint) == ("the image is empty", "take another")
+    assert isinstance(executor.submit(work.crash).exception(30), ZeroDivisionError)
+
+
+def test_result_that_cannot_be_sent_is_an_error_and_the_worker_lives(
+    executor: ProcessExecutor,
+) -> None:
+    assert executor.submit(work.unsendable).exception(30) is not None
+    assert executor.submit(work.add, 2, 2).result(30) == 4
+
+
+def test_work_that_cannot_be_handed_over_is_an_error(executor: ProcessExecutor) -> None:
+    assert isinstance(executor.submit(lambda _: 1).exception(30), Failed)
+
+
+def test_killed_worker_is_replaced_and_the_part_tried_once_more(
+    executor: ProcessExecutor, tmp_path: Path
+) -> None:
+    marker = str(tmp_path / "marker")
+    assert executor.submit(work.die_once, marker).result(30) == "second try"
+
+
+def test_part_that_kills_its_worker_twice_fails_alone(executor: ProcessExecutor) -> None:
+    other = executor.submit(work.hold, 0.5)
+    assert isinstance(executor.submit(work.die).exception(30), WorkerDied)
+    assert other.exception(30) is None
+    assert executor.submit(work.add, 1, 1).result(30) == 2
+
+
+@pytest.mark.parametrize("piece", [work.listen_for_stop, work.hang])
+def test_stop_ends_work_that_listens_and_work_that_does_not(
+    executor: ProcessExecutor, piece: object
+) -> None:
+    stop = threading.Event()
+    future = executor.submit(piece, stop=stop)
+    until(future.running, seconds=30)
+    time.sleep(0.2)
+    stop.set()
+    asked = time.monotonic()
+    assert isinstance(future.exception(30), WorkStopped)
+    assert time.monotonic() - asked < 2.0
+    assert executor.submit(work.add, 1, 1).result(30) == 2
+
+
+def test_time_limit_ends_work(executor: ProcessExecutor) -> None:
+    assert isinstance(executor.submit(work.hang, time_limit=0.2).exception(30), WorkTimedOut)
+
+
+def test_worker_loads_neither_pages_nor_web(executor: ProcessExecutor) -> None:
+    loaded = executor.submit(work.loaded_modules).result(30)
+    assert not {"nicegui", "fastapi", "uvicorn", "sqlalchemy"} & set(loaded)
+
+
+def test_close_ends_everything_and_refuses_more() -> None:
+    executor = ProcessExecutor(1, grace=0.2)
+    running = executor.submit(work.hang)
+    until(running.running, seconds=30)
+    waiting = executor.submit(work.add, 1, 1)
+    executor.close()
+    assert isinstance(running.exception(5), WorkStopped)
+    assert isinstance(waiting.exception(5), WorkStopped)
+    assert isinstance(executor.submit(work.add, 1, 1).exception(5), WorkStopped)
+
+
+def test_idle_worker_ends_and_a_new_one_is_made() -> None:
+    executor = ProcessExecutor(1, idle_seconds=0.1)
+    first = executor.submit(work.process_id).result(30)
+    until(lambda: not executor._threads)
+    assert executor.submit(work.process_id).result(30) != first
+    executor.close()

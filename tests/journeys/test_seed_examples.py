@@ -1,0 +1,132 @@
+"""The curl examples of the potentiostat's users, typed as they stand: port 8000 and all."""
+
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import Server
+from tests.support.waiting import until
+
+KEY = "change-me"
+START = """curl -X POST http://localhost:8000/jobs \\
+  -H "Content-Type: application/json" -H "X-API-Key: $BOX_API_KEY" \\
+  -d '{
+        "devices":"all",
+        "modes":["CV"],
+        "params_by_mode":{
+          "CV":{"start":-0.2,"vertex1":0.8,"vertex2":-0.2,"end":0.0,"scan_rate":0.1,"cycles":3}
+        },
+        "experiment_name":"Demo",
+        "client_datetime":"2025-11-03T12:00:00",
+        "make_plot":true
+      }'"""
+NAS = """curl -X POST http://localhost:8000/nas/setup \\
+  -H "Content-Type: application/json" -H "X-API-Key: $BOX_API_KEY" \\
+  -d '{
+        "host":"127.0.0.1:9", "share":"experiments",
+        "username":"lab", "password":"***",
+        "base_subdir":"projectA/line2", "retention_days": 14
+      }'"""
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", 8000))
+        except OSError:
+            pytest.skip("port 8000 is in use")
+    folder = tmp_path_factory.mktemp("seed")
+    environment = {
+        "BOX_API_KEY": KEY,
+        "BOX_ID": "lab-box-01",
+        "RUNS_ROOT": str(folder / "box/runs"),
+        "NAS_CONFIG_PATH": str(folder / "box/nas_smb.json"),
+    }
+    with Server(
+        folder / "data", 8000, "--emulate", "potentiostat=2", environment=environment
+    ) as running:
+        yield running
+
+
+def shell(command: str, folder: Path | None = None) -> str:
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env={**os.environ, "BOX_API_KEY": KEY},
+        cwd=folder,
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    return done.stdout.decode()
+
+
+def ask(command: str) -> object:
+    return json.loads(shell(command))
+
+
+HEADER = '-H "X-API-Key: $BOX_API_KEY"'
+
+
+def test_devices_are_listed(server: Server) -> None:
+    devices = ask(f"curl {HEADER} http://localhost:8000/devices")
+    assert [device["slot"] for device in devices] == ["slot01", "slot02"]
+    assert devices[0].keys() == {"slot", "port", "sn"}
+
+
+def test_modes_are_listed(server: Server) -> None:
+    assert "CV" in ask(f"curl {HEADER} http://localhost:8000/modes")
+
+
+def test_box_is_named(server: Server) -> None:
+    assert ask(f"curl {HEADER} http://localhost:8000/health")["box_id"] == "lab-box-01"
+
+
+def test_run_is_started_followed_downloaded_and_cancelled(server: Server, tmp_path: Path) -> None:
+    run = ask(START)
+    assert run["status"] == "running"
+    assert re.fullmatch(r"\d{8}T\d{6}_[0-9a-f]{6}", run["run_id"])
+    at = f"http://localhost:8000/jobs/{run['run_id']}"
+    until(lambda: ask(f"curl {HEADER} {at}")["progress_pct"] > 0, seconds=20)
+    busy = ask(START)
+    assert busy["code"] == "jobs.slots_busy"
+    answer = ask(f"curl -X POST {HEADER} {at}/cancel")
+    assert answer == {"run_id": run["run_id"], "status": "cancelled"}
+    until(lambda: ask(f"curl {HEADER} {at}")["status"] == "cancelled", seconds=10)
+    shell(f"curl {HEADER} -L -o run.zip http://localhost:8000/runs/{run['run_id']}/zip", tmp_path)
+    with zipfile.ZipFile(io.BytesIO((tmp_path / "run.zip").read_bytes())) as archive:
+        names = archive.namelist()
+    stem = "Demo_2025-11-03_12-00-00_slot01_CV.csv"
+    assert f"Wells/slot01/CV/{stem}" in names
+    folder = server.data_dir.parent / "box/runs/Demo/2025-11-03T12_00_00"
+    assert (folder / "Wells/slot02/CV").is_dir()
+
+
+def test_nas_is_configured_and_checked(server: Server) -> None:
+    answer = ask(NAS)
+    assert answer["ok"] is False
+    health = ask(f"curl {HEADER} http://localhost:8000/nas/health")
+    assert health["ok"] is False
+    assert health["last_checked"]
+    assert oct((server.data_dir.parent / "box/.smbcredentials_nas").stat().st_mode)[-3:] == "600"
+
+
+def test_upload_of_an_unknown_run_is_refused(server: Server) -> None:
+    answer = ask(f"curl -X POST {HEADER} http://localhost:8000/runs/nope/upload")
+    assert answer["code"] == "runs.not_found"
+
+
+def test_without_the_key_nothing_is_told(server: Server) -> None:
+    assert ask("curl http://localhost:8000/devices")["code"] == "auth.invalid_api_key"

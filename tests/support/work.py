@@ -1,0 +1,65 @@
+"""Pieces of work for the tests of the executor; each runs in a worker process."""
+
+import os
+import time
+
+from benchwire.foundation.errors import Failed
+from benchwire.foundation.workers import Reporter
+
+
+def add(_: Reporter, one: int, two: int) -> int:
+    return one + two
+
+
+def process_id(_: Reporter) -> int:
+    return os.getpid()
+
+
+def count_to(reporter: Reporter, last: int) -> str:
+    for number in range(1, last + 1):
+        reporter.progress(number / last, f"step {number}")
+    return "done"
+
+
+def refuse(_: Reporter) -> None:
+    raise Failed("the image is empty", hint="take another")
+
+
+def crash(_: Reporter) -> None:
+    raise ZeroDivisionError("by zero")
+
+
+def die(_: Reporter) -> None:
+    os.kill(os.getpid(), 9)
+
+
+def die_once(_: Reporter, marker: str) -> str:
+    if not os.path.exists(marker):  # noqa: PTH110
+        with open(marker, "w"):  # noqa: PTH123
+            os.kill(os.getpid(), 9)
+    return "second try"
+
+
+def listen_for_stop(reporter: Reporter) -> None:
+    while True:
+        reporter.raise_if_stopped()
+        time.sleep(0.01)
+
+
+def hang(_: Reporter) -> None:
+    while True:
+        time.sleep(10)
+
+
+def hold(_: Reporter, seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def unsendable(_: Reporter) -> object:
+    return lambda: None
+
+
+def loaded_modules(_: Reporter) -> list[str]:
+    import sys
+
+    return sorted(sys.modules)

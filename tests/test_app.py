@@ -1,0 +1,193 @@
+"""The server as a whole: one door, one key, one document, and nothing from outside."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from benchwire.app import create_app
+from benchwire.foundation.settings import load_server_settings
+from benchwire.foundation.web.auth import SESSION_COOKIE
+from benchwire.foundation.web.dispatch import Dispatcher
+from tests.domains.potentiostat.conftest import Bench, open_bench
+
+KEY = "correct horse battery staple"
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A server with a key."""
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        open_bench(tmp_path_factory.mktemp("locked"), environment, count=1, key=KEY) as bench,
+    ):
+        yield bench
+
+
+@pytest.fixture(scope="module")
+def free(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A server without a key and without instruments."""
+    settings = load_server_settings({"data_dir": tmp_path_factory.mktemp("free"), "ui": False})
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+# -- the key -----------------------------------------------------------------------------------
+
+PROTECTED = [
+    ("GET", "/health"), ("GET", "/devices"), ("GET", "/jobs"), ("POST", "/jobs"),
+    ("GET", "/jobs/nope"), ("GET", "/runs/nope/files"), ("GET", "/runs/%2e%2e/zip"),
+    ("POST", "/nas/setup"), ("POST", "/admin/rescan"), ("GET", "/nothing/here"),
+    ("DELETE", "/jobs"), ("GET", "/metrics"), ("GET", "/events/jobs"), ("GET", "/away"),
+    ("GET", "/runs/x/live"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+@pytest.mark.parametrize("key", [None, "", "wrong", KEY + " ", KEY[:-1], "é"])
+def test_without_the_key_everything_is_401(
+    locked: Bench, method: str, path: str, key: str | None
+) -> None:
+    headers = {} if key is None else {"X-API-Key": key.encode()}
+    answer = locked.client.request(method, path, content=b"{broken", headers=headers)
+    assert answer.status_code == 401
+    body = answer.json()
+    if path.split("/")[1] in {"health", "devices", "jobs", "runs", "nas", "admin"}:
+        assert body["code"] == "auth.invalid_api_key"
+        assert {type(body[name]) for name in ("code", "message", "hint")} == {str}
+    else:
+        assert body == {"detail": "The API key is missing or wrong"}
+    assert KEY not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/version", "/", "/docs", "/redoc", "/openapi.json", "/static/docs/swagger-ui.css"]
+)
+def test_public_paths_need_no_key(locked: Bench, path: str) -> None:
+    assert locked.client.get(path).status_code == 200
+
+
+def test_right_key_opens_everything(locked: Bench) -> None:
+    headers = {"X-API-Key": KEY}
+    assert locked.client.get("/health", headers=headers).json()["devices"] == 1
+    assert locked.client.get("/jobs/nope", headers=headers).status_code == 404
+    assert locked.client.get("/metrics", headers=headers).status_code == 200
+
+
+def test_login_gives_a_session_in_place_of_the_key(locked: Bench) -> None:
+    client = locked.client
+    refused = client.post("/login", data={"key": "wrong"})
+    assert refused.status_code == 401
+    assert SESSION_COOKIE not in refused.cookies
+    answer = client.post("/login", data={"key": KEY}, follow_redirects=False)
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert KEY not in cookie
+    session = answer.cookies[SESSION_COOKIE]
+    client.cookies.clear()
+    good = {"Cookie": f"{SESSION_COOKIE}={session}"}
+    assert client.get("/devices", headers=good).status_code == 200
+    for forged in (session[:-1] + "x", "abc", "", session.split(".")[0]):
+        bad = {"Cookie": f"{SESSION_COOKIE}={forged}"}
+        assert client.get("/devices", headers=bad).status_code == 401
+
+
+def test_foreign_page_may_read_but_not_change(free: TestClient) -> None:
+    foreign = {"Origin": "http://evil.example"}
+    answer = free.get("/version", headers=foreign)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in answer.headers
+    refused = free.post("/admin/rescan", headers=foreign)
+    assert (refused.status_code, refused.json()["code"]) == (403, "auth.foreign_origin")
+    own = {"Origin": "http://testserver"}
+    assert free.post("/admin/rescan", headers=own).status_code == 200
+
+
+# -- one document ------------------------------------------------------------------------------
+
+
+def test_document_covers_every_path_of_every_domain(free: TestClient) -> None:
+    document = free.get("/openapi.json").json()
+    expected = {
+        "/version", "/health", "/devices", "/modes", "/modes/{mode}/params",
+        "/modes/{mode}/validate", "/jobs", "/jobs/{run_id}", "/jobs/status",
+        "/jobs/{run_id}/cancel", "/runs/{run_id}/files", "/runs/{run_id}/file",
+        "/runs/{run_id}/zip", "/nas/setup", "/nas/health", "/runs/{run_id}/upload",
+        "/admin/rescan", "/metrics", "/away", "/events/jobs",
+    }  # fmt: skip
+    assert expected <= set(document["paths"])
+    schemas = document["components"]["schemas"]
+    for name in re.findall(r'"#/components/schemas/([^"]+)"', free.get("/openapi.json").text):
+        assert name in schemas
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_documents_load_nothing_from_outside(free: TestClient, path: str) -> None:
+    page = free.get(path).text
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert addresses
+    for address in addresses:
+        assert address.startswith("/static/"), address
+        assert free.get(address).status_code == 200
+    assert "https://" not in page
+
+
+def test_merged_documents_keep_like_named_schemas_apart() -> None:
+    from benchwire.home.documents import merged
+
+    def document(title: str, kind: str) -> dict[str, object]:
+        reference = {"$ref": "#/components/schemas/Status"}
+        return {
+            "info": {"title": title},
+            "paths": {f"/{title}": {"get": {"responses": {"200": reference}}}},
+            "components": {"schemas": {"Status": {"type": kind}}},
+        }
+
+    whole = merged([document("One", "object"), document("Two", "string")])
+    assert whole["components"]["schemas"].keys() == {"Status", "TwoStatus"}
+    assert whole["paths"]["/Two"]["get"]["responses"]["200"]["$ref"].endswith("/TwoStatus")
+
+
+def test_index_names_domains_and_links(free: TestClient) -> None:
+    body = free.get("/").json()
+    assert "/jobs" in body["domains"]["potentiostat"]
+    assert body["links"]["docs"] == "/docs"
+
+
+def test_metrics_are_readable(free: TestClient) -> None:
+    text = free.get("/metrics").text
+    assert 'benchwire_jobs{state="running"} 0.0' in text
+    assert "benchwire_stream_subscribers 0.0" in text
+
+
+def test_unknown_path_has_the_homes_own_shape(free: TestClient) -> None:
+    answer = free.get("/nothing")
+    assert answer.status_code == 404
+    assert answer.json().keys() == {"detail"}
+
+
+def test_longest_claim_wins_and_ends_at_a_segment() -> None:
+    apps = {name: object() for name in ("short", "long", "rest")}
+    dispatcher = Dispatcher(
+        [("/api/v1", apps["short"]), ("/api/v1/jobs", apps["long"])], otherwise=apps["rest"]
+    )
+    assert dispatcher.owner("/api/v1/jobs/7") is apps["long"]
+    assert dispatcher.owner("/api/v1/jobsite") is apps["short"]
+    assert dispatcher.owner("/api/v1") is apps["short"]
+    assert dispatcher.owner("/api/v12") is apps["rest"]
+
+
+def test_each_server_in_a_process_stands_alone(tmp_path: Path) -> None:
+    """Two servers with folders of their own know nothing of each other."""
+    clients = [
+        TestClient(
+            create_app(load_server_settings({"data_dir": tmp_path / name, "ui": False})),
+        )
+        for name in ("one", "two")
+    ]
+    with clients[0] as one, clients[1] as two:
+        one.post("/nas/setup", json={"host": "", "share": "", "username": "", "password": ""})
+        assert one.get("/jobs").json() == two.get("/jobs").json() == []
