@@ -25,6 +25,10 @@ _HEAD = """
              grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); }
   .bw-nav, .bw-nav:visited { color: inherit; text-decoration: none; width: 100%; }
   .bw-nav:hover, .bw-nav:focus-visible { background: #0b6e6922; border-radius: 6px; }
+  .bw-download { display: inline-flex; align-items: center; gap: .4rem; color: #0b6e69;
+                 text-decoration: none; padding: .2rem .4rem; }
+  .bw-download:hover, .bw-download:focus-visible { text-decoration: underline; }
+  .body--dark .bw-download { color: #5fd3cb; }
   .q-card { border-radius: 10px; }
   .body--dark .q-card, .body--dark .q-table__card { background: #1c2229; }
   .body--dark .q-btn--outline, .body--dark .q-btn--flat.text-primary,
@@ -154,6 +158,22 @@ def progress_text(record: JobRecord) -> str:
     if record.message:
         parts.append(record.message)
     return " · ".join(parts)
+
+
+def download(text: str, url: str) -> None:
+    """Draw a link that downloads from a path of this server, outside the dashboard's own."""
+    with ui.element("a").classes("bw-download") as link:
+        ui.icon("download")
+        ui.label(text).classes("break-all")
+    link.props["href"] = url
+    link.props["download"] = ""
+
+
+def picture(url: str, description: str) -> None:
+    """Draw a picture from a path of this server, outside the dashboard's own."""
+    image = ui.element("img").classes("w-full bg-white rounded")
+    image.props["src"] = url
+    image.props["alt"] = description
 
 
 async def act(work: Callable[..., object], *args: object) -> object | None:

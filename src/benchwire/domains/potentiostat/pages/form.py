@@ -9,7 +9,7 @@ from nicegui import ui
 from benchwire.domains.potentiostat.modes import MODES, Mode, Parameter
 from benchwire.domains.potentiostat.progress import plan_total
 from benchwire.domains.potentiostat.service import Potentiostats
-from benchwire.domains.potentiostat.validation import Issue, parse
+from benchwire.domains.potentiostat.validation import parse
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.web.shell import act
 
@@ -33,6 +33,7 @@ class RunForm:
         self.clock = clock
         self.started = started
         self._fields: dict[str, ui.input] = {}
+        self._errors: dict[str, str] = {}
 
     def draw(self) -> None:
         """Draw the form."""
@@ -79,13 +80,19 @@ class RunForm:
         unit = f" / {parameter.unit}" if parameter.unit else ""
         value = parameter.default
         text = ", ".join(f"{item:g}" for item in value) if isinstance(value, tuple) else str(value)
-        entry = ui.input(f"{parameter.label}{unit}", value=text, on_change=self._validate).classes(
-            "w-full"
+        entry = ui.input(
+            f"{parameter.label}{unit}",
+            value=text,
+            on_change=self._validate,
+            validation=self._validator(parameter.name),
         )
-        entry.mark(parameter.name).props("bottom-slots")
+        entry.classes("w-full").props("bottom-slots")
         with entry:
             ui.tooltip(parameter.explanation)
         return entry
+
+    def _validator(self, name: str) -> Callable[[object], str | None]:
+        return lambda _: self._errors.get(name)
 
     def _values(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -101,8 +108,11 @@ class RunForm:
         found = self.potentiostats.validate(self._chosen.name, self._values())
         errors = {issue.field: issue for issue in reversed(found.errors)}
         warnings = {issue.field: issue for issue in reversed(found.warnings)}
+        self._errors = {name: issue.message for name, issue in errors.items()}
         for name, entry in self._fields.items():
-            _show_issue(entry, errors.get(name), warnings.get(name))
+            warning = warnings.get(name)
+            entry.props["hint"] = "" if warning is None else warning.message
+            entry.validate()
         self._start.set_enabled(found.ok)
         general = [issue.message for issue in (*found.errors, *found.warnings)
                    if issue.field == "*"]  # fmt: skip
@@ -135,14 +145,6 @@ class RunForm:
 
     def _start_run(self, request: dict[str, Any]) -> str:
         return self.potentiostats.start(request, requested_by="dashboard")
-
-
-def _show_issue(entry: ui.input, error: Issue | None, warning: Issue | None) -> None:
-    """Show one issue under a field; ``error`` is the framework's own property of an input."""
-    entry.error = error.message if error is not None else None
-    hint = warning.message if error is None and warning is not None else ""
-    entry.props["hint"] = hint
-    entry.update()
 
 
 def _number(text: str) -> float | None:

@@ -7,7 +7,7 @@ from nicegui import ui
 from benchwire.domains.potentiostat.pages.progress import RunProgress, status_text
 from benchwire.domains.potentiostat.service import Potentiostats
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.web.shell import act
+from benchwire.foundation.web.shell import act, download, picture
 
 
 def draw(potentiostats: Potentiostats, run_id: str) -> None:
@@ -37,10 +37,7 @@ def draw(potentiostats: Potentiostats, run_id: str) -> None:
                 ui.button(
                     "Repeat", icon="replay", on_click=lambda: _repeat(potentiostats, run_id)
                 ).props("outline")
-                ui.button(
-                    "ZIP", icon="download",
-                    on_click=lambda: ui.download.from_url(f"/runs/{quote(run_id)}/zip"),
-                )  # fmt: skip
+                download("ZIP", f"/runs/{quote(run_id)}/zip")
         ui.label(status_text(status))
         ended = "" if status.ended_at is None else f", ended {status.ended_at[:19]}"
         ui.label(f"Started {status.started_at[:19]}{ended} (UTC)").classes("text-sm opacity-70")
@@ -68,18 +65,13 @@ def _draw_files(potentiostats: Potentiostats, run_id: str) -> None:
             for name in plots:
                 with ui.card().classes("p-2"):
                     slot, mode = name.split("/")[1:3]
-                    ui.image(_url(run_id, name)).classes("w-full bg-white").props(
-                        f'alt="{mode} of {slot}" no-spinner'
-                    )
+                    picture(_url(run_id, name), f"{mode} of {slot}")
     with ui.card().classes("w-full"):
         ui.label("Files").classes("text-lg font-medium")
         if not files:
             ui.label("The run wrote no files.").classes("opacity-70")
         for name in files:
-            ui.button(
-                name, icon="download",
-                on_click=lambda name=name: ui.download.from_url(_url(run_id, name)),
-            ).props("flat dense no-caps align=left").classes("break-all")  # fmt: skip
+            download(name, _url(run_id, name))
 
 
 def _url(run_id: str, name: str) -> str:
