@@ -31,19 +31,17 @@ class Subscription:
         """Wait until nothing more will come."""
         await self._over.wait()
 
-    async def next(self, seconds: float) -> bytes | None:
-        """Return all that is waiting, as one piece; None when nothing came in time or at the end.
+    async def next(self) -> bytes | None:
+        """Return all that is waiting, as one piece, once there is something; None at the end.
 
         Everything that came since the last call is joined, so that a subscriber who falls behind
         for a moment catches up with one write.
         """
         if not self._queue and not self.is_over:
             self._wake = asyncio.get_running_loop().create_future()
-            handle = asyncio.get_running_loop().call_later(seconds, self._awake)
             try:
                 await self._wake
             finally:
-                handle.cancel()
                 self._wake = None
         if not self._queue:
             return None

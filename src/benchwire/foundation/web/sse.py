@@ -9,6 +9,7 @@ import contextlib
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Self
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -84,15 +85,43 @@ class EventStream(Response):
             found = self._hello()
             first = await found if inspect.isawaitable(found) else found
         await send({"type": "http.response.body", "body": _RETRY + first, "more_body": True})
-        while True:
-            data = await subscription.next(self._heartbeat)
-            if data is None:
-                if subscription.is_over:
-                    break
-                data = _PING
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+        with _Heartbeat(subscription, self._heartbeat) as heartbeat:
+            while (data := await subscription.next()) is not None:
+                heartbeat.is_needed = False
+                await send({"type": "http.response.body", "body": data, "more_body": True})
         with contextlib.suppress(OSError):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _Heartbeat:
+    """Puts a sign of life into a stream that was silent for a whole interval.
+
+    A timer per interval, not per event: at ten thousand events a second those would cost more than
+    the events.
+    """
+
+    def __init__(self, subscription: Subscription, seconds: float) -> None:
+        self._subscription = subscription
+        self._seconds = seconds
+        self.is_needed = True
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        self._schedule()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _schedule(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._beat)
+
+    def _beat(self) -> None:
+        if self.is_needed:
+            self._subscription.put(_PING)
+        self.is_needed = True
+        self._schedule()
 
 
 async def _gone(receive: Receive) -> None:
