@@ -60,7 +60,8 @@ def usual_app(hz: float) -> Starlette:
         async def events() -> AsyncIterator[str]:
             try:
                 while True:
-                    yield f"event: sample\ndata: {json.dumps(await queue.get(), separators=(',', ':'))}\n\n"
+                    data = json.dumps(await queue.get(), separators=(",", ":"))
+                    yield f"event: sample\ndata: {data}\n\n"
             finally:
                 queues.discard(queue)
 

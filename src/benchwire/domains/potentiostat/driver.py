@@ -132,6 +132,7 @@ class Potentiostat:
     def __init__(self, transport: Transport, clock: Clock) -> None:
         self._transport = transport
         self.clock = clock
+        self._unit = protocol.UNIT
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -356,7 +357,7 @@ class Potentiostat:
         self, command: Command, parameter: int | float, latch: RunLatch | None = None
     ) -> None:
         """Send a command; one that energises needs a latch and is not sent once it is tripped."""
-        request = protocol.command_request(command, parameter)
+        request = protocol.command_request(command, parameter, self._unit)
         if latch is not None:
             latch.raise_if_tripped()
         protocol.parse_write_reply(self._exchange(request, protocol.WRITE_REPLY_BYTES), request)
@@ -367,15 +368,16 @@ class Potentiostat:
 
     def _read(self, address: int, registers: int) -> bytes:
         reply = self._exchange(
-            protocol.read_request(address, registers), protocol.read_reply_bytes(registers)
+            protocol.read_request(address, registers, self._unit),
+            protocol.read_reply_bytes(registers),
         )
-        return protocol.parse_read_reply(reply, registers)
+        return protocol.parse_read_reply(reply, registers, self._unit)
 
     def _read_insistently(self, address: int) -> bytes:
         return self._insist(lambda: self._read(address, 2))
 
     def _write(self, address: int, payload: bytes) -> None:
-        request = protocol.write_request(address, payload)
+        request = protocol.write_request(address, payload, self._unit)
         protocol.parse_write_reply(self._exchange(request, protocol.WRITE_REPLY_BYTES), request)
 
     def _write_insistently(self, address: int, payload: bytes) -> None:
@@ -405,7 +407,12 @@ class Potentiostat:
         raise AssertionError("not reached")
 
     def settle_line(self) -> None:
-        """Wait for silence and forget what came late, so that it answers no other question."""
+        """Wait for silence and forget what came late, so that it answers no other question.
+
+        What comes later still is told by its unit: from here on the instrument is asked under its
+        other one.
+        """
+        self._unit = protocol.OTHER_UNIT if self._unit == protocol.UNIT else protocol.UNIT
         for _ in range(20):
             if not self._transport.read(protocol.MAX_FRAME_BYTES, 0.01):
                 break

@@ -53,13 +53,21 @@ class _Refused(Exception):
         self.code = code
 
 
+def _division_step(register: int) -> int:
+    """Shift one byte out of a checksum register, bit by bit as the standard defines it."""
+    for _ in range(8):
+        register = register >> 1 ^ (0xA001 if register & 1 else 0)
+    return register
+
+
+_STEPS = [_division_step(byte) for byte in range(256)]
+
+
 def checksum(data: bytes) -> bytes:
-    """Return the Modbus checksum, bit by bit as the standard defines it."""
+    """Return the Modbus checksum of bytes, low byte first."""
     register = 0xFFFF
     for byte in data:
-        register ^= byte
-        for _ in range(8):
-            register = register >> 1 ^ (0xA001 if register & 1 else 0)
+        register = register >> 8 ^ _STEPS[(register ^ byte) & 0xFF]
     return struct.pack("<H", register)
 
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from benchwire.foundation.errors import Failed
 
 UNIT = 1
+OTHER_UNIT = 0xFF
+"""The instrument answers to both, which tells a late answer from the one just asked for."""
+
 MAX_FRAME_BYTES = 256
 READ_HOLDING = 3
 WRITE_MULTIPLE = 16
@@ -113,22 +116,22 @@ def _framed(body: bytes) -> bytes:
     return body + crc16(body)
 
 
-def read_request(address: int, registers: int) -> bytes:
+def read_request(address: int, registers: int, unit: int = UNIT) -> bytes:
     """Return the frame that reads registers."""
-    return _framed(struct.pack(">BBHH", UNIT, READ_HOLDING, address, registers))
+    return _framed(struct.pack(">BBHH", unit, READ_HOLDING, address, registers))
 
 
-def write_request(address: int, payload: bytes) -> bytes:
+def write_request(address: int, payload: bytes, unit: int = UNIT) -> bytes:
     """Return the frame that writes registers; ``payload`` is their bytes as on the wire."""
-    head = struct.pack(">BBHHB", UNIT, WRITE_MULTIPLE, address, len(payload) // 2, len(payload))
+    head = struct.pack(">BBHHB", unit, WRITE_MULTIPLE, address, len(payload) // 2, len(payload))
     return _framed(head + payload)
 
 
-def command_request(command: Command, parameter: int | float) -> bytes:
+def command_request(command: Command, parameter: int | float, unit: int = UNIT) -> bytes:
     """Return the frame of a command; a float parameter is a current in A."""
     if isinstance(parameter, float):
-        return write_request(COMMAND, struct.pack(">H", command) + pack_floats([parameter]))
-    return write_request(COMMAND, struct.pack(">HH", command, parameter))
+        return write_request(COMMAND, struct.pack(">H", command) + pack_floats([parameter]), unit)
+    return write_request(COMMAND, struct.pack(">HH", command, parameter), unit)
 
 
 def read_reply_bytes(registers: int) -> int:
@@ -136,7 +139,7 @@ def read_reply_bytes(registers: int) -> int:
     return 5 + 2 * registers
 
 
-def parse_read_reply(reply: bytes, registers: int) -> bytes:
+def parse_read_reply(reply: bytes, registers: int, unit: int = UNIT) -> bytes:
     """Return the register bytes of an answer to a read.
 
     Raises
@@ -144,7 +147,7 @@ def parse_read_reply(reply: bytes, registers: int) -> bytes:
     FrameInvalid, InstrumentBusy, InstrumentRefused
         The answer is garbled, or an exception.
     """
-    _check(reply, READ_HOLDING, read_reply_bytes(registers))
+    _check(reply, READ_HOLDING, read_reply_bytes(registers), unit)
     if reply[2] != 2 * registers:
         raise FrameInvalid("The instrument's answer has the wrong length")
     return reply[3:-2]
@@ -152,7 +155,7 @@ def parse_read_reply(reply: bytes, registers: int) -> bytes:
 
 def parse_write_reply(reply: bytes, request: bytes) -> None:
     """Check that a write was taken, by the same errors as `parse_read_reply`."""
-    _check(reply, WRITE_MULTIPLE, WRITE_REPLY_BYTES)
+    _check(reply, WRITE_MULTIPLE, WRITE_REPLY_BYTES, request[0])
     if reply[2:6] != request[2:6]:
         raise FrameInvalid("The instrument confirmed another write than the one sent")
 
@@ -162,12 +165,12 @@ def is_exception(head: bytes) -> bool:
     return len(head) > 1 and bool(head[1] & _EXCEPTION_BIT)
 
 
-def _check(reply: bytes, function: int, length: int) -> None:
+def _check(reply: bytes, function: int, length: int, unit: int) -> None:
     if len(reply) < EXCEPTION_REPLY_BYTES:
         raise FrameInvalid("The instrument's answer is cut short")
     if crc16(reply[:-2]) != reply[-2:]:
         raise FrameInvalid("The instrument's answer is garbled")
-    if reply[0] != UNIT or reply[1] & ~_EXCEPTION_BIT != function:
+    if reply[0] != unit or reply[1] & ~_EXCEPTION_BIT != function:
         raise FrameInvalid("The instrument answered something else than was asked")
     if is_exception(reply):
         if reply[2] == 6:

@@ -396,7 +396,12 @@ class Jobs:
             self._store.save(record)
             logger.info("job %s started: %s", job_id, record.title)
             result = kind.run(JobContext(record, stop, self))
-            end: dict[str, Any] = {"state": JobState.DONE, "progress": 1.0, "result": result}
+            end: dict[str, Any] = {
+                "state": JobState.DONE,
+                "progress": 1.0,
+                "message": None,
+                "result": result,
+            }
         except JobStopped as error:
             end = self._stopped(kind, stop, error)
         except BenchwireError as error:
