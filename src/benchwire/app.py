@@ -137,16 +137,32 @@ class Application:
         def render_for(path: str) -> Callable[[Problem], tuple[int, Mapping[str, Any]]]:
             return renderers.get(id(dispatcher.owner(path)), error_handlers.render_detail)
 
-        guarded = Guard(
-            dispatcher,
-            keys=keys,
-            is_public=lambda path: path in public or is_public(path),
-            render_for=render_for,
-            is_page=lambda path: path == UI_PATH or path.startswith(f"{UI_PATH}/"),
-            login_path=LOGIN_PATH,
-            allowed_origins=self.settings.cors_origins,
-        )
-        self._web: ASGIApp = _with_cors(guarded, self.settings.cors_origins)
+        def guarded(app: ASGIApp) -> ASGIApp:
+            guard = Guard(
+                app,
+                keys=keys,
+                is_public=lambda path: path in public or is_public(path),
+                render_for=render_for,
+                is_page=lambda path: path == UI_PATH or path.startswith(f"{UI_PATH}/"),
+                login_path=LOGIN_PATH,
+                allowed_origins=self.settings.cors_origins,
+            )
+            return _with_cors(guard, self.settings.cors_origins)
+
+        self._web: ASGIApp = guarded(dispatcher)
+        self._alone = {name: guarded(app) for name, app in self._apps.items()}
+
+    def alone(self, domain: str) -> ASGIApp:
+        """Return one domain by itself, for a port of its own.
+
+        Raises
+        ------
+        UnknownDomain
+            There is none of that name.
+        """
+        if domain not in self._alone:
+            raise UnknownDomain(f"There is no domain called {domain}")
+        return self._alone[domain]
 
     def _pages(self) -> list[tuple[str, ASGIApp]]:
         return [(UI_PATH, self._dashboard)] if self.settings.ui else []

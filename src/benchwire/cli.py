@@ -156,7 +156,8 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
 
     from benchwire.app import create_app
 
-    listener = _listen(settings)
+    listener = _listen(settings.host, settings.port)
+    also = {name: _listen(settings.host, port) for name, port in settings.also.items()}
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -168,7 +169,17 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         lifespan="on",
     )
-    config.load()
+    alone = []
+    for name, extra_listener in also.items():
+        # Lives within the main server: its parts are started and ended with that one's.
+        extra_config = uvicorn.Config(
+            app.alone(name), log_config=None, access_log=False, server_header=False,
+            date_header=False, lifespan="off",
+        )  # fmt: skip
+        extra_config.load()
+        extra_server = uvicorn.Server(extra_config)
+        extra_server.lifespan = extra_config.lifespan_class(extra_config)
+        alone.append((extra_server, extra_listener))
 
     class Server(uvicorn.Server):
         """Makes instruments safe from the signal itself, before clients are waited for."""
@@ -179,8 +190,15 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            for extra, extra_socket in alone:
+                await extra.startup([extra_socket])
             if ready is not None:
                 ready.set()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for extra, extra_socket in alone:
+                await extra.shutdown([extra_socket])
+            await super().shutdown(sockets)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         # Once it has ended in good order, uvicorn raises the signal anew for whoever was before it.
@@ -188,17 +206,17 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     Server(config).run([listener])
 
 
-def _listen(settings: ServerSettings) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     """Take the port before anything is started, so that a taken one is a plain message."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
         raise PortTaken(
-            f"Port {settings.port} of {settings.host} cannot be used: {error.strerror}",
+            f"Port {port} of {host} cannot be used: {error.strerror}",
             hint="Stop the program that uses it, or choose another with --port.",
         ) from error
     return listener

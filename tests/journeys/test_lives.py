@@ -242,3 +242,21 @@ def test_emulators_for_any_program(tmp_path: Path) -> None:
     assert process.wait(10) == 0
     process.stdout.close()
     assert not any(Path(path).exists() for path in paths)
+
+
+def test_domain_is_served_alone_on_an_old_port_as_well(tmp_path: Path, free_port: int) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        other = probe.getsockname()[1]
+    with Server(
+        tmp_path / "data", free_port, "--emulate", "potentiostat=1", "--also",
+        f"potentiostat={other}", environment={"BOX_API_KEY": "k"},
+    ) as running:  # fmt: skip
+        alone = f"http://127.0.0.1:{other}"
+        headers = {"X-API-Key": "k"}
+        for url in (running.url, alone):
+            assert httpx.get(f"{url}/health", headers=headers).json()["devices"] == 1
+            assert httpx.get(f"{url}/health").json()["code"] == "auth.invalid_api_key"
+        missing = httpx.get(f"{alone}/metrics", headers=headers)
+        assert (missing.status_code, missing.json()["code"]) == (404, "request.not_found")
+        assert running.stop() == 0
