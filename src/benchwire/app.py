@@ -120,10 +120,7 @@ class Application:
         return started
 
     def _assemble(self) -> None:
-        key = self.settings.api_key
-        keys = KeyRing(
-            None if key is None else key.get_secret_value(), _secret(self.settings.data_dir)
-        )
+        keys = KeyRing(self.settings.key, _secret(self.settings.data_dir))
         self._apps = {domain.name: _domain_app(domain) for domain in self.domains}
         home = home_app(self.lab, self.domains, self._apps, keys)
         self._dashboard = LazyDashboard(self.lab, self.domains, keys)

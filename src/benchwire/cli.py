@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from platformdirs import user_data_path
@@ -19,6 +19,12 @@ from benchwire.foundation.settings import (
     load_server_settings,
     parse_assignments,
 )
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
+
+    from benchwire.app import Application
 
 cli = typer.Typer(
     name="benchwire",
@@ -122,14 +128,12 @@ def emulate(
 
     with tempfile.TemporaryDirectory(prefix="benchwire-") as temporary:
         emulators = start(domain, count, folder or Path(temporary))
+        ends = {signal.SIGINT, signal.SIGTERM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
         for path in emulators.paths.values():
             print(path, flush=True)
-        try:
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
-        except KeyboardInterrupt:
-            pass
-        finally:
-            emulators.close()
+        signal.sigwait(ends)
+        emulators.close()
 
 
 @cli.command()
@@ -154,56 +158,65 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     """
     import uvicorn
 
-    from benchwire.app import create_app
+    from benchwire.opening import Opening
 
     listener = _listen(settings.host, settings.port)
     also = {name: _listen(settings.host, port) for name, port in settings.also.items()}
-    app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        lifespan="on",
-    )
-    alone = []
-    for name, extra_listener in also.items():
-        # Lives within the main server: its parts are started and ended with that one's.
-        extra_config = uvicorn.Config(
-            app.alone(name), log_config=None, access_log=False, server_header=False,
-            date_header=False, lifespan="off",
-        )  # fmt: skip
-        extra_config.load()
-        extra_server = uvicorn.Server(extra_config)
-        extra_server.lifespan = extra_config.lifespan_class(extra_config)
-        alone.append((extra_server, extra_listener))
+    alone: list[uvicorn.Server] = []
+
+    async def whole(app: "Application") -> None:
+        for name, extra_listener in also.items():
+            alone.append(await _serve_alone(app.alone(name), extra_listener))
+        if ready is not None:
+            ready.set()
 
     class Server(uvicorn.Server):
         """Makes instruments safe from the signal itself, before clients are waited for."""
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            app.make_safe()
+            opening.make_safe()
             super().handle_exit(sig, frame)
 
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            for extra, extra_socket in alone:
-                await extra.startup([extra_socket])
-            if ready is not None:
-                ready.set()
+        def end(self) -> None:
+            self.should_exit = True
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            for extra, extra_socket in alone:
-                await extra.shutdown([extra_socket])
+            for extra in alone:
+                await extra.shutdown()
             await super().shutdown(sockets)
 
+    opening = Opening(settings, whole=whole, failed=lambda: server.end())
+    server = Server(
+        uvicorn.Config(
+            opening,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            lifespan="on",
+        )
+    )
     for number in (signal.SIGINT, signal.SIGTERM):
         # Once it has ended in good order, uvicorn raises the signal anew for whoever was before it.
         signal.signal(number, lambda *_: None)
-    Server(config).run([listener])
+    server.run([listener])
+    if opening.error is not None:
+        raise opening.error
+
+
+async def _serve_alone(app: "ASGIApp", listener: socket.socket) -> "uvicorn.Server":
+    """Serve one domain by itself on a port of its own, within the main server's life."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, date_header=False,
+        lifespan="off",
+    )  # fmt: skip
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup([listener])
+    return server
 
 
 def _listen(host: str, port: int) -> socket.socket:

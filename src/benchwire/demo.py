@@ -58,7 +58,7 @@ def tell(settings: ServerSettings, *, once: bool, run_server: RunServer) -> int:
 def _work(settings: ServerSettings, console: Console) -> bool:
     address = f"http://{settings.host}:{settings.port}"
     console.rule("benchwire")
-    key = settings.api_key.get_secret_value() if settings.api_key else ""
+    key = settings.key or ""
     with httpx.Client(
         base_url=address, timeout=_REQUEST_SECONDS, headers={"X-API-Key": key}
     ) as client:

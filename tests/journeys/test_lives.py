@@ -260,3 +260,48 @@ def test_domain_is_served_alone_on_an_old_port_as_well(tmp_path: Path, free_port
         missing = httpx.get(f"{alone}/metrics", headers=headers)
         assert (missing.status_code, missing.json()["code"]) == (404, "request.not_found")
         assert running.stop() == 0
+
+
+def test_health_is_told_from_the_first_moment_and_the_rest_waits(
+    tmp_path: Path, free_port: int
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchwire", "serve", "--port", str(free_port), "--data-dir",
+         str(tmp_path / "data"), "--emulate", "potentiostat=1"],
+        env={**os.environ, "BOX_API_KEY": "k", "BOX_ID": "box 7", "BENCHWIRE_UI": "false"},
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    url, headers, seen = f"http://127.0.0.1:{free_port}", {"X-API-Key": "k"}, []
+
+    def is_whole() -> bool:
+        try:
+            answer = httpx.get(f"{url}/health", headers=headers)
+        except httpx.TransportError:
+            return False
+        seen.append(answer.json())
+        return seen[-1]["devices"] == 1
+
+    try:
+        until(is_whole, seconds=30)
+        assert all(answer.keys() == seen[-1].keys() for answer in seen)
+        assert {answer["box_id"] for answer in seen} == {"box 7"}
+        assert httpx.get(f"{url}/devices", headers=headers).json()[0]["slot"] == "slot01"
+        assert httpx.get(f"{url}/health").status_code == 401
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_signal_in_the_first_moment_ends_it_in_good_order(tmp_path: Path, free_port: int) -> None:
+    for delay in (0.3, 0.6, 0.9):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchwire", "serve", "--port", str(free_port), "--data-dir",
+             str(tmp_path / "data"), "--emulate", "potentiostat=1"],
+            env={**os.environ, "BENCHWIRE_UI": "false"},
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        time.sleep(delay)
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+        assert process.returncode in {0, -signal.SIGTERM}
+        assert b"Traceback" not in said, said

@@ -107,6 +107,11 @@ class ServerSettings(SettingsBase):
     ui: bool = Field(True, description="Serve the web dashboard.")
     log_format: str = Field("auto", description="json, text, or auto: text on a terminal.")
 
+    @property
+    def key(self) -> str | None:
+        """The API key in plain text, None when the server is open."""
+        return None if self.api_key is None else self.api_key.get_secret_value()
+
     @field_validator("api_key", mode="before")
     @classmethod
     def _empty_key_is_no_key(cls, value: object) -> object:
