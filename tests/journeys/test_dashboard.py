@@ -107,7 +107,7 @@ def test_cv_is_started_watched_cancelled_and_opened(page, server: Server) -> Non
     until(lambda: points_shown(page) > before + 20, seconds=20)
     page.get_by_text(re.compile(r"running · CV, \d+ %")).wait_for()
     page.get_by_role("button", name="Cancel").last.click()
-    page.get_by_text(re.compile("^cancelled")).wait_for()
+    page.get_by_text(re.compile("^cancelled")).first.wait_for()
     page.get_by_role("link", name="Open the run").click()
     page.get_by_text(re.compile(r"Browser_.*_slot01_CV\.csv")).wait_for()
     with page.expect_download() as download:

@@ -158,13 +158,25 @@ def _value(
             return None, [Issue(parameter.name, "invalid_choice", f"has to be {allowed}")]
         return text, []
     number = _number(given)
-    if number is None:
-        return None, [Issue(parameter.name, "not_a_number", "has to be a number")]
     if parameter.kind == "int":
-        if number != int(number) or abs(number) > _MAX_WHOLE:
-            return None, [Issue(parameter.name, "not_an_integer", "has to be a whole number")]
-        return int(number), _range_issues(mode, parameter, number)
+        return _whole(mode, parameter, given, number)
+    if number is None:
+        unit = f" in {parameter.unit}" if parameter.unit else ""
+        return None, [Issue(parameter.name, "not_a_number", f"has to be a number{unit}")]
     return number, _range_issues(mode, parameter, number)
+
+
+def _whole(
+    mode: Mode, parameter: Parameter, given: object, number: float | None
+) -> tuple[ParameterValue | None, list[Issue]]:
+    name = parameter.name
+    if number is None and _is_odd_number(given):
+        return None, [Issue(name, "not_a_number", "has to be a number")]
+    if number is None or number != int(number):
+        return None, [Issue(name, "not_an_integer", "has to be a whole number")]
+    if number > _MAX_WHOLE:
+        return None, [Issue(name, "max_value", f"has to be {_MAX_WHOLE} or less")]
+    return int(number), _range_issues(mode, parameter, number)
 
 
 def _list(
@@ -196,6 +208,17 @@ def _number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def _is_odd_number(value: object) -> bool:
+    """Whether a value that is no finite number is one in form: true, NaN, infinity."""
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return False
+        return True
+    return isinstance(value, int | float)
 
 
 def _range_issues(
@@ -249,9 +272,37 @@ def _warnings(mode: Mode, values: Parameters, *, playable: bool) -> list[Issue]:
                 f"frequencies above {impedance.HIGHEST_FREQUENCY:g} Hz are left out"
             )
             found.append(Issue(name, "high_value", message))
-    if playable and mode.control is not Control.IMPEDANCE:
-        points = waveforms.point_count(mode, values)
-        if points < _MIN_POINTS:
-            message = f"only {points} points result; a point takes {waveforms.SAMPLE_PERIOD} s"
-            found.append(Issue("*", "too_short", message))
+    if playable:
+        found += (
+            _amplitude_warnings(values, found)
+            if mode.control is Control.IMPEDANCE
+            else _length_warnings(mode, values)
+        )
     return found
+
+
+def _amplitude_warnings(values: Parameters, found: Sequence[Issue]) -> list[Issue]:
+    bias, amplitude = values["bias"], values["amplitude"]
+    is_told = any(issue.field in {"bias", "amplitude"} for issue in found)
+    if (
+        is_told
+        or not isinstance(bias, float)
+        or not isinstance(amplitude, float)
+        or abs(bias) + amplitude <= OUTPUT_LIMIT
+    ):
+        return []
+    message = f"with the bias it goes beyond {OUTPUT_LIMIT} V, where the instrument's output ends"
+    return [Issue("amplitude", "high_value", message)]
+
+
+def _length_warnings(mode: Mode, values: Parameters) -> list[Issue]:
+    period = waveforms.SAMPLE_PERIOD
+    points = waveforms.point_count(mode, values)
+    if points < _MIN_POINTS:
+        message = f"only {points} points result; a point takes {period} s"
+        return [Issue("*", "too_short", message)]
+    step = values.get("step_duration")
+    if isinstance(step, float) and not waveforms.samples_in(step, period):
+        message = f"a step ends before its first point; a point takes {period} s"
+        return [Issue("step_duration", "too_short", message)]
+    return []

@@ -130,7 +130,11 @@ def potential_waveform(
 
 
 def point_count(mode: Mode, parameters: Parameters) -> int:
-    """Return the number of points of a mode, without making them; 0 for impedance."""
+    """Return the number of points of a mode, without making them; 0 for impedance.
+
+    Steps of current are counted as one stretch of time. Each is sampled for itself, so that up to
+    one point per step fewer may be recorded.
+    """
     if mode.name == "CV":
         first, middle, last = _cv_sweeps(parameters)
         further = _whole(parameters, "cycles") - 1
