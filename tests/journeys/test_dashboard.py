@@ -60,7 +60,7 @@ def page(browser, server: Server) -> Iterator[object]:
         "request",
         lambda request: (
             None
-            if request.url.startswith((server.url, "data:", "blob:"))
+            if request.url.startswith((server.url, "data:", "blob:", "about:"))
             else opened.foreign.append(request.url)
         ),
     )
@@ -190,6 +190,8 @@ def test_interrupted_work_is_told_and_repeated_with_one_click(page, server: Serv
     headers = {"X-API-Key": KEY}
     start(page, server, Experiment="Away")
     until(lambda: httpx.get(f"{server.url}/jobs?state=incomplete", headers=headers).json())
+    # A page left open would reload itself once the server is back, and so undo the next step.
+    page.goto("about:blank")
     server.kill()
     server.start()
     page.goto(f"{server.url}/ui/")

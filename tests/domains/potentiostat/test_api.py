@@ -138,6 +138,7 @@ def test_rescan_lists_slots(shared: Bench) -> None:
         ({"sampling_interval": -1}, 422, "jobs.invalid_request"),
         ({"params_by_mode": {"CA": {**CA, "duration": 1e9}}}, 422, "jobs.invalid_request"),
         ({"params_by_mode": {"CA": {**CA, "duration": 1e300}}}, 422, "jobs.invalid_request"),
+        ({"params_by_mode": {"CA": {**CA, "duration": 1e-4}}}, 422, "jobs.invalid_request"),
         ({"devices": ["slot99"]}, 400, "jobs.invalid_devices"),
         ({"devices": []}, 400, "jobs.invalid_devices"),
         ({"devices": "slot01"}, 422, "request.validation_error"),

@@ -340,6 +340,11 @@ class Potentiostats:
             if order.mode.control is Control.IMPEDANCE:
                 continue
             points = waveforms.point_count(order.mode, order.parameters)
+            if points == 0:
+                raise JobInvalid(
+                    f"{order.name} is over before its first point",
+                    hint=f"A point takes {SAMPLE_PERIOD} s; choose a longer time or sweep.",
+                )
             if points > self.limits.points:
                 raise JobInvalid(
                     f"{order.name} would take {points:.3g} points",
