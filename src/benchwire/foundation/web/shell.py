@@ -31,8 +31,7 @@ _HEAD = """
   .body--dark .bw-download { color: #5fd3cb; }
   .q-card { border-radius: 10px; }
   .body--dark .q-card, .body--dark .q-table__card { background: #1c2229; }
-  .body--dark .q-btn--outline, .body--dark .q-btn--flat.text-primary,
-  .body--dark .text-primary { color: #5fd3cb !important; }
+  .body--dark .q-page-container, .body--dark .q-drawer { --q-primary: #2b9a92; }
   @media (max-width: 600px) { .bw-page { padding: .6rem; } .bw-wide { display: none; } }
 </style>
 """
