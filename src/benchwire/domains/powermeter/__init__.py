@@ -1,0 +1,1 @@
+"""USB power meters: polled, stored for good, integrated, watched and shown live."""

@@ -1,0 +1,88 @@
+"""A TC66 or TC66C on its port: readings, its own recording, its screen.
+
+Not tested on a real meter; what is known of its timing comes from others' reports.
+"""
+
+from benchwire.domains.powermeter.errors import MeterSilent, MeterUnusable
+from benchwire.domains.powermeter.protocol import (
+    BOOTLOADER,
+    FRAME_BYTES,
+    MOST_RECORDS,
+    NORMAL,
+    QUERY,
+    READ,
+    RECORD_BYTES,
+    RECORDING,
+    SCREENS,
+    Frame,
+    decode,
+    decode_recording,
+)
+from benchwire.foundation.instruments.transport import Transport
+
+BAUDRATE = 115_200
+ANSWER_SECONDS = 1.0
+# A recording has no length and no end mark: it is over when the meter falls silent.
+SILENCE_SECONDS = 0.5
+
+
+def greet(transport: Transport) -> None:
+    """Make sure that a meter is there and measures.
+
+    Raises
+    ------
+    MeterSilent
+        Nothing answers.
+    MeterUnusable
+        Something else answers, or the meter waits for new firmware.
+    """
+    answer = _ask(transport, QUERY, len(NORMAL))
+    if answer == BOOTLOADER:
+        raise MeterUnusable(
+            "The meter is in its bootloader and measures nothing", hint="Switch it off and on."
+        )
+    if answer != NORMAL:
+        raise MeterUnusable("What is at this port does not answer as a TC66")
+
+
+def read(transport: Transport) -> Frame:
+    """Return a reading.
+
+    Raises
+    ------
+    MeterSilent
+        Nothing came.
+    FrameDamaged
+        What came is cut short or changed; the next reading is asked for on a clean line.
+    """
+    return decode(_ask(transport, READ, FRAME_BYTES))
+
+
+def recording(transport: Transport) -> list[tuple[float, float]]:
+    """Return what the meter recorded by itself: voltage (V) and current (A) of each record.
+
+    The interval was chosen on the meter, which does not say it. Empty when nothing was recorded.
+    """
+    transport.discard_input()
+    transport.write(RECORDING)
+    received = b""
+    most = MOST_RECORDS * RECORD_BYTES
+    while len(received) <= most and (more := transport.read(1, SILENCE_SECONDS)):
+        received += more + transport.read(most - len(received), 0.0)
+    return decode_recording(received)
+
+
+def turn_screen(transport: Transport, action: str) -> None:
+    """Show the previous or next page on the meter's screen, or rotate it; no answer is sent."""
+    transport.discard_input()
+    transport.write(SCREENS[action])
+
+
+def _ask(transport: Transport, command: bytes, size: int) -> bytes:
+    # Whatever is left of an earlier answer would shift this one.
+    transport.discard_input()
+    transport.write(command)
+    answer = transport.read(size, ANSWER_SECONDS)
+    if not answer:
+        raise MeterSilent
+    return answer

@@ -1,0 +1,78 @@
+"""Errors of the power meters, and the body the API writes them in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchwire.foundation.errors import Conflict, Invalid, NotFound, Unavailable
+from benchwire.foundation.instruments.transport import LinkLost
+from benchwire.foundation.web.problems import Problem
+
+
+class PeriodInvalid(Invalid):
+    """The period is not in the API's form."""
+
+    code = "powermeter.period_invalid"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"'{text[:40]}' is not a period",
+            hint="Write a whole number above 0 and s, m or h: 30s, 5m, 1h.",
+        )
+
+
+class NoReadings(NotFound):
+    """Nothing is stored for what was asked."""
+
+    code = "powermeter.no_readings"
+
+
+class MeterUnknown(NotFound):
+    """There is no meter of that name."""
+
+    code = "powermeter.meter_unknown"
+
+
+class ConfigInvalid(Invalid):
+    """The configuration cannot be used; nothing of it was applied."""
+
+    code = "powermeter.config_invalid"
+
+
+class PortTaken(Conflict):
+    """Another meter is read at that port."""
+
+    code = "powermeter.port_taken"
+
+
+class MeterSilent(LinkLost):
+    """The port is open and the meter says nothing."""
+
+    code = "powermeter.silent"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The meter does not answer",
+            hint="The port is there, so the meter itself is deaf: unplug it and plug it in again.",
+        )
+
+
+class FrameDamaged(Unavailable):
+    """What the meter answered is damaged; nothing of it was used."""
+
+    code = "powermeter.frame_damaged"
+
+
+class MeterUnusable(LinkLost):
+    """What is at the port is no meter that measures."""
+
+    code = "powermeter.unusable"
+
+
+def render_error(problem: Problem) -> tuple[int, Mapping[str, Any]]:
+    """Write a problem as this API does: ``error`` says what, ``message`` what to do about it."""
+    status = 400 if problem.kind == "validation" else problem.status
+    return status, {
+        "error": problem.message,
+        "message": problem.hint or problem.message,
+        "code": problem.code,
+    }
