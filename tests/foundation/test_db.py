@@ -204,13 +204,14 @@ def test_schema_of_tables_equals_that_of_migrations(database: Database) -> None:
     from alembic.migration import MigrationContext
 
     from benchwire.domains.potentiostat.tables import metadata as potentiostat
+    from benchwire.domains.powermeter.tables import metadata as powermeter
     from benchwire.foundation.jobs.tables import metadata as jobs
 
     with database.migration_engine.connect() as connection:
         context = MigrationContext.configure(
             connection, opts={"include_name": lambda name, *_: name != "alembic_version"}
         )
-        assert compare_metadata(context, [jobs, potentiostat]) == []
+        assert compare_metadata(context, [jobs, potentiostat, powermeter]) == []
 
 
 def test_head_is_the_newest_script() -> None:

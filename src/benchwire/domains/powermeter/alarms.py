@@ -1,0 +1,98 @@
+"""Alarms: a limit that is passed raises one, and only a value well inside clears it again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from benchwire.domains.powermeter.readings import CURRENT, POWER, QUANTITIES, TEMPERATURE, VOLTAGE
+
+WATCHED = {QUANTITIES[index].key: index for index in (VOLTAGE, CURRENT, POWER, TEMPERATURE)}
+STALE = "no_reading"
+STALE_PERIODS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a quantity may be, in its unit; an alarm clears ``hysteresis`` inside the limit."""
+
+    low: float | None = None
+    high: float | None = None
+    hysteresis: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmEvent:
+    """An alarm raised or cleared.
+
+    ``kind`` is the quantity and the side, ``voltage_high``, or ``no_reading``; ``at`` is in
+    microseconds since 1970.
+    """
+
+    kind: str
+    is_raised: bool
+    at: int
+    value: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(slots=True)
+class AlarmWatch:
+    """The alarms of one meter.
+
+    Parameters
+    ----------
+    limits
+        By the keys of `WATCHED`.
+    raised
+        Alarms that stand, by kind.
+    """
+
+    limits: Mapping[str, Limits]
+    raised: dict[str, AlarmEvent] = field(default_factory=dict)
+
+    def see(self, at: int, values: Mapping[str, float]) -> list[AlarmEvent]:
+        """Compare one reading with the limits and return what has changed."""
+        events = []
+        for quantity in WATCHED:
+            limits = self.limits.get(quantity, Limits())
+            value = values[quantity]
+            for kind, threshold, beyond, inside in (
+                (f"{quantity}_high", limits.high, _above, _below),
+                (f"{quantity}_low", limits.low, _below, _above),
+            ):
+                if threshold is None:
+                    # A limit that was taken away cannot be exceeded any more.
+                    is_raised, is_over = False, kind in self.raised
+                else:
+                    margin = -limits.hysteresis if beyond is _above else limits.hysteresis
+                    is_raised = beyond(value, threshold)
+                    is_over = kind in self.raised and (
+                        inside(value, threshold + margin) or value == threshold + margin
+                    )
+                if is_raised and kind not in self.raised:
+                    events.append(self._note(AlarmEvent(kind, True, at, value, threshold)))
+                elif is_over and not is_raised:
+                    events.append(self._note(AlarmEvent(kind, False, at, value, threshold)))
+        return events
+
+    def see_age(self, at: int, age: float, period: float) -> list[AlarmEvent]:
+        """Compare the age of the newest stored reading (s) with the polling interval (s)."""
+        threshold = STALE_PERIODS * period
+        is_raised = age > threshold
+        if is_raised == (STALE in self.raised):
+            return []
+        return [self._note(AlarmEvent(STALE, is_raised, at, age, threshold))]
+
+    def _note(self, event: AlarmEvent) -> AlarmEvent:
+        if event.is_raised:
+            self.raised[event.kind] = event
+        else:
+            self.raised.pop(event.kind, None)
+        return event
+
+
+def _above(value: float, threshold: float) -> bool:
+    return value > threshold
+
+
+def _below(value: float, threshold: float) -> bool:
+    return value < threshold

@@ -1,0 +1,90 @@
+"""Charging sessions: from the first current above a threshold until it has stayed below it."""
+
+from dataclasses import dataclass, replace
+
+from benchwire.domains.powermeter.readings import CURRENT, Reading, Totals
+
+# A charge goes on while the server or the meter's cable is away for a moment; after so long
+# without a reading nobody can say that it was one and the same.
+LONGEST_GAP_SECONDS = 3600.0
+_MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One charge.
+
+    Parameters
+    ----------
+    started_at, active_at
+        First and, so far, last reading with current, in microseconds since 1970.
+    before, totals
+        Running totals at those two readings.
+    reason
+        Why it ended; None while it lasts.
+    """
+
+    started_at: int
+    active_at: int
+    before: Totals
+    totals: Totals
+    reason: str | None = None
+
+    @property
+    def gained(self) -> Totals:
+        """What flowed from start to end."""
+        return self.totals.since(self.before)
+
+
+@dataclass(slots=True)
+class SessionWatch:
+    """Finds sessions in the readings of one meter.
+
+    Parameters
+    ----------
+    threshold
+        Current in A from which on something is being charged.
+    end_delay
+        Seconds the current has to stay below it for the session to be over; it ended when the
+        current was last above.
+    open
+        The session that was under way when the server last stopped.
+    """
+
+    threshold: float
+    end_delay: float
+    open: Session | None = None
+
+    def see(self, reading: Reading) -> list[Session]:
+        """Take the next reading and return each session it has begun, prolonged or ended."""
+        is_active = reading.value(CURRENT) >= self.threshold
+        changed = []
+        if self.open is not None and (ended := self._ended(self.open, reading, is_active)):
+            changed.append(ended)
+            self.open = None
+        if is_active:
+            if self.open is None:
+                self.open = Session(reading.at, reading.at, reading.totals, reading.totals)
+            else:
+                self.open = replace(self.open, active_at=reading.at, totals=reading.totals)
+            changed.append(self.open)
+        return changed
+
+    def settle(self, now: int) -> Session | None:
+        """End a session for which no reading has come for too long, and return it."""
+        if self.open is None or now - self.open.active_at < self._longest_gap:
+            return None
+        ended, self.open = replace(self.open, reason="no readings"), None
+        return ended
+
+    def _ended(self, session: Session, reading: Reading, is_active: bool) -> Session | None:
+        silent = reading.at - session.active_at
+        if is_active:
+            return replace(session, reason="no readings") if silent > self._longest_gap else None
+        if silent < self.end_delay * _MICROSECONDS:
+            return None
+        return replace(session, reason="current below threshold")
+
+    @property
+    def _longest_gap(self) -> float:
+        return max(LONGEST_GAP_SECONDS, self.end_delay) * _MICROSECONDS

@@ -1,0 +1,67 @@
+"""The time of a reading: the system's clock, made to run forward only."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+from benchwire.foundation.clock import Clock
+
+# After a step back the stamps stay ahead and lose this share of each second until the clock has
+# caught up, so durations stay true to half a per cent.
+SLEW = 0.005
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(moment: datetime) -> int:
+    """Return a moment as microseconds since 1970 in UTC."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment(at: int) -> datetime:
+    """Return microseconds since 1970 as an aware UTC datetime."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
+class Stamps:
+    """Strictly ascending stamps in microseconds since 1970.
+
+    They follow the system's clock, forward steps included. Where that was set back they go on by
+    the monotonic clock, a little slower.
+
+    Parameters
+    ----------
+    after
+        The newest stamp of an earlier life; all stamps are later.
+    """
+
+    def __init__(self, clock: Clock, after: int | None) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last = after
+        self._last_monotonic = clock.monotonic()
+
+    def next(self) -> int:
+        """Return the stamp of this moment, later than any before."""
+        with self._lock:
+            stamp = self._present()
+            if self._last is not None:
+                stamp = max(stamp, self._last + 1)
+            self._last, self._last_monotonic = stamp, self._clock.monotonic()
+            return stamp
+
+    def now(self) -> int:
+        """Return this moment on the stamps' own line, for windows that end now."""
+        with self._lock:
+            return self._present()
+
+    @property
+    def ahead_s(self) -> float:
+        """How far the stamps are ahead of the system's clock, in s."""
+        with self._lock:
+            return (self._present() - microseconds(self._clock.now())) / 1e6
+
+    def _present(self) -> int:
+        wall = microseconds(self._clock.now())
+        if self._last is None:
+            return wall
+        elapsed = self._clock.monotonic() - self._last_monotonic
+        return max(wall, self._last + int(elapsed * (1 - SLEW) * 1e6))
