@@ -126,3 +126,11 @@ def test_newest_is_found_in_rows_and_in_blocks(database: Database) -> None:
 
 def test_series_of_nothing_is_empty() -> None:
     assert len(of(())) == 0
+
+
+@pytest.mark.parametrize("count", [31, 32, 33])
+def test_walk_ends_where_the_last_block_ends(database: Database, count: int) -> None:
+    store = PowerStore(database)
+    expected = series(count * 1024)
+    store.append_later(METER, single(expected)).result()
+    assert_same(store.window(METER, Window(0, int(expected.at[-1]))), expected)

@@ -9,7 +9,7 @@ touch single readings, except at the ends of the window.
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ READINGS_PER_BLOCK = 1024
 SPAN_SECONDS = (60, 3600)
 CHARTED = ("voltage", "current", "power")
 _BLOCKS_AT_ONCE = 32
+_ALWAYS = Window(-(2**63), 2**63 - 1)
 _MICROSECONDS = 1_000_000
 _CODES = struct.Struct(f"<{len(QUANTITIES)}q")
 _TOTALS = struct.Struct(f"<{len(TOTALS)}d")
@@ -208,15 +209,7 @@ class PowerStore:
     def newest(self, meter_id: int) -> Reading | None:
         """Return the newest reading."""
         with self._database.read() as connection:
-            row = connection.execute(
-                _rows_of(meter_id).order_by(readings.c.at.desc()).limit(1)
-            ).first()
-            if row is not None:
-                return _from_rows([row]).reading(0)
-            block = connection.execute(
-                _blocks_of(meter_id).order_by(blocks.c.starts_at.desc()).limit(1)
-            ).first()
-        return None if block is None else _from_block(block).reading(-1)
+            return _last(connection, meter_id, _ALWAYS)
 
     def ends_of(self, meter_id: int, window: Window) -> tuple[Reading, Reading] | None:
         """Return the first and the last reading of a window."""
@@ -237,11 +230,13 @@ class PowerStore:
         start = window.start
         while True:
             with self._database.read() as connection:
-                parts = list(_blocks_within(connection, meter_id, Window(start, window.end)))
-                if len(parts) < _BLOCKS_AT_ONCE:
-                    parts.append(_tail(connection, meter_id, Window(start, window.end)))
+                rest = Window(start, window.end)
+                parts = list(_blocks_within(connection, meter_id, rest, _BLOCKS_AT_ONCE))
+                is_last = len(parts) < _BLOCKS_AT_ONCE
+                if is_last:
+                    parts.append(_tail(connection, meter_id, rest))
             yield from (part for part in parts if len(part))
-            if len(parts) <= _BLOCKS_AT_ONCE and not _is_full(parts):
+            if is_last:
                 return
             start = int(parts[-1].at[-1]) + 1
 
@@ -266,7 +261,7 @@ class PowerStore:
         width = max(1, -(-(window.end - window.start + 1) // count))
         seconds = max((s for s in SPAN_SECONDS if s * _MICROSECONDS <= width), default=None)
         if seconds is None:
-            return _in_steps([self.window(meter_id, window)], window.start, width)
+            return _in_steps(self.window(meter_id, window), window.start, width)
         begins = window.start // (seconds * _MICROSECONDS) * (seconds * _MICROSECONDS)
         with self._database.read() as connection:
             tail = _tail(connection, meter_id, window)
@@ -275,7 +270,7 @@ class PowerStore:
                 .mappings()
                 .all()
             )
-        return _merged_steps(rows, _in_steps([tail], begins, width), begins, width)
+        return _merged_steps(rows, _in_steps(tail, begins, width), begins, width)
 
     # -- sessions and alarms ----------------------------------------------------------------
 
@@ -370,9 +365,9 @@ def _tail(connection: sa.Connection, meter_id: int, window: Window) -> Readings:
 
 
 def _blocks_within(
-    connection: sa.Connection, meter_id: int, window: Window, limit: int = _BLOCKS_AT_ONCE
+    connection: sa.Connection, meter_id: int, window: Window, limit: int | None = None
 ) -> Iterator[Readings]:
-    """Yield the readings of a window that are in its first blocks."""
+    """Yield the readings of a window that are in its blocks, or in the first ``limit`` of them."""
     rows = connection.execute(
         _blocks_of(meter_id)
         .where(blocks.c.ends_at >= window.start, blocks.c.starts_at <= window.end)
@@ -381,10 +376,6 @@ def _blocks_within(
     )
     for row in rows:
         yield _from_block(row).between(window.start, window.end)
-
-
-def _is_full(parts: Sequence[Readings]) -> bool:
-    return len(parts) == _BLOCKS_AT_ONCE
 
 
 def _first(connection: sa.Connection, meter_id: int, window: Window) -> Reading | None:
@@ -449,7 +440,7 @@ def _seal(connection: sa.Connection, meter_id: int) -> None:
 
 
 def _note_spans(connection: sa.Connection, meter_id: int, seconds: int, block: Readings) -> None:
-    steps = _in_steps([block], 0, seconds * _MICROSECONDS)
+    steps = _in_steps(block, 0, seconds * _MICROSECONDS)
     rows = [
         _span_row(meter_id, seconds, start, figures)
         for start, figures in zip(steps.at.tolist(), _each_figures(steps), strict=True)
@@ -497,7 +488,7 @@ def _sealed_figures(
         return Figures(0)
     if not lengths:
         found = Figures(0)
-        for part in _blocks_within(connection, meter_id, window, limit=2**31 - 1):
+        for part in _blocks_within(connection, meter_id, window):
             found = found.merged(_figures_of(part))
         return found
     length = lengths[0] * _MICROSECONDS
@@ -553,8 +544,7 @@ def _span_steps(meter_id: int, seconds: int, begins: int, end: int, width: int) 
 # -- figures of arrays -------------------------------------------------------------------------
 
 
-def _in_steps(parts: Sequence[Readings], begins: int, width: int) -> Buckets:
-    whole = join(parts)
+def _in_steps(whole: Readings, begins: int, width: int) -> Buckets:
     codes = whole.codes[:, : len(CHARTED)]
     if not len(whole):
         none = np.zeros((0, len(CHARTED)), np.int64)
@@ -628,14 +618,7 @@ def _session_row(meter_id: int, session: Session) -> dict[str, Any]:
 
 
 def _event_row(meter_id: int, event: AlarmEvent) -> dict[str, Any]:
-    return {
-        "meter_id": meter_id,
-        "kind": event.kind,
-        "is_raised": event.is_raised,
-        "at": event.at,
-        "value": event.value,
-        "threshold": event.threshold,
-    }
+    return {"meter_id": meter_id, **asdict(event)}
 
 
 def _event(row: sa.Row[Any]) -> AlarmEvent:
