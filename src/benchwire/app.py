@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchwire import __version__
@@ -35,7 +37,7 @@ from benchwire.foundation.web.sse import json_event
 from benchwire.foundation.workers import ProcessExecutor
 from benchwire.home.dashboard import LazyDashboard
 from benchwire.home.login import LOGIN_PATH
-from benchwire.home.routes import JOBS_TOPIC, UI_PATH, home_app, is_public
+from benchwire.home.routes import DASHBOARD_NEEDS, JOBS_TOPIC, UI_PATH, home_app, is_public
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +149,9 @@ class Application:
             return _with_cors(guard, self.settings.cors_origins)
 
         self._web: ASGIApp = guarded(dispatcher)
-        self._alone = {name: guarded(app) for name, app in self._apps.items()}
+        self._alone = {
+            domain.name: guarded(self._standing_alone(domain, home)) for domain in self.domains
+        }
 
     def alone(self, domain: str) -> ASGIApp:
         """Return one domain by itself, for a port of its own.
@@ -160,6 +164,23 @@ class Application:
         if domain not in self._alone:
             raise UnknownDomain(f"There is no domain called {domain}")
         return self._alone[domain]
+
+    def _standing_alone(self, domain: Domain, home: ASGIApp) -> ASGIApp:
+        """Return a domain's application with its page at ``/`` and the dashboard beside it."""
+        app = self._apps[domain.name]
+        if not self.settings.ui:
+            return app
+
+        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+            accepted = Headers(scope=scope).get("accept", "") if scope["type"] == "http" else ""
+            if scope["path"] == "/" and scope["method"] == "GET" and "text/html" in accepted:
+                await RedirectResponse(f"{UI_PATH}{domain.front_page}")(scope, receive, send)
+            else:
+                await app(scope, receive, send)
+
+        return Dispatcher(
+            [*self._pages(), *((path, home) for path in DASHBOARD_NEEDS)], otherwise=front
+        )
 
     def _pages(self) -> list[tuple[str, ASGIApp]]:
         return [(UI_PATH, self._dashboard)] if self.settings.ui else []

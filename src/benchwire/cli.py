@@ -105,7 +105,7 @@ def demo(
             "port": 8000 if port is None else port,
             "host": "127.0.0.1",
             "data_dir": data_dir or user_data_path("benchwire-demo"),
-            "emulate": {"potentiostat": slots},
+            "emulate": {"potentiostat": slots, "powermeter": 2},
             "log_format": "text",
         }
     )

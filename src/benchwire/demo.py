@@ -18,6 +18,7 @@ from benchwire.foundation.settings import ServerSettings
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.25
 _REQUEST_SECONDS = 30.0
+_METER_READINGS, _METER_SECONDS = 10, 30.0
 
 RunServer = Callable[..., None]
 
@@ -64,6 +65,7 @@ def _work(settings: ServerSettings, console: Console) -> bool:
     ) as client:
         console.print(f"Server: {address}   Dashboard: {address}/ui   Documents: {address}/docs")
         ok = _potentiostats(client, settings, console)
+        ok = _powermeters(client, console) and ok
     console.rule()
     console.print(f"Watch and repeat it in the dashboard: [bold]{address}/ui[/]", highlight=False)
     return ok
@@ -105,6 +107,36 @@ def _potentiostats(client: httpx.Client, settings: ServerSettings, console: Cons
             console.print(f"  {folder / name}", soft_wrap=True, highlight=False)
     expected = 2 * len(modes)
     return run["status"] == "done" and all(len(slot["files"]) == expected for slot in run["slots"])
+
+
+def _powermeters(client: httpx.Client, console: Console) -> bool:
+    """Watch every emulated power meter measure a charging phone for a few seconds."""
+    meters = [item["meter"] for item in client.get("/api/meters").raise_for_status().json()]
+    console.print(f"{len(meters)} power meters: {', '.join(meters)}")
+    ok = True
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[shown]}"))
+    with Progress(*columns, console=console) as progress:
+        bars = {
+            name: progress.add_task(f"  {name}", total=_METER_READINGS, shown="") for name in meters
+        }
+        deadline = time.monotonic() + _METER_SECONDS
+        while not progress.finished and time.monotonic() < deadline:
+            for name, bar in bars.items():
+                status = client.get("/api/status", params={"meter": name}).raise_for_status().json()
+                newest = client.get("/api/data/latest", params={"meter": name})
+                if newest.is_success:
+                    point = newest.json()
+                    shown = "{voltage:.3f} V  {current:.3f} A  {power:.2f} W".format(**point)
+                    progress.update(bar, completed=status["data_count"], shown=shown)
+            time.sleep(_POLL_SECONDS)
+        ok = progress.finished
+    for name in meters:
+        found = client.get("/api/stats/1m", params={"meter": name}).raise_for_status().json()
+        console.print(
+            f"[green]{name}: {found['sample_count']} readings, "
+            f"{found['energy']['wh']:.4f} Wh, {found['energy']['mah']:.2f} mAh[/]"
+        )
+    return ok
 
 
 def _follow(client: httpx.Client, run: dict[str, Any], console: Console) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Time as an object, so that a test can wind it forward instead of sleeping."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -42,3 +44,13 @@ def utc_text(moment: datetime) -> str:
 def utc_moment(text: str) -> datetime:
     """Return the aware UTC datetime that `utc_text` wrote."""
     return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def microseconds(moment: datetime) -> int:
+    """Return an aware moment as whole microseconds since 1970 in UTC."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment(at: int) -> datetime:
+    """Return microseconds since 1970 as an aware UTC datetime."""
+    return _EPOCH + timedelta(microseconds=at)

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from benchwire.foundation.clock import Clock, SystemClock
+from benchwire.foundation.clock import Clock, SystemClock, microseconds, moment
 from benchwire.foundation.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -59,15 +59,14 @@ class UtcMoment(sa.types.TypeDecorator[datetime]):
 
     impl = sa.BigInteger
     cache_ok = True
-    _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
     def process_bind_param(self, value: datetime | None, _dialect: sa.Dialect) -> int | None:
         """Return the moment as microseconds."""
-        return None if value is None else (value - self._EPOCH) // timedelta(microseconds=1)
+        return None if value is None else microseconds(value)
 
     def process_result_value(self, value: int | None, _dialect: sa.Dialect) -> datetime | None:
         """Return the microseconds as a moment."""
-        return None if value is None else self._EPOCH + timedelta(microseconds=value)
+        return None if value is None else moment(value)
 
 
 @dataclass(slots=True)

@@ -22,6 +22,10 @@ JOBS_TOPIC = "jobs"
 _PUBLIC = frozenset({"/", "/docs", "/redoc", "/openapi.json", "/favicon.ico", LOGIN_PATH})
 # Static files carry no data of the lab; they are the same in every copy of the program.
 _PUBLIC_FOLDERS = ("/static/", f"{UI_PATH}/_nicegui/")
+# What the dashboard's pages ask for beside themselves.
+DASHBOARD_NEEDS = (
+    "/static", "/events", "/docs", "/redoc", "/openapi.json", "/metrics", LOGIN_PATH, "/logout",
+)  # fmt: skip
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 

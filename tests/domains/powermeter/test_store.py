@@ -104,7 +104,7 @@ def test_chart_keeps_every_extreme(store: PowerStore, readings: Readings, count:
 
 def test_purge_keeps_what_is_young(store: PowerStore, readings: Readings) -> None:
     cut = int(readings.at[40_000])
-    store.purge(METER, cut)
+    store.purge_later(METER, cut).result()
     young = Window(cut, int(readings.at[-1]))
     assert_same(store.window(METER, young), readings[40_000:])
     assert store.figures(METER, young).count == 30_000

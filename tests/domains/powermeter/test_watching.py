@@ -11,7 +11,8 @@ from benchwire.domains.powermeter.errors import PeriodInvalid
 from benchwire.domains.powermeter.integration import steps
 from benchwire.domains.powermeter.periods import window
 from benchwire.domains.powermeter.readings import Reading, Totals
-from benchwire.domains.powermeter.stamps import SLEW, Stamps, microseconds
+from benchwire.domains.powermeter.stamps import SLEW, Stamps
+from benchwire.foundation.clock import microseconds
 from tests.support.clock import ManualClock
 
 NOW = microseconds(datetime(2026, 3, 29, 1, 0, tzinfo=UTC))

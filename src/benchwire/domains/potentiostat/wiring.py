@@ -125,6 +125,7 @@ def build(lab: Lab) -> Domain:
         lifespan=lifespan,
         make_safe=potentiostats.make_safe,
         dashboard=dashboard,
+        front_page="/potentiostat",
         collectors=(PotentiostatFigures(potentiostats),),
     )
 

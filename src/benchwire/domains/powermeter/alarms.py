@@ -8,6 +8,8 @@ from benchwire.domains.powermeter.readings import CURRENT, POWER, QUANTITIES, TE
 WATCHED = {QUANTITIES[index].key: index for index in (VOLTAGE, CURRENT, POWER, TEMPERATURE)}
 STALE = "no_reading"
 STALE_PERIODS = 5
+# Below this a busy disk alone would raise it.
+SHORTEST_STALE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class AlarmWatch:
 
     def see_age(self, at: int, age: float, period: float) -> list[AlarmEvent]:
         """Compare the age of the newest stored reading (s) with the polling interval (s)."""
-        threshold = STALE_PERIODS * period
+        threshold = max(STALE_PERIODS * period, SHORTEST_STALE_SECONDS)
         is_raised = age > threshold
         if is_raised == (STALE in self.raised):
             return []

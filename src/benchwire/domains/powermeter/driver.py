@@ -22,6 +22,8 @@ from benchwire.foundation.instruments.transport import Transport
 
 BAUDRATE = 115_200
 ANSWER_SECONDS = 1.0
+# Once an answer has begun the rest follows at once; what is missing by then was lost.
+REST_SECONDS = 0.3
 # A recording has no length and no end mark: it is over when the meter falls silent.
 SILENCE_SECONDS = 0.5
 
@@ -43,6 +45,11 @@ def greet(transport: Transport) -> None:
         )
     if answer != NORMAL:
         raise MeterUnusable("What is at this port does not answer as a TC66")
+
+
+def look(transport: Transport) -> None:
+    """Notice an unplug without asking the meter anything."""
+    transport.discard_input()
 
 
 def read(transport: Transport) -> Frame:
@@ -82,7 +89,7 @@ def _ask(transport: Transport, command: bytes, size: int) -> bytes:
     # Whatever is left of an earlier answer would shift this one.
     transport.discard_input()
     transport.write(command)
-    answer = transport.read(size, ANSWER_SECONDS)
-    if not answer:
+    first = transport.read(1, ANSWER_SECONDS)
+    if not first:
         raise MeterSilent
-    return answer
+    return first + transport.read(size - 1, REST_SECONDS)

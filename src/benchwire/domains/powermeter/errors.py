@@ -44,6 +44,12 @@ class PortTaken(Conflict):
     code = "powermeter.port_taken"
 
 
+class MeterDeclared(Conflict):
+    """The settings name the meter, so it cannot be removed here."""
+
+    code = "powermeter.meter_declared"
+
+
 class MeterSilent(LinkLost):
     """The port is open and the meter says nothing."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
 from benchwire.domains.powermeter.errors import PeriodInvalid
-from benchwire.domains.powermeter.stamps import microseconds, moment
+from benchwire.foundation.clock import microseconds, moment
 
 _FORM = re.compile(r"[0-9]{1,4300}[smh]")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}

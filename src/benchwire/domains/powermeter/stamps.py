@@ -1,24 +1,12 @@
 """The time of a reading: the system's clock, made to run forward only."""
 
 import threading
-from datetime import UTC, datetime, timedelta
 
-from benchwire.foundation.clock import Clock
+from benchwire.foundation.clock import Clock, microseconds
 
 # After a step back the stamps stay ahead and lose this share of each second until the clock has
 # caught up, so durations stay true to half a per cent.
 SLEW = 0.005
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def microseconds(moment: datetime) -> int:
-    """Return a moment as microseconds since 1970 in UTC."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def moment(at: int) -> datetime:
-    """Return microseconds since 1970 as an aware UTC datetime."""
-    return _EPOCH + timedelta(microseconds=at)
 
 
 class Stamps:

@@ -153,9 +153,15 @@ class PowerStore:
         batch: Sequence[Reading],
         changed_sessions: Iterable[Session] = (),
         events: Iterable[AlarmEvent] = (),
+        *,
+        again: bool = False,
     ) -> Future[None]:
-        """Queue readings, and what they have changed, to be stored in one transaction."""
-        rows = [
+        """Queue readings, and what they have changed, to be stored in one transaction.
+
+        ``again`` says that an earlier attempt failed, perhaps only after its commit; what is there
+        already is then left out.
+        """
+        rows: list[dict[str, Any]] = [
             {
                 "meter_id": meter_id,
                 "at": item.at,
@@ -169,8 +175,13 @@ class PowerStore:
         event_rows = [_event_row(meter_id, item) for item in events]
 
         def work(connection: sa.Connection) -> None:
-            if rows:
-                connection.execute(readings.insert(), rows)
+            new_rows, new_events = rows, event_rows
+            if again:
+                newest = _last(connection, meter_id, _ALWAYS)
+                new_rows = [row for row in rows if newest is None or row["at"] > newest.at]
+                new_events = [row for row in event_rows if not _is_stored(connection, row)]
+            if new_rows:
+                connection.execute(readings.insert(), new_rows)
                 _seal(connection, meter_id)
             for row in session_rows:
                 key = (sessions.c.meter_id == meter_id) & (
@@ -178,13 +189,13 @@ class PowerStore:
                 )
                 if not connection.execute(sessions.update().where(key).values(**row)).rowcount:
                     connection.execute(sessions.insert().values(**row))
-            if event_rows:
-                connection.execute(alarm_events.insert(), event_rows)
+            if new_events:
+                connection.execute(alarm_events.insert(), new_events)
 
         return self._database.write_later(work)
 
-    def purge(self, meter_id: int, before: int) -> None:
-        """Delete what is older than a moment; a block goes once all of it is."""
+    def purge_later(self, meter_id: int, before: int) -> Future[None]:
+        """Queue the deletion of what is older than a moment; a block goes once all of it is."""
 
         def work(connection: sa.Connection) -> None:
             connection.execute(
@@ -202,7 +213,7 @@ class PowerStore:
                     )
                 )
 
-        self._database.write(work)
+        return self._database.write_later(work)
 
     # -- readings ---------------------------------------------------------------------------
 
@@ -619,6 +630,11 @@ def _session_row(meter_id: int, session: Session) -> dict[str, Any]:
 
 def _event_row(meter_id: int, event: AlarmEvent) -> dict[str, Any]:
     return {"meter_id": meter_id, **asdict(event)}
+
+
+def _is_stored(connection: sa.Connection, event: Mapping[str, Any]) -> bool:
+    same = [alarm_events.c[key] == event[key] for key in ("meter_id", "kind", "at", "is_raised")]
+    return connection.execute(sa.select(alarm_events.c.id).where(*same)).first() is not None
 
 
 def _event(row: sa.Row[Any]) -> AlarmEvent:

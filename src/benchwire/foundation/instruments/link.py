@@ -57,7 +57,7 @@ class Link:
         probe: Callable[[Transport], object] | None = None,
     ) -> None:
         self.name = name
-        self.last_error: str | None = None
+        self.failure: BenchwireError | None = None
         self.opened = 0
         self._open_transport = open_transport
         self._clock = clock
@@ -76,6 +76,11 @@ class Link:
     def connected(self) -> bool:
         """Whether the port is open and answered when last used."""
         return self._transport is not None
+
+    @property
+    def last_error(self) -> str | None:
+        """What went wrong when the port was last used, None if nothing did."""
+        return None if self.failure is None else self.failure.message
 
     def run(self, work: Callable[[Transport], T]) -> Future[T]:
         """Have the link's thread do a piece of work; the promise carries its result or failure."""
@@ -142,7 +147,7 @@ class Link:
             transport.close()
             raise
         self._transport = transport
-        self.last_error = None
+        self.failure = None
         self.opened += 1
         self._pause = FIRST_PAUSE
         if self.opened > 1:
@@ -163,7 +168,7 @@ class Link:
             logger.warning("%s: lost: %s", self.name, error.message)
             self._transport.close()
             self._transport = None
-        self.last_error = error.message
+        self.failure = error
         self._try_again_at = self._clock.monotonic() + self._pause
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 

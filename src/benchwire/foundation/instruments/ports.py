@@ -1,8 +1,14 @@
 """Finding serial ports: by USB id, or as named by a person."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+_WINDOWS_PORT = re.compile(r"COM[1-9][0-9]{0,2}", re.IGNORECASE)
+_SERIAL_DEVICE = re.compile(
+    r"/dev/(tty(ACM|USB|S|AMA|THS|mxc|XR|O)[0-9]+|pts/[0-9]+|rfcomm[0-9]+|(tty|cu)\..+)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +46,14 @@ def all_serial_ports() -> list[SerialPort]:
     from serial.tools import list_ports
 
     return [SerialPort(port.device, port.serial_number or None) for port in list_ports.comports()]
+
+
+def is_serial_device(path: str) -> bool:
+    """Whether a path, or what it links to, is a serial device of this computer by its name."""
+    if _WINDOWS_PORT.fullmatch(path):
+        return True
+    try:
+        device = Path(path).resolve(strict=True)
+        return bool(_SERIAL_DEVICE.fullmatch(str(device))) and device.is_char_device()
+    except (OSError, RuntimeError, ValueError):
+        return False

@@ -1,6 +1,7 @@
 """Bytes to and from one instrument, and the one place where a lost port is recognised."""
 
 import contextlib
+import errno
 import select
 import time
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ class LinkLost(Unavailable):
     """The instrument cannot be reached: unplugged, switched off, or held by another program."""
 
     code = "instruments.link_lost"
+
+
+class PortHeld(LinkLost):
+    """The port is there and another program, or the system, keeps it."""
+
+    code = "instruments.port_held"
 
 
 class Transport(Protocol):
@@ -51,6 +58,23 @@ def _port_errors() -> Iterator[None]:
         ) from error
 
 
+def _not_opened(path: str, error: Exception) -> LinkLost:
+    match error.errno if isinstance(error, OSError) else None:
+        case errno.ENOENT | errno.ENXIO:
+            return LinkLost(f"There is no port {path}", hint="Plug the instrument in.")
+        case errno.EAGAIN | errno.EBUSY:
+            return PortHeld(
+                f"Another program holds {path}", hint="End it; the port is then taken up by itself."
+            )
+        case errno.EACCES:
+            return PortHeld(
+                f"The server may not open {path}",
+                hint="Add the user it runs as to the group of the port, often dialout.",
+            )
+        case _:
+            return LinkLost(f"{path} cannot be opened as a serial port", hint="Choose another.")
+
+
 class SerialTransport:
     """A serial port, held alone.
 
@@ -65,8 +89,11 @@ class SerialTransport:
     def __init__(self, path: str, baudrate: int) -> None:
         import serial
 
-        with _port_errors():
+        try:
             self._port = serial.Serial(path, baudrate, timeout=0, write_timeout=1.0, exclusive=True)
+        except _PORT_ERRORS as error:
+            raise _not_opened(path, error) from error
+        with _port_errors():
             # Where the port has a file descriptor, waiting on it directly saves pyserial's own
             # bookkeeping on each of some thousand reads a second.
             self._descriptor: int | None = (

@@ -1,0 +1,408 @@
+"""The power meters of the bench: what was measured, how each is, and how each is to work."""
+
+import contextlib
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchwire.domains.powermeter import driver
+from benchwire.domains.powermeter.alarms import AlarmEvent
+from benchwire.domains.powermeter.charging import Session
+from benchwire.domains.powermeter.config import MeterConfig, config_of
+from benchwire.domains.powermeter.errors import (
+    ConfigInvalid,
+    MeterDeclared,
+    MeterUnknown,
+    NoReadings,
+    PortTaken,
+)
+from benchwire.domains.powermeter.live import LiveFeed
+from benchwire.domains.powermeter.meter import Meter, Past, energy_json
+from benchwire.domains.powermeter.periods import LocalTime, Window, window
+from benchwire.domains.powermeter.protocol import SCREENS
+from benchwire.domains.powermeter.readings import QUANTITIES, Reading, Readings
+from benchwire.domains.powermeter.recorder import Recorder
+from benchwire.domains.powermeter.store import CHARTED, Buckets, MeterRecord, PowerStore
+from benchwire.foundation.clock import Clock
+from benchwire.foundation.instruments.ports import all_serial_ports, is_serial_device
+from benchwire.foundation.instruments.transport import Transport
+from benchwire.foundation.streams import Hub
+
+logger = logging.getLogger(__name__)
+
+WATCH_SECONDS = 0.25
+PURGE_SECONDS = 15.0
+# Deleted only this long after it has left every window, so that nobody is reading it.
+PURGE_MARGIN_SECONDS = 120
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_MICROSECONDS = 1_000_000
+
+
+class Listener(Protocol):
+    """Somebody outside who is told of alarms."""
+
+    def alarm(self, meter: Meter, event: AlarmEvent) -> None:
+        """Take an alarm raised or cleared; returns at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Readings of a window, to be read piece by piece."""
+
+    window: Window
+    local: LocalTime
+    parts: Iterator[Readings]
+
+
+class PowerMeters:
+    """All meters, by name; the first is the one meant where none is named.
+
+    Parameters
+    ----------
+    declared
+        Ports from the settings, each with a meter of its own.
+    beginning
+        Configuration, without a port, that a new meter begins with.
+    open_port
+        Opens a serial port by its path.
+    listeners
+        Told of every alarm.
+    """
+
+    def __init__(
+        self,
+        store: PowerStore,
+        clock: Clock,
+        hub: Hub,
+        *,
+        declared: Sequence[str],
+        beginning: Mapping[str, Any],
+        open_port: Callable[[str], Transport],
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self.store = store
+        self.hub = hub
+        self._clock = clock
+        self._declared = tuple(dict.fromkeys(declared))
+        self._beginning = dict(beginning)
+        self._open_port = open_port
+        self._listeners = tuple(listeners)
+        self._lock = threading.RLock()
+        self._meters: dict[str, Meter] = {}
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="power meters", daemon=True)
+
+    # -- life -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take up every meter where the last life of the server left it."""
+        known = self.store.all_meters()
+        by_port = {record.declared_port: record for record in known if record.declared_port}
+        records = [by_port.get(port) or self._new_record(port, None) for port in self._declared]
+        records += [record for record in known if record.declared_port is None]
+        for record in records:
+            self._begin(record)
+        self._watcher.start()
+
+    def close(self) -> None:
+        """Let every port go; what was read is on the disk afterwards."""
+        self._over.set()
+        if self._watcher.is_alive():
+            self._watcher.join(5)
+        closing = [threading.Thread(target=meter.close) for meter in self.all()]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
+
+    def _new_record(self, port: str, name: str | None) -> MeterRecord:
+        config = config_of({**self._beginning, "port": port})
+        taken = {record.name for record in self.store.all_meters()}
+        if name is None:
+            numbers = range(1, len(taken) + 2)
+            name = next(free for free in (f"meter{n}" for n in numbers) if free not in taken)
+        declared_port = port if port in self._declared else None
+        return self.store.add_meter(name, declared_port, config.model_dump())
+
+    def _begin(self, record: MeterRecord) -> Meter:
+        newest = self.store.newest(record.id)
+
+        def append(
+            readings: list[Reading], sessions: Any, events: list[AlarmEvent], *, again: bool
+        ) -> Any:
+            return self.store.append_later(record.id, readings, sessions, events, again=again)
+
+        meter = Meter(
+            record.id,
+            record.name,
+            config_of(record.config),
+            Past(
+                newest,
+                self.store.open_session(record.id),
+                tuple(self.store.standing_alarms(record.id)),
+            ),
+            clock=self._clock,
+            recorder=Recorder(append, self._clock, newest),
+            feed=LiveFeed(self.hub, self._clock, record.id, record.name),
+            open_port=self._open_port,
+            on_event=self._tell,
+        )
+        with self._lock:
+            self._meters[record.name] = meter
+        return meter
+
+    def _tell(self, meter: Meter, event: AlarmEvent) -> None:
+        for listener in self._listeners:
+            listener.alarm(meter, event)
+
+    def _watch(self) -> None:
+        purge_at = self._clock.monotonic()
+        while not self._over.wait(WATCH_SECONDS):
+            is_purge_due = self._clock.monotonic() >= purge_at
+            if is_purge_due:
+                purge_at = self._clock.monotonic() + PURGE_SECONDS
+            for meter in self.all():
+                try:
+                    meter.look_after()
+                    if is_purge_due:
+                        margin = PURGE_MARGIN_SECONDS * _MICROSECONDS
+                        self.store.purge_later(meter.id, self._cutoff(meter) - margin)
+                except Exception:
+                    # One meter's trouble must not leave the others unwatched.
+                    logger.exception("looking after %s failed", meter.name)
+
+    # -- the meters -------------------------------------------------------------------------
+
+    def all(self) -> list[Meter]:
+        """Return every meter, the first one first."""
+        with self._lock:
+            return list(self._meters.values())
+
+    def meter(self, name: str | None = None) -> Meter:
+        """Return a meter by its name, or the first.
+
+        Raises
+        ------
+        MeterUnknown
+            There is none of that name.
+        """
+        with self._lock:
+            found = self._meters.get(name) if name else next(iter(self._meters.values()), None)
+        if found is None:
+            names = ", ".join(meter.name for meter in self.all())
+            raise MeterUnknown(f"There is no meter called {name!r:.60}", hint=f"There are: {names}")
+        return found
+
+    def add(self, port: str, name: str | None) -> Meter:
+        """Take up one more meter.
+
+        Raises
+        ------
+        ConfigInvalid, PortTaken
+            The name or the port cannot be used.
+        """
+        with self._lock:
+            if name is not None and (
+                not _NAME.fullmatch(name)
+                or any(record.name == name for record in self.store.all_meters())
+            ):
+                raise ConfigInvalid(
+                    f"name: {name!r:.60} is taken or no name",
+                    hint="Up to 40 letters, digits, - and _, used by no meter before.",
+                )
+            config_of({**self._beginning, "port": port})
+            self._check_port(port, None)
+            return self._begin(self._new_record(port, name))
+
+    def remove(self, name: str) -> None:
+        """Forget a meter that was added, and everything it measured.
+
+        Raises
+        ------
+        MeterUnknown, MeterDeclared
+            It is not there, or comes from the settings.
+        """
+        with self._lock:
+            meter = self.meter(name)
+            record = next(item for item in self.store.all_meters() if item.id == meter.id)
+            if record.declared_port is not None:
+                raise MeterDeclared(
+                    f"{name} comes from the settings", hint="Remove its port there."
+                )
+            del self._meters[name]
+        meter.close()
+        self.store.remove_meter(meter.id)
+
+    def configure(self, name: str | None, changes: Mapping[str, Any]) -> MeterConfig:
+        """Change a meter's configuration, all or nothing; it is on the disk and in force.
+
+        Raises
+        ------
+        ConfigInvalid, PortTaken
+            A value cannot be used; nothing has changed.
+        """
+        with self._lock:
+            meter = self.meter(name)
+            config = meter.config.changed(changes)
+            if config.port != meter.config.port:
+                self._check_port(config.port, meter)
+            self.store.save_config(meter.id, config.model_dump())
+            meter.apply(config)
+            return config
+
+    def ports(self) -> list[dict[str, Any]]:
+        """Return the serial ports of this computer and of the settings, and who is read there."""
+        found = {port.path: port.serial_number for port in all_serial_ports()}
+        for path in self._declared:
+            found.setdefault(path, None)
+        users = {meter.config.port: meter.name for meter in self.all()}
+        return [
+            {"port": path, "serial_number": number, "meter": users.get(path)}
+            for path, number in found.items()
+        ]
+
+    def _check_port(self, port: str, asking: Meter | None) -> None:
+        if port not in self._declared and not is_serial_device(port):
+            raise ConfigInvalid(
+                f"port: {port!r:.120} is no serial port of this computer",
+                hint="GET /api/ports lists them. The port in use was kept.",
+            )
+        for other in self.all():
+            if other is not asking and _resolved(other.config.port) == _resolved(port):
+                raise PortTaken(
+                    f"port: {port!r:.120} is read as {other.name}", hint="Choose another port."
+                )
+
+    # -- what was measured ------------------------------------------------------------------
+
+    def data(self, period: str, name: str | None = None) -> Stored:
+        """Return all readings of a period that ends now."""
+        meter = self.meter(name)
+        asked = window(period, meter.stamps.now())
+        return Stored(
+            asked, LocalTime.at(asked.end), self.store.walk(meter.id, self._kept(meter, asked))
+        )
+
+    def latest(self, name: str | None = None) -> tuple[Reading, LocalTime, Meter]:
+        """Return the newest reading on the disk.
+
+        Raises
+        ------
+        NoReadings
+            There is none.
+        """
+        meter = self.meter(name)
+        newest, now = meter.recorder.newest, meter.stamps.now()
+        if newest is None or newest.at < self._cutoff(meter):
+            raise NoReadings("No reading is stored", hint="GET /api/status says how the meter is.")
+        return newest, LocalTime.at(now), meter
+
+    def statistics(self, period: str, name: str | None = None) -> dict[str, Any]:
+        """Return count, extremes and means of a period, with its energy and charge.
+
+        Raises
+        ------
+        NoReadings
+            There is none in it.
+        """
+        meter = self.meter(name)
+        kept = self._kept(meter, window(period, meter.stamps.now()))
+        figures = self.store.figures(meter.id, kept)
+        ends = self.store.ends_of(meter.id, kept)
+        if not figures.count or ends is None:
+            raise NoReadings(f"No reading is stored of the last {period}")
+        return {
+            "period": period,
+            "sample_count": figures.count,
+            **{
+                key: {
+                    "min": low / scale,
+                    "max": high / scale,
+                    "avg": total / figures.count / scale,
+                }
+                for key, scale, low, high, total in zip(
+                    CHARTED,
+                    (QUANTITIES[index].scale for index in range(len(CHARTED))),
+                    figures.low,
+                    figures.high,
+                    figures.total,
+                    strict=True,
+                )
+            },
+            "energy": energy_json(ends[1].totals.since(ends[0].totals)),
+        }
+
+    def status(self, name: str | None = None) -> dict[str, Any]:
+        """Return how a meter is and what is stored of it."""
+        meter = self.meter(name)
+        now = meter.stamps.now()
+        local = LocalTime.at(now)
+        ends = self.store.ends_of(meter.id, Window(self._cutoff(meter), now))
+        count = 0 if ends is None else round(ends[1].totals.number - ends[0].totals.number) + 1
+        return {
+            **meter.state(),
+            "running": not self._over.is_set(),
+            "data_count": count,
+            "oldest_data": ends and local.text(ends[0].at),
+            "newest_data": ends and local.text(ends[1].at),
+            "retention_minutes": meter.config.data_retention_minutes,
+            "age_s": meter.age,
+            "reconnects": meter.reconnects,
+            "frame_errors": meter.frame_errors,
+            "missed_polls": meter.missed_polls,
+            "last_read_ms": meter.last_read_ms,
+            "waiting_readings": meter.recorder.waiting,
+            "dropped_readings": meter.recorder.dropped,
+            "clock_ahead_s": meter.stamps.ahead_s,
+        }
+
+    def chart(self, period: str, buckets: int, name: str | None = None) -> tuple[Window, Buckets]:
+        """Return a period in steps, each with the smallest and largest values in it."""
+        meter = self.meter(name)
+        asked = window(period, meter.stamps.now())
+        return asked, self.store.buckets(meter.id, self._kept(meter, asked), buckets)
+
+    def sessions(self, limit: int, name: str | None = None) -> list[Session]:
+        """Return charges, newest first."""
+        return self.store.newest_sessions(self.meter(name).id, limit)
+
+    def alarms(self, limit: int, name: str | None = None) -> list[AlarmEvent]:
+        """Return alarms raised and cleared, newest first."""
+        return self.store.newest_events(self.meter(name).id, limit)
+
+    def _cutoff(self, meter: Meter) -> int:
+        retention = meter.config.data_retention_minutes * 60 * _MICROSECONDS
+        return meter.stamps.now() - retention
+
+    def _kept(self, meter: Meter, asked: Window) -> Window:
+        """Return the part of a window that lies within the meter's retention."""
+        return Window(max(asked.start, self._cutoff(meter)), asked.end)
+
+    # -- the meter itself -------------------------------------------------------------------
+
+    def recording(self, name: str | None = None) -> list[tuple[float, float]]:
+        """Return what the meter recorded by itself, V and A; polling pauses meanwhile."""
+        found: list[tuple[float, float]] = self.meter(name).ask(driver.recording)
+        return found
+
+    def turn_screen(self, action: str, name: str | None = None) -> None:
+        """Show the meter's previous or next page, or rotate its screen.
+
+        Raises
+        ------
+        ConfigInvalid
+            There is no such action.
+        """
+        if action not in SCREENS:
+            raise ConfigInvalid(f"action: {action!r:.40} is none of {', '.join(SCREENS)}")
+        self.meter(name).ask(lambda transport: driver.turn_screen(transport, action))
+
+
+def _resolved(port: str) -> str:
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        return str(Path(port).resolve())
+    return port
