@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from benchwire.foundation.clock import SystemClock
+
 
 class ManualClock:
     """Time that stands still until it is told to go on."""
@@ -20,3 +22,20 @@ class ManualClock:
         self._elapsed += seconds
 
     wind = sleep
+
+
+class SteppedClock:
+    """The machine's clock, which somebody sets forward or back."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+        self.offset = timedelta(0)
+
+    def now(self) -> datetime:
+        return self._clock.now() + self.offset
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        self._clock.sleep(seconds)

@@ -1,0 +1,157 @@
+"""The rhythm of polls, and the queue to the disk."""
+
+import threading
+from concurrent.futures import Future
+
+import pytest
+
+from benchwire.domains.powermeter import recorder as recording
+from benchwire.domains.powermeter.polling import Poller, Schedule
+from benchwire.domains.powermeter.readings import Reading, Totals
+from benchwire.domains.powermeter.recorder import RETRY_SECONDS, Recorder
+from benchwire.foundation.clock import SystemClock
+from benchwire.foundation.db import DatabaseUnavailable
+from tests.support.clock import ManualClock
+from tests.support.waiting import until
+
+
+def test_moments_are_whole_multiples_of_the_interval() -> None:
+    schedule = Schedule(0.1, anchor=5.0)
+    moments = []
+    for number in range(1000):
+        moments.append(schedule.due)
+        # However long a poll takes, as long as it is less than the interval.
+        assert schedule.advance(schedule.due + 0.09 * (number % 11) / 10) == 0
+    assert moments == pytest.approx([5.0 + 0.1 * k for k in range(1000)], abs=1e-9)
+
+
+@pytest.mark.parametrize(("late", "passed_over"), [(0.5, 0), (1.5, 1), (10.2, 10)])
+def test_moments_that_were_slept_through_are_counted_not_made_up(
+    late: float, passed_over: int
+) -> None:
+    schedule = Schedule(1.0, anchor=0.0)
+    assert schedule.advance(late) == passed_over
+    assert schedule.due == passed_over + 1
+
+
+def test_a_crash_in_a_poll_does_not_end_the_polling() -> None:
+    polls = []
+
+    def poll() -> bool:
+        polls.append(1)
+        if len(polls) == 2:
+            raise RuntimeError("unforeseen")
+        return True
+
+    poller = Poller("m", poll, 0.05, SystemClock())
+    until(lambda: len(polls) >= 5, what="polls after the crash")
+    poller.close()
+    assert poller.missed > 0
+
+
+def test_a_change_of_the_interval_wakes_the_sleeper() -> None:
+    polled = threading.Event()
+
+    def poll() -> bool:
+        polled.set()
+        return True
+
+    poller = Poller("m", poll, 3600, SystemClock())
+    assert polled.wait(1)
+    polled.clear()
+    poller.set_interval(1800)
+    assert polled.wait(1)
+    poller.close()
+
+
+class Disk:
+    """A disk whose writes end when the test says so."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[list[int], bool]] = []
+        self.promises: list[Future[None]] = []
+
+    def append(self, readings, sessions, events, *, again) -> Future[None]:
+        self.batches.append(([reading.at for reading in readings], again))
+        self.promises.append(Future())
+        return self.promises[-1]
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def recorder(disk: Disk, clock: ManualClock) -> Recorder:
+    return Recorder(disk.append, clock, None)
+
+
+def reading(at: int) -> Reading:
+    return Reading(at, (0,) * 11, False, Totals())
+
+
+def test_readings_gather_while_a_write_is_under_way(recorder: Recorder, disk: Disk) -> None:
+    for at in range(5):
+        recorder.add(reading(at))
+    assert disk.batches == [([0], False)]
+    assert recorder.newest is None
+    assert recorder.waiting == 5
+    disk.promises[0].set_result(None)
+    assert disk.batches[1:] == [([1, 2, 3, 4], False)]
+    assert recorder.newest == reading(0)
+    disk.promises[1].set_result(None)
+    assert recorder.newest == reading(4)
+    assert recorder.waiting == 0
+
+
+def test_a_failed_write_is_tried_again_in_order(
+    recorder: Recorder, disk: Disk, clock: ManualClock
+) -> None:
+    recorder.add(reading(0))
+    disk.promises[0].set_exception(DatabaseUnavailable("away"))
+    recorder.add(reading(1))
+    assert len(disk.batches) == 1
+    assert "away" in (recorder.last_error or "")
+    clock.wind(RETRY_SECONDS)
+    recorder.push()
+    assert disk.batches[1] == ([0], True)
+    disk.promises[1].set_exception(DatabaseUnavailable("still away"))
+    clock.wind(RETRY_SECONDS)
+    recorder.push()
+    disk.promises[2].set_result(None)
+    assert [batch for batch, _ in disk.batches] == [[0], [0], [0], [1]]
+    assert recorder.last_error is None
+
+
+def test_what_waits_is_bounded_and_what_is_given_up_is_counted(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "MOST_WAITING", 10)
+    for at in range(30):
+        recorder.add(reading(at))
+    assert recorder.waiting == 11
+    assert recorder.dropped == 19
+
+
+def test_draining_waits_for_the_disk(recorder: Recorder, disk: Disk) -> None:
+    recorder.add(reading(0))
+    recorder.add(reading(1))
+    writer = threading.Timer(0.1, disk.promises[0].set_result, [None])
+    writer.start()
+    second = threading.Timer(0.2, lambda: disk.promises[1].set_result(None))
+    second.start()
+    recorder.drain(5.0)
+    assert recorder.waiting == 0
+
+
+def test_draining_gives_up_on_a_disk_that_is_away(recorder: Recorder, disk: Disk) -> None:
+    recorder.add(reading(0))
+    disk.promises[0].set_exception(DatabaseUnavailable("away"))
+    recorder.drain(5.0)
+    assert recorder.waiting == 1
