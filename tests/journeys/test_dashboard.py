@@ -8,17 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.browser import NEEDS_CHROMIUM, running_browser, watched_page
 from tests.support.server import Server
 from tests.support.waiting import until
 
-CHROMIUM = next(
-    (path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()),
-    None,
-)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = NEEDS_CHROMIUM
 KEY = "open sesame"
 
 
@@ -39,41 +33,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with running_browser() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
 def page(browser, server: Server) -> Iterator[object]:
-    """A page of a person who has given the key; whatever it asks of other addresses is noted."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    opened = context.new_page()
-    opened.foreign = []
-    opened.problems = []
-    opened.on(
-        "request",
-        lambda request: (
-            None
-            if request.url.startswith((server.url, "data:", "blob:", "about:"))
-            else opened.foreign.append(request.url)
-        ),
-    )
-    opened.on("pageerror", lambda error: opened.problems.append(str(error)))
-    opened.set_default_timeout(20_000)
-    opened.goto(f"{server.url}/ui/")
-    opened.fill("#key", KEY)
-    opened.click("button")
-    opened.wait_for_url(re.compile("/ui/"))
-    yield opened
-    assert opened.foreign == []
-    assert opened.problems == []
-    context.close()
+    """A page of a person who has given the key."""
+    with watched_page(browser, server.url) as opened:
+        opened.goto(f"{server.url}/ui/")
+        opened.fill("#key", KEY)
+        opened.click("button")
+        opened.wait_for_url(re.compile("/ui/"))
+        yield opened
 
 
 def points_shown(page) -> int:
