@@ -13,7 +13,8 @@ PORT = 8472
 EVERYTHING = (
     "import nicegui, matplotlib.figure, matplotlib.backends.backend_agg, numpy, fastapi, uvicorn, "
     "sqlalchemy, alembic.command, psycopg, smbclient, serial, prometheus_client, httpx, rich, "
-    "typer, zipstream, benchwire.app, benchwire.home.pages, benchwire.domains.potentiostat.pages, "
+    "typer, zipstream, pyarrow, pyarrow.parquet, aiomqtt, benchwire.app, benchwire.home.pages, "
+    "benchwire.domains.potentiostat.pages, benchwire.domains.powermeter.pages, "
     "benchwire.domains.potentiostat.work"
 )
 REPEATS = 3

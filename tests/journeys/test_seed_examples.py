@@ -130,3 +130,59 @@ def test_upload_of_an_unknown_run_is_refused(server: Server) -> None:
 
 def test_without_the_key_nothing_is_told(server: Server) -> None:
     assert ask("curl http://localhost:8000/devices")["code"] == "auth.invalid_api_key"
+
+
+METER = "http://localhost:5000"
+CHANGE = """curl -X POST http://localhost:5000/api/config \\
+  -H "Content-Type: application/json" \\
+  -d '{"port": "%s", "data_retention_minutes": 30, "polling_interval": 2.0}'"""
+
+
+@pytest.fixture(scope="module")
+def meter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The power meters alone on the port their users know."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", 5000))
+            probe.listen()
+        except OSError:
+            pytest.skip("port 5000 is in use")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        main = other.getsockname()[1]
+    folder = tmp_path_factory.mktemp("meter")
+    with Server(
+        folder / "data", main, "--emulate", "powermeter=1", "--also", "powermeter=5000",
+        environment={"BENCHWIRE_POWERMETER_POLLING_INTERVAL": "0.2"},
+    ) as running:  # fmt: skip
+        until(lambda: ask(f"curl {METER}/api/status")["data_count"] > 5, seconds=20)
+        yield running
+
+
+@pytest.mark.usefixtures("meter")
+def test_a_period_of_the_meter_is_asked_for() -> None:
+    answer = ask(f"curl {METER}/api/data/5m")
+    assert answer["period"] == "5m"
+    assert answer["count"] == len(answer["data"]) > 5
+    assert answer["data"][0].keys() >= {"timestamp", "voltage", "current", "power"}
+    assert ask(f"curl {METER}/api/data/latest")["voltage"] > 4
+
+
+@pytest.mark.usefixtures("meter")
+def test_the_meters_statistics_and_state_are_asked_for() -> None:
+    statistics = ask(f"curl {METER}/api/stats/1h")
+    assert statistics["sample_count"] > 5
+    assert statistics["voltage"].keys() == {"min", "max", "avg"}
+    assert ask(f"curl {METER}/api/status")["running"] is True
+
+
+def test_the_meters_configuration_is_shown_and_changed(meter: Server) -> None:
+    config = ask(f"curl {METER}/api/config")
+    changed = ask(CHANGE % config["port"])["config"]
+    assert (changed["data_retention_minutes"], changed["polling_interval"]) == (30, 2.0)
+    refused = ask(CHANGE % "/dev/ttyACM1")
+    assert "/dev/ttyACM1" in refused["error"]
+    assert ask(f"curl {METER}/api/config") == changed
+    assert meter.process is not None
+    assert meter.process.poll() is None

@@ -55,25 +55,17 @@ class AlarmWatch:
         """Compare one reading with the limits and return what has changed."""
         events = []
         for quantity in WATCHED:
-            limits = self.limits.get(quantity, Limits())
-            value = values[quantity]
-            for kind, threshold, beyond, inside in (
-                (f"{quantity}_high", limits.high, _above, _below),
-                (f"{quantity}_low", limits.low, _below, _above),
-            ):
-                if threshold is None:
-                    # A limit that was taken away cannot be exceeded any more.
-                    is_raised, is_over = False, kind in self.raised
-                else:
-                    margin = -limits.hysteresis if beyond is _above else limits.hysteresis
-                    is_raised = beyond(value, threshold)
-                    is_over = kind in self.raised and (
-                        inside(value, threshold + margin) or value == threshold + margin
-                    )
-                if is_raised and kind not in self.raised:
-                    events.append(self._note(AlarmEvent(kind, True, at, value, threshold)))
-                elif is_over and not is_raised:
-                    events.append(self._note(AlarmEvent(kind, False, at, value, threshold)))
+            limits, value = self.limits.get(quantity, Limits()), values[quantity]
+            for side, threshold, sign in (("high", limits.high, 1), ("low", limits.low, -1)):
+                kind = f"{quantity}_{side}"
+                stands = kind in self.raised
+                # A limit that was taken away cannot be exceeded any more.
+                is_inside = threshold is None or (
+                    sign * value <= sign * (threshold - sign * limits.hysteresis)
+                )
+                is_beyond = threshold is not None and sign * value > sign * threshold
+                if (stands and is_inside) or (not stands and is_beyond):
+                    events.append(self._note(AlarmEvent(kind, not stands, at, value, threshold)))
         return events
 
     def see_age(self, at: int, age: float, period: float) -> list[AlarmEvent]:
@@ -90,11 +82,3 @@ class AlarmWatch:
         else:
             self.raised.pop(event.kind, None)
         return event
-
-
-def _above(value: float, threshold: float) -> bool:
-    return value > threshold
-
-
-def _below(value: float, threshold: float) -> bool:
-    return value < threshold

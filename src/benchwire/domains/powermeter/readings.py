@@ -5,7 +5,7 @@ and back; dividing by the scale gives a value that equals itself rounded to its 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ QUANTITIES = (
     Quantity("d_plus", "V", 100, "d_plus_V"),
     Quantity("d_minus", "V", 100, "d_minus_V"),
 )
-TOTALS = ("number", "charge_as", "energy_ws", "gap_s", "counter_mah", "counter_mwh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +82,9 @@ class Totals:
             self.number, self.charge_as, self.energy_ws,
             self.gap_s, self.counter_mah, self.counter_mwh,
         )  # fmt: skip
+
+
+TOTALS = tuple(field.name for field in fields(Totals))
 
 
 @dataclass(frozen=True, slots=True)

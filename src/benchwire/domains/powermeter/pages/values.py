@@ -7,8 +7,8 @@ from nicegui import ui
 
 STYLE = """
 <style>
-  .pm-value { font-variant-numeric: tabular-nums; line-height: 1.1; }
-  .pm-big { font-size: clamp(1.8rem, 5vw, 3rem); font-weight: 600; }
+  .pm-value { font-variant-numeric: tabular-nums; }
+  .pm-big { font-size: clamp(1.8rem, 5vw, 3rem); font-weight: 600; line-height: 1.1; }
   .pm-chip { padding: .15rem .7rem; border-radius: 999px; font-size: .85rem; color: #fff;
              background: #6b7280; }
   .pm-chip[data-state="connected"] { background: #117a43; }
