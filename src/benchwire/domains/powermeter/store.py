@@ -381,12 +381,31 @@ def _blocks_within(
     """Yield the readings of a window that are in its blocks, or in the first ``limit`` of them."""
     rows = connection.execute(
         _blocks_of(meter_id)
-        .where(blocks.c.ends_at >= window.start, blocks.c.starts_at <= window.end)
-        .order_by(blocks.c.ends_at)
+        .where(_touches(meter_id, window))
+        .order_by(blocks.c.starts_at)
         .limit(limit)
     )
     for row in rows:
         yield _from_block(row).between(window.start, window.end)
+
+
+def _touches(meter_id: int, window: Window) -> sa.ColumnElement[bool]:
+    """Return the condition that a block has a part in a window.
+
+    Blocks do not overlap, so they lie between the last to begin before the window and its end. Both
+    are found in the primary key; with the ends alone every block after the window would be read.
+    """
+    own = blocks.alias()
+    first = (
+        sa.select(sa.func.max(own.c.starts_at))
+        .where(own.c.meter_id == meter_id, own.c.starts_at <= window.start)
+        .scalar_subquery()
+    )
+    return sa.and_(
+        blocks.c.starts_at >= sa.func.coalesce(first, window.start),
+        blocks.c.starts_at <= window.end,
+        blocks.c.ends_at >= window.start,
+    )
 
 
 def _first(connection: sa.Connection, meter_id: int, window: Window) -> Reading | None:
@@ -413,7 +432,7 @@ def _last(connection: sa.Connection, meter_id: int, window: Window) -> Reading |
         return _from_rows([row]).reading(0)
     block = connection.execute(
         _blocks_of(meter_id)
-        .where(blocks.c.ends_at >= window.start, blocks.c.starts_at <= window.end)
+        .where(_touches(meter_id, window))
         .order_by(blocks.c.starts_at.desc())
         .limit(1)
     ).first()
