@@ -25,17 +25,21 @@ class ManualClock:
 
 
 class SteppedClock:
-    """The machine's clock, which somebody sets forward or back."""
+    """The machine's clock, which somebody sets forward or back.
+
+    ``offset`` is what was set, ``elapsed`` is time (s) that passes all at once.
+    """
 
     def __init__(self) -> None:
         self._clock = SystemClock()
         self.offset = timedelta(0)
+        self.elapsed = 0.0
 
     def now(self) -> datetime:
-        return self._clock.now() + self.offset
+        return self._clock.now() + self.offset + timedelta(seconds=self.elapsed)
 
     def monotonic(self) -> float:
-        return self._clock.monotonic()
+        return self._clock.monotonic() + self.elapsed
 
     def sleep(self, seconds: float) -> None:
         self._clock.sleep(seconds)

@@ -4,6 +4,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+SECOND = 1_000_000
+"""A second in the unit in which moments are stored."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -167,9 +167,9 @@ def test_one_stream_carries_all_meters(server: Server) -> None:
 def test_an_unplug_is_an_event(server: Server) -> None:
     stream = events(server, "/api/live?meter=meter2", 8)
     states = (body["connected"] for name, body in stream if name == "state")
-    if not next(states):
-        assert next(states) is True
+    # A state may come more than once in between, as when the reason becomes clearer.
+    assert any(states)
     server.emulators.control("p2", "unplug")
-    assert next(states) is False
+    assert not all(states)
     server.emulators.control("p2", "replug")
-    assert next(states) is True
+    assert any(states)

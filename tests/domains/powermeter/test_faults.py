@@ -1,6 +1,7 @@
 """A meter that is unplugged, deaf, cut short or garbled, and a server that is killed."""
 
 import itertools
+import sqlite3
 import threading
 import time
 from datetime import datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchwire.foundation.db import DATABASE_FILE
 from tests.domains.powermeter.conftest import Bench, emulated, serve
 from tests.support.server import Server
 from tests.support.waiting import until
@@ -219,3 +221,83 @@ def test_a_kill_loses_nothing_that_was_seen(tmp_path: Path, free_port: int) -> N
         # One charge, through three kills.
         assert len(sessions) == 1
         assert sessions[0]["reason"] is None
+
+
+def test_a_locked_database_holds_back_one_change_and_nobody_else(steady: Bench) -> None:
+    """The lock is another program's; readings wait and are all there afterwards."""
+    with sqlite3.connect(steady.data_dir / DATABASE_FILE, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        changing = threading.Thread(target=steady.configure, kwargs={"data_retention_minutes": 9})
+        changing.start()
+        until(lambda: steady.status()["waiting_readings"] > 20, what="readings that wait")
+        began = time.monotonic()
+        assert steady.status()["connected"] is True
+        assert steady.get("meters")
+        assert time.monotonic() - began < 1
+        other.execute("ROLLBACK")
+        changing.join()
+    other.close()
+    until(lambda: steady.status()["waiting_readings"] <= 1, what="the backlog")
+    stamps = [datetime.fromisoformat(p["utc"]) for p in steady.get("data/5s")["data"]]
+    assert max((b - a).total_seconds() for a, b in itertools.pairwise(stamps)) < 1
+
+
+def test_a_meter_that_never_came_raises_the_alarm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with emulated(tmp_path) as emulators:
+        emulators.control("p1", "unplug")
+        with serve(emulators, tmp_path / "data", monkeypatch) as opened:
+            until(lambda: opened.status()["alarms"] == ["no_reading"], seconds=4, what="it")
+            emulators.control("p1", "replug")
+            until(lambda: opened.status()["alarms"] == [], seconds=7, what="its end")
+
+
+def test_the_recording_is_read_for_one_at_a_time(steady: Bench) -> None:
+    steady.control("record", pairs=[[5.0, 1.0]] * 1440)
+    found: list[int] = []
+    readers = [
+        threading.Thread(
+            target=lambda: found.append(steady.client.get("/api/recording").status_code)
+        )
+        for _ in range(6)
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert found.count(200) >= 1
+    assert set(found) <= {200, 409}
+    assert found.count(409) >= 4
+    assert not steady.status()["stale"]
+
+
+def test_the_recording_of_a_deaf_meter_is_no_empty_one(steady: Bench) -> None:
+    steady.control("deaf")
+    assert steady.client.get("/api/recording").status_code == 503
+    steady.control("hear")
+
+
+def test_a_meter_that_left_the_settings_rests_and_is_removed_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with emulated(tmp_path / "a") as first, emulated(tmp_path / "b") as second:
+        with serve(first, tmp_path / "data", monkeypatch) as opened:
+            opened.until_points(3)
+        with serve(second, tmp_path / "data", monkeypatch) as opened:
+            assert [meter["meter"] for meter in opened.get("meters")] == ["meter2"]
+            assert opened.client.delete("/api/meters/meter1").status_code == 200
+            assert opened.client.delete("/api/meters/meter1").status_code == 404
+
+
+def test_a_port_that_was_added_and_is_then_declared_stays_the_same_meter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with emulated(tmp_path / "a") as first, emulated(tmp_path / "b") as second:
+        with serve(first, tmp_path / "data", monkeypatch) as opened:
+            port = str(second.paths["p1"])
+            opened.client.post("/api/meters", json={"port": port, "name": "desk"})
+            opened.until_points(5, "desk")
+        with serve(second, tmp_path / "data", monkeypatch) as opened:
+            assert [meter["meter"] for meter in opened.get("meters")] == ["desk"]
+            opened.until_points(10, "desk")

@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
+from benchwire.domains.powermeter import service
+from benchwire.domains.powermeter.charging import SessionWatch
+from benchwire.domains.powermeter.meter import _tolerance
 from benchwire.domains.powermeter.periods import LocalTime
-from benchwire.foundation.clock import microseconds
+from benchwire.domains.powermeter.readings import Reading, Totals
+from benchwire.domains.powermeter.stamps import SLEW
+from benchwire.foundation.clock import SECOND, microseconds
 from tests.domains.powermeter.conftest import Bench, emulated, serve
 from tests.support.clock import SteppedClock
 from tests.support.waiting import until
@@ -254,3 +259,64 @@ def test_a_standing_alarm_stands_after_a_restart(
                 until(lambda: opened.get("alarms")["events"], what="the event")
                 assert len(opened.get("alarms")["events"]) == 1
                 assert len(opened.get("alarms")["standing"]) == 1
+
+
+def test_a_clock_that_leaps_forward_deletes_nothing_on_its_word(
+    stepped: Bench, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "PURGE_SECONDS", 0.2)
+    stamps = utc_stamps(stepped)
+    clock.offset = timedelta(days=1)
+    stepped.until_points(3)
+    time.sleep(1.0)
+    clock.offset = timedelta(0)
+    stepped.configure(data_retention_minutes=6000)
+    assert utc_stamps(stepped)[: len(stamps)] == stamps
+    assert "set back" in stepped.status()["last_error"]
+
+
+def test_totals_go_on_from_a_reading_older_than_the_retention(
+    stepped: Bench, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "PURGE_SECONDS", 0.2)
+    monkeypatch.setattr(service, "PURGE_STEADY_SECONDS", 0.5)
+    before = sessions(stepped)[0]
+    stepped.control("unplug")
+    until(lambda: not stepped.status()["connected"], what="the unplug")
+    clock.offset = timedelta(minutes=20)
+    time.sleep(1.5)
+    assert stepped.status()["data_count"] == 0
+    stepped.control("replug")
+    stepped.until_points(5)
+    until(lambda: sessions(stepped)[0]["gap_s"] > 1100, what="the gap")
+    after = sessions(stepped)[0]
+    assert after["start_utc"] == before["start_utc"]
+    assert after["wh"] >= before["wh"]
+
+
+def test_an_hourly_poll_is_one_charge() -> None:
+    watch = SessionWatch(0.1, 60.0, interval=3600.0)
+    codes = (50_000, 100_000, 50_000, *(0,) * 8)
+    ended = []
+    for hour in range(24):
+        reading = Reading(hour * 3600 * SECOND + hour, codes, False, Totals(number=hour))
+        ended += [item for item in watch.see(reading) if item.reason]
+        assert watch.settle(reading.at + 3599 * SECOND) is None
+    assert ended == []
+    assert watch.open is not None
+
+
+def test_long_intervals_lose_nothing_while_the_stamps_catch_up(
+    stepped: Bench, clock: SteppedClock
+) -> None:
+    meter = stepped.client.app.domains[-1].services[0].meter()
+    stepped.configure(polling_interval=3600)
+    until(lambda: stepped.status()["age_s"] > 0.3, what="the rest")
+    clock.offset = -timedelta(minutes=10)
+    assert _tolerance(300) > 300 * SLEW
+    before = meter.latest.totals
+    clock.elapsed = 300.0
+    meter._poll()
+    gained = meter.latest.totals.since(before)
+    assert gained.gap_s == 0
+    assert gained.charge_as == pytest.approx(300, rel=0.02)

@@ -134,12 +134,15 @@ def test_what_waits_is_bounded_and_what_is_given_up_is_counted(
 ) -> None:
     monkeypatch.setattr(recording, "MOST_WAITING", 10)
     for at in range(30):
-        recorder.add(reading(at))
+        if recorder.has_room():
+            recorder.add(reading(at))
+    # One is being written, ten wait.
     assert recorder.waiting == 11
     assert recorder.dropped == 19
 
 
-def test_draining_waits_for_the_disk(recorder: Recorder, disk: Disk) -> None:
+def test_draining_waits_for_the_disk(disk: Disk) -> None:
+    recorder = Recorder(disk.append, SystemClock(), None)
     recorder.add(reading(0))
     recorder.add(reading(1))
     writer = threading.Timer(0.1, disk.promises[0].set_result, [None])
@@ -150,8 +153,22 @@ def test_draining_waits_for_the_disk(recorder: Recorder, disk: Disk) -> None:
     assert recorder.waiting == 0
 
 
-def test_draining_gives_up_on_a_disk_that_is_away(recorder: Recorder, disk: Disk) -> None:
+def test_draining_tries_a_disk_that_is_away_until_its_time_is_over(
+    disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(disk.append, SystemClock(), None)
     recorder.add(reading(0))
     disk.promises[0].set_exception(DatabaseUnavailable("away"))
-    recorder.drain(5.0)
+    recorder.drain(0.3)
     assert recorder.waiting == 1
+    assert "1 readings did not reach the disk" in caplog.text
+
+    def come_back() -> None:
+        until(lambda: len(disk.promises) == 2, what="another attempt")
+        disk.promises[1].set_result(None)
+
+    helper = threading.Thread(target=come_back)
+    helper.start()
+    recorder.drain(5.0)
+    helper.join()
+    assert recorder.waiting == 0

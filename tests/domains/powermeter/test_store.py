@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchwire.domains.powermeter.alarms import AlarmEvent
 from benchwire.domains.powermeter.blocks import BlockDamaged, pack, unpack
 from benchwire.domains.powermeter.integration import steps
 from benchwire.domains.powermeter.periods import Window
@@ -134,3 +135,60 @@ def test_walk_ends_where_the_last_block_ends(database: Database, count: int) -> 
     expected = series(count * 1024)
     store.append_later(METER, single(expected)).result()
     assert_same(store.window(METER, Window(0, int(expected.at[-1]))), expected)
+
+
+def test_figures_agree_with_the_data_after_a_purge_within_a_block(database: Database) -> None:
+    store = PowerStore(database)
+    readings = series(2048, step=1_000_000)
+    store.append_later(METER, single(readings)).result()
+    store.purge_later(METER, int(readings.at[-1]) - 600_000_000).result()
+    whole = Window(START, int(readings.at[-1]))
+    left = store.window(METER, whole)
+    assert store.figures(METER, whole).count == len(left)
+    assert int(store.buckets(METER, whole, 10).count.sum()) == len(left)
+
+
+def test_the_newest_reading_is_never_purged(database: Database) -> None:
+    store = PowerStore(database)
+    for count in (5, 1024, 1030):
+        readings = series(count)
+        store.append_later(METER, single(readings)).result()
+        store.purge_later(METER, 2**62).result()
+        newest = store.newest(METER)
+        assert newest is not None
+        assert newest.at == int(readings.at[-1])
+        store.remove_meter(METER)
+
+
+def test_a_batch_that_may_be_there_already_is_stored_once(database: Database) -> None:
+    store = PowerStore(database)
+    items = single(series(1500))
+    event = AlarmEvent("voltage_high", True, START, 6.0, 5.5)
+    store.append_later(METER, items[:1200], (), [event]).result()
+    store.append_later(METER, items, (), [event], again=True).result()
+    assert len(store.window(METER, Window(0, 2**62))) == 1500
+    assert store.newest_events(METER, 10) == [event]
+
+
+def test_old_alarms_make_room_for_new_ones(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchwire.domains.powermeter.store.MOST_EVENTS", 3)
+    store = PowerStore(database)
+    events = [AlarmEvent("power_high", n % 2 == 0, START + n, 1.0, 2.0) for n in range(8)]
+    store.append_later(METER, single(series(2)), (), events).result()
+    store.purge_later(METER, START).result()
+    assert store.newest_events(METER, 10) == events[:-4:-1]
+
+
+@pytest.mark.parametrize("count", [3, 40, 1000])
+def test_a_chart_of_short_steps_is_the_same_from_many_blocks(
+    store: PowerStore, readings: Readings, count: int
+) -> None:
+    window = Window(int(readings.at[100]), int(readings.at[-1] // 60 * 60))
+    window = Window(window.start, window.start + 50 * count * 1_000_000)
+    inside = readings.between(window.start, window.end)
+    found = store.buckets(METER, window, count)
+    assert int(found.count.sum()) == len(inside)
+    assert (np.diff(found.at) > 0).all()
+    assert found.high[:, 0].max() == inside.codes[:, 0].max()

@@ -14,11 +14,19 @@ SHORTEST_STALE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a quantity may be, in its unit; an alarm clears ``hysteresis`` inside the limit."""
+    """What a quantity may be, in its unit.
+
+    An alarm clears ``hysteresis`` inside the limit; where none is given 1 % of it, so that noise
+    around a limit does not raise one after the other.
+    """
 
     low: float | None = None
     high: float | None = None
-    hysteresis: float = 0.0
+    hysteresis: float | None = None
+
+    def margin(self, threshold: float) -> float:
+        """Return how far inside a limit a value has to be to clear the alarm."""
+        return 0.01 * abs(threshold) if self.hysteresis is None else self.hysteresis
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,7 @@ class AlarmWatch:
                 stands = kind in self.raised
                 # A limit that was taken away cannot be exceeded any more.
                 is_inside = threshold is None or (
-                    sign * value <= sign * (threshold - sign * limits.hysteresis)
+                    sign * value <= sign * (threshold - sign * limits.margin(threshold))
                 )
                 is_beyond = threshold is not None and sign * value > sign * threshold
                 if (stands and is_inside) or (not stands and is_beyond):

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 
 from benchwire.domains.powermeter.readings import CURRENT, Reading, Totals
+from benchwire.foundation.clock import SECOND
 
 # A charge goes on while the server or the meter's cable is away for a moment; after so long
 # without a reading nobody can say that it was one and the same.
 LONGEST_GAP_SECONDS = 3600.0
-_MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,15 @@ class SessionWatch:
     end_delay
         Seconds the current has to stay below it for the session to be over; it ended when the
         current was last above.
+    interval
+        Seconds between two readings; several may be missing within one charge.
     open
         The session that was under way when the server last stopped.
     """
 
     threshold: float
     end_delay: float
+    interval: float = 1.0
     open: Session | None = None
 
     def see(self, reading: Reading) -> list[Session]:
@@ -81,10 +84,10 @@ class SessionWatch:
         silent = reading.at - session.active_at
         if is_active:
             return replace(session, reason="no readings") if silent > self._longest_gap else None
-        if silent < self.end_delay * _MICROSECONDS:
+        if silent < self.end_delay * SECOND:
             return None
         return replace(session, reason="current below threshold")
 
     @property
     def _longest_gap(self) -> float:
-        return max(LONGEST_GAP_SECONDS, self.end_delay) * _MICROSECONDS
+        return max(LONGEST_GAP_SECONDS, self.end_delay, 5 * self.interval) * SECOND

@@ -14,20 +14,23 @@ _MODEL = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=Fals
 
 
 class AlarmLimits(BaseModel):
-    """What a quantity may be, in its unit; an alarm clears ``hysteresis`` inside the limit."""
+    """What a quantity may be, in its unit.
+
+    An alarm clears ``hysteresis`` inside the limit, 1 % of it where none is given.
+    """
 
     model_config = _MODEL
 
     low: float | None = None
     high: float | None = None
-    hysteresis: Annotated[float, Field(ge=0)] = 0.0
+    hysteresis: Annotated[float, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.low is not None and self.high is not None:
             if self.low >= self.high:
                 raise ValueError("low has to be below high")
-            if self.hysteresis > self.high - self.low:
+            if (self.hysteresis or 0) > self.high - self.low:
                 raise ValueError("hysteresis is wider than low and high are apart")
         return self
 

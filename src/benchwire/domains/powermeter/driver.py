@@ -3,7 +3,9 @@
 Not tested on a real meter; what is known of its timing comes from others' reports.
 """
 
-from benchwire.domains.powermeter.errors import MeterSilent, MeterUnusable
+import time
+
+from benchwire.domains.powermeter.errors import FrameDamaged, MeterSilent, MeterUnusable
 from benchwire.domains.powermeter.protocol import (
     BOOTLOADER,
     FRAME_BYTES,
@@ -26,6 +28,7 @@ ANSWER_SECONDS = 1.0
 REST_SECONDS = 0.3
 # A recording has no length and no end mark: it is over when the meter falls silent.
 SILENCE_SECONDS = 0.5
+RECORDING_SECONDS = 15.0
 
 
 def greet(transport: Transport) -> None:
@@ -74,8 +77,14 @@ def recording(transport: Transport) -> list[tuple[float, float]]:
     transport.write(RECORDING)
     received = b""
     most = MOST_RECORDS * RECORD_BYTES
+    deadline = time.monotonic() + RECORDING_SECONDS
     while len(received) <= most and (more := transport.read(1, SILENCE_SECONDS)):
         received += more + transport.read(most - len(received), 0.0)
+        if time.monotonic() > deadline:
+            raise FrameDamaged("The meter sends its recording without end")
+    if not received:
+        # Nothing recorded and nobody there are both silence.
+        greet(transport)
     return decode_recording(received)
 
 

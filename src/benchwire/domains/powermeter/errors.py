@@ -50,6 +50,12 @@ class MeterDeclared(Conflict):
     code = "powermeter.meter_declared"
 
 
+class RecordingUnderWay(Conflict):
+    """The meter's recording is being read for somebody else."""
+
+    code = "powermeter.recording_under_way"
+
+
 class MeterSilent(LinkLost):
     """The port is open and the meter says nothing."""
 

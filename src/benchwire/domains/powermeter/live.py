@@ -6,13 +6,12 @@ from typing import Any
 
 from benchwire.domains.powermeter.periods import LocalTime
 from benchwire.domains.powermeter.points import point_of
-from benchwire.domains.powermeter.readings import CURRENT, POWER, VOLTAGE, Reading
+from benchwire.domains.powermeter.readings import CHARTED, Reading
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.streams import Hub
 from benchwire.foundation.web.sse import json_event
 
 BATCH_SECONDS = 0.1
-CHARTED = {"voltage": VOLTAGE, "current": CURRENT, "power": POWER}
 
 
 def topic_of(meter_id: int) -> str:
@@ -59,13 +58,13 @@ class LiveFeed:
 
     def newest(self) -> bytes:
         """Return the newest reading as an event, for a viewer who has just come."""
-        return b"" if self._newest is None else self.event("readings", _payload([self._newest]))
+        return b"" if self._newest is None else self.event("latest", _payload([self._newest]))
 
 
 def _payload(batch: list[Reading]) -> dict[str, Any]:
     """Return readings as columns, times in ms since 1970, and the last one whole."""
     return {
         "at_ms": [reading.at / 1000 for reading in batch],
-        **{key: [reading.value(index) for reading in batch] for key, index in CHARTED.items()},
+        **{key: [reading.value(index) for reading in batch] for index, key in enumerate(CHARTED)},
         "latest": point_of(batch[-1], LocalTime.at(batch[-1].at)),
     }

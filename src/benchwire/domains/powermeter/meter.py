@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,26 +12,34 @@ from benchwire.domains.powermeter import driver
 from benchwire.domains.powermeter.alarms import STALE, WATCHED, AlarmEvent, AlarmWatch
 from benchwire.domains.powermeter.charging import Session, SessionWatch
 from benchwire.domains.powermeter.config import MeterConfig
-from benchwire.domains.powermeter.errors import FrameDamaged, MeterSilent, MeterUnusable
+from benchwire.domains.powermeter.errors import (
+    FrameDamaged,
+    MeterSilent,
+    MeterUnusable,
+    RecordingUnderWay,
+)
 from benchwire.domains.powermeter.integration import steps
 from benchwire.domains.powermeter.live import LiveFeed
 from benchwire.domains.powermeter.polling import Poller
 from benchwire.domains.powermeter.protocol import Frame, Identity
 from benchwire.domains.powermeter.readings import Reading, Totals
 from benchwire.domains.powermeter.recorder import Recorder
-from benchwire.domains.powermeter.stamps import Stamps
-from benchwire.foundation.clock import Clock, moment, utc_text
+from benchwire.domains.powermeter.stamps import SLEW, Stamps
+from benchwire.foundation.clock import SECOND, Clock, moment, utc_text
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.link import Link
 from benchwire.foundation.instruments.transport import PortHeld, Transport
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # What lies between two readings is known if hardly any were missed.
 GAP_PERIODS, SHORTEST_GAP_SECONDS = 5, 2.0
 # Wall and monotonic clock differ by more only where somebody has set the one.
 _CLOCK_STEP_SECONDS = 1.0
-_MICROSECONDS = 1_000_000
+_LEAD_WORTH_TELLING_SECONDS = 60.0
+_ANSWER_SECONDS = 30.0
 _CONDITIONS: dict[type[BenchwireError], str] = {
     MeterSilent: "no answer",
     FrameDamaged: "damaged answers",
@@ -62,6 +70,8 @@ class Meter:
         Takes what is read.
     on_event
         Called with every alarm raised or cleared.
+    is_expected
+        Whether it is a fault that the meter has never been there.
     """
 
     def __init__(
@@ -76,6 +86,7 @@ class Meter:
         feed: LiveFeed,
         open_port: Callable[[str], Transport],
         on_event: Callable[["Meter", AlarmEvent], None],
+        is_expected: bool = True,
     ) -> None:
         self.id, self.name = meter_id, name
         self.config = config
@@ -89,6 +100,9 @@ class Meter:
         self._clock = clock
         self._open_port = open_port
         self._on_event = on_event
+        self._is_expected = is_expected
+        self._recording = threading.Lock()
+        self._age_told_at = float("-inf")
         self._lock = threading.RLock()
         self._read_at: float | None = None
         self._reconnects_before = 0
@@ -96,7 +110,10 @@ class Meter:
         self._shown: object = None
         self._started_at = self.stamps.now()
         self._sessions = SessionWatch(
-            config.session_threshold_a, config.session_end_delay_s, past.open_session
+            config.session_threshold_a,
+            config.session_end_delay_s,
+            config.polling_interval,
+            past.open_session,
         )
         self._alarms = AlarmWatch(
             config.limits, {event.kind: event for event in past.standing_alarms}
@@ -115,7 +132,12 @@ class Meter:
     def last_error(self) -> str | None:
         """Why it is not connected or not recorded, None if all is well."""
         failure = self._link.failure or self._failure
-        return self.recorder.last_error if failure is None else failure.message
+        if failure is not None:
+            return failure.message
+        ahead = self.stamps.ahead_s
+        if ahead > _LEAD_WORTH_TELLING_SECONDS:
+            return f"The computer's clock was set back; stamps are {ahead:.0f} s ahead of it"
+        return self.recorder.last_error
 
     @property
     def condition(self) -> str:
@@ -139,7 +161,7 @@ class Meter:
     def age(self) -> float | None:
         """Seconds since the newest reading on the disk was taken, None if there is none."""
         newest = self.recorder.newest
-        return None if newest is None else max(0, self.stamps.now() - newest.at) / _MICROSECONDS
+        return None if newest is None else max(0, self.stamps.now() - newest.at) / SECOND
 
     @property
     def is_stale(self) -> bool:
@@ -178,6 +200,7 @@ class Meter:
     def greeting(self) -> bytes:
         """Return what is now as events, for a viewer who has just come."""
         first = self.feed.event("state", self.state())
+        first += self.feed.event("age", {"age_s": self.age})
         if self.open_session is not None:
             first += self.feed.event("session", session_json(self.open_session))
         return first + self.feed.newest()
@@ -190,6 +213,7 @@ class Meter:
             before, self.config = self.config, config
             self._sessions.threshold = config.session_threshold_a
             self._sessions.end_delay = config.session_end_delay_s
+            self._sessions.interval = config.polling_interval
             self._alarms.limits = config.limits
             old = self._link if before.port != config.port else None
             if old is not None:
@@ -202,9 +226,32 @@ class Meter:
         self._poller.set_interval(config.polling_interval)
         self.look_after()
 
-    def ask(self, work: Callable[[Transport], Any]) -> Any:
-        """Have the meter do something between two polls and return the result."""
-        return self._link.run(work).result()
+    def recording(self) -> list[tuple[float, float]]:
+        """Return what the meter recorded by itself, V and A; polling pauses meanwhile.
+
+        Raises
+        ------
+        RecordingUnderWay
+            It is being read already; once more would keep the meter from measuring for longer.
+        """
+        if not self._recording.acquire(blocking=False):
+            raise RecordingUnderWay(
+                "The recording is being read already", hint="Ask again in a few seconds."
+            )
+        try:
+            return self._ask(driver.recording)
+        finally:
+            self._recording.release()
+
+    def turn_screen(self, action: str) -> None:
+        """Show the previous or next page on the meter's screen, or rotate it."""
+        self._ask(lambda transport: driver.turn_screen(transport, action))
+
+    def _ask(self, work: Callable[[Transport], T]) -> T:
+        try:
+            return self._link.run(work).result(_ANSWER_SECONDS)
+        except TimeoutError as error:
+            raise MeterSilent from error
 
     def look_after(self) -> None:
         """Send, settle, and raise what is due by the clock alone; called a few times a second."""
@@ -215,10 +262,17 @@ class Meter:
         self._note(None, [] if settled is None else [settled], events)
         self.recorder.push()
         self.feed.flush()
+        self._tell_age()
         state = self.state()
         if state != self._shown:
             self._shown = state
             self.feed.tell("state", state)
+
+    def _tell_age(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._age_told_at >= 1.0:
+            self._age_told_at = now
+            self.feed.tell("age", {"age_s": self.age})
 
     def close(self) -> None:
         """Let the port go and see what was read onto the disk."""
@@ -275,7 +329,11 @@ class Meter:
     def _take(self, frame: Frame, at: int) -> None:
         with self._lock:
             reading = self._reading_of(frame, at)
-            self.identity, self.latest = frame.identity, reading
+            self.identity = frame.identity
+            if not self.recorder.has_room():
+                # Left out as if it had not been read, so that totals and what is stored agree.
+                return
+            self.latest, self._read_at = reading, self._clock.monotonic()
             sessions = self._sessions.see(reading)
             events = self._alarms.see(
                 at, {key: reading.value(index) for key, index in WATCHED.items()}
@@ -284,16 +342,15 @@ class Meter:
         self.feed.feed(reading)
 
     def _reading_of(self, frame: Frame, at: int) -> Reading:
-        now, before = self._clock.monotonic(), self.latest
-        elapsed = None if self._read_at is None else now - self._read_at
-        self._read_at = now
+        before = self.latest
+        elapsed = None if self._read_at is None else self._clock.monotonic() - self._read_at
         if before is None:
             return Reading(at, frame.codes, True, Totals())
-        seconds = (at - before.at) / _MICROSECONDS
+        seconds = (at - before.at) / SECOND
         longest = max(GAP_PERIODS * self.config.polling_interval, SHORTEST_GAP_SECONDS)
         follows_gap = (
             seconds > longest
-            or (elapsed is not None and abs(seconds - elapsed) > _CLOCK_STEP_SECONDS)
+            or (elapsed is not None and abs(seconds - elapsed) > _tolerance(elapsed))
             or (self.identity is not None and self.identity != frame.identity)
         )
         step = steps(
@@ -305,12 +362,13 @@ class Meter:
 
     def _look_at_age(self, now: int) -> list[AlarmEvent]:
         newest = self.recorder.newest
-        if newest is None:
-            return []
-        if self.is_stale and newest.at < self._started_at:
+        if newest is None and not self._is_expected:
             return []
         # What was not read while the server was off is no fault of the meter.
-        age = (now - max(newest.at, self._started_at)) / _MICROSECONDS
+        since = self._started_at if newest is None else max(newest.at, self._started_at)
+        if self.is_stale and since == self._started_at:
+            return []
+        age = (now - since) / SECOND
         return self._alarms.see_age(now, age, self.config.polling_interval)
 
     def _note(
@@ -328,6 +386,11 @@ class Meter:
             self._on_event(self, event)
 
 
+def _tolerance(elapsed: float) -> float:
+    """Return how far stamps and elapsed time (s) may differ though nobody set the clock."""
+    return _CLOCK_STEP_SECONDS + 2 * SLEW * elapsed
+
+
 def session_json(session: Session) -> dict[str, Any]:
     """Return a session as the API writes it: Wh and mAh from start to end, and how sure they are.
 
@@ -337,7 +400,7 @@ def session_json(session: Session) -> dict[str, Any]:
     return {
         "start_utc": utc_text(moment(session.started_at)),
         "end_utc": utc_text(moment(session.active_at)),
-        "duration_s": (session.active_at - session.started_at) / _MICROSECONDS,
+        "duration_s": (session.active_at - session.started_at) / SECOND,
         "reason": session.reason,
         **energy_json(session.gained),
     }

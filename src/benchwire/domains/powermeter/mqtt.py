@@ -68,7 +68,10 @@ class MqttPublisher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
-        self._announced: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        # Every meter ever published in this life; what this connection has said of each.
+        self._names: set[str] = set()
+        self._available: dict[str, str] = {}
+        self._announced: dict[str, Mapping[str, Any]] = {}
         self._published_at: dict[str, int] = {}
 
     def start(self, meters: Callable[[], Sequence[Meter]]) -> None:
@@ -131,6 +134,7 @@ class MqttPublisher:
 
     async def _publish_for_ever(self, client: "Client") -> None:
         self._announced.clear()
+        self._available.clear()
         self._published_at.clear()
         await client.publish(self._status_topic, ONLINE, qos=1, retain=True)
         while not self._over.is_set():
@@ -141,10 +145,10 @@ class MqttPublisher:
             meters = self._meters()
             for meter in meters:
                 await self._publish(client, meter)
-            for gone in set(self._announced) - {meter.name for meter in meters}:
+            for gone in self._names - {meter.name for meter in meters}:
                 await self._forget(client, gone)
             await self._pause(self._settings.mqtt_interval)
-        for name in self._announced:
+        for name in self._available:
             await client.publish(self._topic(name, "availability"), OFFLINE, qos=1, retain=True)
         await client.publish(self._status_topic, OFFLINE, qos=1, retain=True)
 
@@ -158,19 +162,18 @@ class MqttPublisher:
 
     async def _publish(self, client: "Client", meter: Meter) -> None:
         reading, identity = meter.latest, meter.identity
+        self._names.add(meter.name)
         if identity is None or reading is None:
-            return  # who it is is told by its first reading
+            # Who it is is told by its first reading; an earlier life may have left it online.
+            await self._say_available(client, meter.name, OFFLINE)
+            return
         availability = ONLINE if meter.is_connected else OFFLINE
-        said = (availability, {"serial": identity.serial, "version": identity.version})
-        before = self._announced.get(meter.name)
-        if before is None or before[1] != said[1]:
+        said = {"serial": identity.serial, "version": identity.version}
+        if self._announced.get(meter.name) != said:
             for topic, body in self._discovery(meter).items():
                 await client.publish(topic, json.dumps(body), qos=1, retain=True)
-        if before != said:
-            await client.publish(
-                self._topic(meter.name, "availability"), availability, qos=1, retain=True
-            )
         self._announced[meter.name] = said
+        await self._say_available(client, meter.name, availability)
         if self._published_at.get(meter.name) != reading.at:
             self._published_at[meter.name] = reading.at
             state = {
@@ -181,11 +184,17 @@ class MqttPublisher:
             }
             await client.publish(self._topic(meter.name, "state"), json.dumps(state))
 
+    async def _say_available(self, client: "Client", name: str, word: str) -> None:
+        if self._available.get(name) != word:
+            await client.publish(self._topic(name, "availability"), word, qos=1, retain=True)
+            self._available[name] = word
+
     async def _forget(self, client: "Client", name: str) -> None:
         for topic in self._config_topics(name).values():
             await client.publish(topic, "", qos=1, retain=True)
         await client.publish(self._topic(name, "availability"), "", qos=1, retain=True)
-        del self._announced[name]
+        self._announced.pop(name, None)
+        self._names.discard(name)
 
     # -- topics -----------------------------------------------------------------------------
 

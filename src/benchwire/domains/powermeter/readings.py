@@ -84,6 +84,8 @@ class Totals:
         )  # fmt: skip
 
 
+# What charts and statistics show.
+CHARTED = tuple(QUANTITIES[index].key for index in (VOLTAGE, CURRENT, POWER))
 TOTALS = tuple(field.name for field in fields(Totals))
 
 

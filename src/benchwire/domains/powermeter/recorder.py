@@ -101,9 +101,6 @@ class Recorder:
                 batch.readings.append(reading)
             batch.sessions.update((item.started_at, item) for item in sessions)
             batch.events.extend(events)
-            if len(batch.readings) > MOST_WAITING:
-                self.dropped += 1
-                del batch.readings[0]
         self.push()
 
     def push(self) -> None:
@@ -127,14 +124,26 @@ class Recorder:
             promise.set_exception(error)
         promise.add_done_callback(self._written)
 
-    def drain(self, seconds: float) -> None:
-        """Wait until all is on the disk, or for so long."""
-        self.push()
+    def has_room(self) -> bool:
+        """Whether one more reading can wait; if not, it is counted as dropped."""
         with self._lock:
-            self._lock.wait_for(
-                lambda: not (self._writing or self._gathering) or self._retry_at is not None,
-                seconds,
-            )
+            if len(self._gathering.readings) < MOST_WAITING:
+                return True
+            self.dropped += 1
+            return False
+
+    def drain(self, seconds: float) -> None:
+        """Try until all is on the disk, or for so long; say what is lost."""
+        deadline = self._clock.monotonic() + seconds
+        while self.waiting and (left := deadline - self._clock.monotonic()) > 0:
+            self.push()
+            with self._lock:
+                self._lock.wait_for(lambda: not self._has_anything(), min(left, RETRY_SECONDS))
+        if self.waiting:
+            logger.error("%d readings did not reach the disk and are lost", self.waiting)
+
+    def _has_anything(self) -> bool:
+        return bool(self._writing or self._gathering)
 
     def _written(self, outcome: Future[None]) -> None:
         error = outcome.exception()

@@ -14,9 +14,8 @@ from benchwire.domains.powermeter.config import MeterConfig
 from benchwire.domains.powermeter.live import topic_of
 from benchwire.domains.powermeter.meter import Meter, event_json, session_json
 from benchwire.domains.powermeter.points import json_answer, point_of
-from benchwire.domains.powermeter.readings import QUANTITIES
+from benchwire.domains.powermeter.readings import CHARTED, QUANTITIES
 from benchwire.domains.powermeter.service import PowerMeters
-from benchwire.domains.powermeter.store import CHARTED
 from benchwire.foundation.web.injection import service
 from benchwire.foundation.web.sse import EventStream
 

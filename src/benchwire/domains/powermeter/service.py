@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchwire.domains.powermeter import driver
 from benchwire.domains.powermeter.alarms import AlarmEvent
 from benchwire.domains.powermeter.charging import Session
 from benchwire.domains.powermeter.config import MeterConfig, config_of
@@ -24,10 +23,10 @@ from benchwire.domains.powermeter.live import LiveFeed
 from benchwire.domains.powermeter.meter import Meter, Past, energy_json
 from benchwire.domains.powermeter.periods import LocalTime, Window, window
 from benchwire.domains.powermeter.protocol import SCREENS
-from benchwire.domains.powermeter.readings import QUANTITIES, Reading, Readings
+from benchwire.domains.powermeter.readings import CHARTED, QUANTITIES, Reading, Readings
 from benchwire.domains.powermeter.recorder import Recorder
-from benchwire.domains.powermeter.store import CHARTED, Buckets, MeterRecord, PowerStore
-from benchwire.foundation.clock import Clock
+from benchwire.domains.powermeter.store import Buckets, MeterRecord, PowerStore
+from benchwire.foundation.clock import SECOND, Clock
 from benchwire.foundation.instruments.ports import all_serial_ports, is_serial_device
 from benchwire.foundation.instruments.transport import Transport
 from benchwire.foundation.streams import Hub
@@ -38,8 +37,8 @@ WATCH_SECONDS = 0.25
 PURGE_SECONDS = 15.0
 # Deleted only this long after it has left every window, so that nobody is reading it.
 PURGE_MARGIN_SECONDS = 120
+PURGE_STEADY_SECONDS = 900
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-_MICROSECONDS = 1_000_000
 
 
 class Listener(Protocol):
@@ -65,6 +64,8 @@ class PowerMeters:
     ----------
     declared
         Ports from the settings, each with a meter of its own.
+    is_expected
+        Whether somebody has named them, so that one that was never there is worth an alarm.
     beginning
         Configuration, without a port, that a new meter begins with.
     open_port
@@ -80,6 +81,7 @@ class PowerMeters:
         hub: Hub,
         *,
         declared: Sequence[str],
+        is_expected: bool,
         beginning: Mapping[str, Any],
         open_port: Callable[[str], Transport],
         listeners: Sequence[Listener] = (),
@@ -88,10 +90,13 @@ class PowerMeters:
         self.hub = hub
         self._clock = clock
         self._declared = tuple(dict.fromkeys(declared))
+        self._is_expected = is_expected
         self._beginning = dict(beginning)
         self._open_port = open_port
         self._listeners = tuple(listeners)
-        self._lock = threading.RLock()
+        # Held while a change is made, which may wait for the disk; readers use the other.
+        self._changing = threading.Lock()
+        self._lock = threading.Lock()
         self._meters: dict[str, Meter] = {}
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="power meters", daemon=True)
@@ -101,9 +106,14 @@ class PowerMeters:
     def start(self) -> None:
         """Take up every meter where the last life of the server left it."""
         known = self.store.all_meters()
-        by_port = {record.declared_port: record for record in known if record.declared_port}
-        records = [by_port.get(port) or self._new_record(port, None) for port in self._declared]
-        records += [record for record in known if record.declared_port is None]
+        records = [
+            self._declared_record(port, known) or self._new_record(port, None)
+            for port in self._declared
+        ]
+        taken = {record.id for record in records}
+        records += [
+            record for record in known if record.declared_port is None and record.id not in taken
+        ]
         for record in records:
             self._begin(record)
         self._watcher.start()
@@ -118,6 +128,17 @@ class PowerMeters:
             thread.start()
         for thread in closing:
             thread.join()
+
+    def _declared_record(self, port: str, known: Sequence[MeterRecord]) -> MeterRecord | None:
+        """Return the meter of a port in the settings: by it, or added at it before."""
+        for record in known:
+            if record.declared_port == port:
+                return record
+        for record in known:
+            if record.declared_port is None and record.config.get("port") == port:
+                self.store.declare(record.id, port)
+                return record
+        return None
 
     def _new_record(self, port: str, name: str | None) -> MeterRecord:
         config = config_of({**self._beginning, "port": port})
@@ -150,6 +171,7 @@ class PowerMeters:
             feed=LiveFeed(self.hub, self._clock, record.id, record.name),
             open_port=self._open_port,
             on_event=self._tell,
+            is_expected=self._is_expected or record.declared_port is None,
         )
         with self._lock:
             self._meters[record.name] = meter
@@ -168,8 +190,9 @@ class PowerMeters:
             for meter in self.all():
                 try:
                     meter.look_after()
-                    if is_purge_due:
-                        margin = PURGE_MARGIN_SECONDS * _MICROSECONDS
+                    # A clock that has leapt may leap back; nothing is deleted on its word alone.
+                    if is_purge_due and meter.stamps.steady_s > PURGE_STEADY_SECONDS:
+                        margin = PURGE_MARGIN_SECONDS * SECOND
                         self.store.purge_later(meter.id, self._cutoff(meter) - margin)
                 except Exception:
                     # One meter's trouble must not leave the others unwatched.
@@ -193,9 +216,12 @@ class PowerMeters:
         with self._lock:
             found = self._meters.get(name) if name else next(iter(self._meters.values()), None)
         if found is None:
-            names = ", ".join(meter.name for meter in self.all())
-            raise MeterUnknown(f"There is no meter called {name!r:.60}", hint=f"There are: {names}")
+            raise self._unknown(name)
         return found
+
+    def _unknown(self, name: str | None) -> MeterUnknown:
+        names = ", ".join(meter.name for meter in self.all())
+        return MeterUnknown(f"There is no meter called {name!r:.60}", hint=f"There are: {names}")
 
     def add(self, port: str, name: str | None) -> Meter:
         """Take up one more meter.
@@ -205,7 +231,7 @@ class PowerMeters:
         ConfigInvalid, PortTaken
             The name or the port cannot be used.
         """
-        with self._lock:
+        with self._changing:
             if name is not None and (
                 not _NAME.fullmatch(name)
                 or any(record.name == name for record in self.store.all_meters())
@@ -219,23 +245,26 @@ class PowerMeters:
             return self._begin(self._new_record(port, name))
 
     def remove(self, name: str) -> None:
-        """Forget a meter that was added, and everything it measured.
+        """Forget a meter that the settings do not name, and everything it measured.
 
         Raises
         ------
         MeterUnknown, MeterDeclared
             It is not there, or comes from the settings.
         """
-        with self._lock:
-            meter = self.meter(name)
-            record = next(item for item in self.store.all_meters() if item.id == meter.id)
-            if record.declared_port is not None:
+        with self._changing:
+            record = next((item for item in self.store.all_meters() if item.name == name), None)
+            if record is None:
+                raise self._unknown(name)
+            if record.declared_port in self._declared:
                 raise MeterDeclared(
                     f"{name} comes from the settings", hint="Remove its port there."
                 )
-            del self._meters[name]
-        meter.close()
-        self.store.remove_meter(meter.id)
+            with self._lock:
+                meter = self._meters.pop(name, None)
+            if meter is not None:
+                meter.close()
+            self.store.remove_meter(record.id)
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> MeterConfig:
         """Change a meter's configuration, all or nothing; it is on the disk and in force.
@@ -245,7 +274,7 @@ class PowerMeters:
         ConfigInvalid, PortTaken
             A value cannot be used; nothing has changed.
         """
-        with self._lock:
+        with self._changing:
             meter = self.meter(name)
             config = meter.config.changed(changes)
             if config.port != meter.config.port:
@@ -375,7 +404,7 @@ class PowerMeters:
         return self.store.newest_events(self.meter(name).id, limit)
 
     def _cutoff(self, meter: Meter) -> int:
-        retention = meter.config.data_retention_minutes * 60 * _MICROSECONDS
+        retention = meter.config.data_retention_minutes * 60 * SECOND
         return meter.stamps.now() - retention
 
     def _kept(self, meter: Meter, asked: Window) -> Window:
@@ -386,8 +415,7 @@ class PowerMeters:
 
     def recording(self, name: str | None = None) -> list[tuple[float, float]]:
         """Return what the meter recorded by itself, V and A; polling pauses meanwhile."""
-        found: list[tuple[float, float]] = self.meter(name).ask(driver.recording)
-        return found
+        return self.meter(name).recording()
 
     def turn_screen(self, action: str, name: str | None = None) -> None:
         """Show the meter's previous or next page, or rotate its screen.
@@ -399,7 +427,7 @@ class PowerMeters:
         """
         if action not in SCREENS:
             raise ConfigInvalid(f"action: {action!r:.40} is none of {', '.join(SCREENS)}")
-        self.meter(name).ask(lambda transport: driver.turn_screen(transport, action))
+        self.meter(name).turn_screen(action)
 
 
 def _resolved(port: str) -> str:

@@ -2,11 +2,13 @@
 
 import threading
 
-from benchwire.foundation.clock import Clock, microseconds
+from benchwire.foundation.clock import SECOND, Clock, microseconds
 
 # After a step back the stamps stay ahead and lose this share of each second until the clock has
 # caught up, so durations stay true to half a per cent.
 SLEW = 0.005
+# The clock counts as set forward when it is so far ahead of what has passed.
+LEAP_SECONDS = 60.0
 
 
 class Stamps:
@@ -26,6 +28,7 @@ class Stamps:
         self._lock = threading.Lock()
         self._last = after
         self._last_monotonic = clock.monotonic()
+        self._leapt_at: float | None = None
 
     def next(self) -> int:
         """Return the stamp of this moment, later than any before."""
@@ -47,9 +50,20 @@ class Stamps:
         with self._lock:
             return (self._present() - microseconds(self._clock.now())) / 1e6
 
+    @property
+    def steady_s(self) -> float:
+        """For how long the system's clock has not been set forward, in s."""
+        with self._lock:
+            self._present()
+            leapt_at = self._leapt_at
+        return float("inf") if leapt_at is None else self._clock.monotonic() - leapt_at
+
     def _present(self) -> int:
-        wall = microseconds(self._clock.now())
+        wall, now = microseconds(self._clock.now()), self._clock.monotonic()
         if self._last is None:
             return wall
-        elapsed = self._clock.monotonic() - self._last_monotonic
-        return max(wall, self._last + int(elapsed * (1 - SLEW) * 1e6))
+        expected = self._last + int((now - self._last_monotonic) * (1 - SLEW) * 1e6)
+        if wall - expected > LEAP_SECONDS * SECOND + (now - self._last_monotonic) * SLEW * SECOND:
+            self._leapt_at = now
+            self._last, self._last_monotonic = wall, now
+        return max(wall, expected)

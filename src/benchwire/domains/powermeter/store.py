@@ -21,6 +21,7 @@ from benchwire.domains.powermeter.blocks import pack, unpack
 from benchwire.domains.powermeter.charging import Session
 from benchwire.domains.powermeter.periods import Window
 from benchwire.domains.powermeter.readings import (
+    CHARTED,
     QUANTITIES,
     TOTALS,
     Reading,
@@ -36,14 +37,14 @@ from benchwire.domains.powermeter.tables import (
     sessions,
     spans,
 )
+from benchwire.foundation.clock import SECOND
 from benchwire.foundation.db import Database
 
 READINGS_PER_BLOCK = 1024
 SPAN_SECONDS = (60, 3600)
-CHARTED = ("voltage", "current", "power")
+MOST_EVENTS = 10_000
 _BLOCKS_AT_ONCE = 32
 _ALWAYS = Window(-(2**63), 2**63 - 1)
-_MICROSECONDS = 1_000_000
 _CODES = struct.Struct(f"<{len(QUANTITIES)}q")
 _TOTALS = struct.Struct(f"<{len(TOTALS)}d")
 
@@ -127,6 +128,14 @@ class PowerStore:
         number = self._database.write(work)
         return MeterRecord(number, name, declared_port, config)
 
+    def declare(self, meter_id: int, port: str) -> None:
+        """Note that the settings name a meter's port now."""
+        self._database.write(
+            lambda connection: connection.execute(
+                meters.update().where(meters.c.id == meter_id).values(declared_port=port)
+            )
+        )
+
     def save_config(self, meter_id: int, config: Mapping[str, Any]) -> None:
         """Keep a meter's configuration; it is on the disk when this returns."""
         self._database.write(
@@ -195,23 +204,26 @@ class PowerStore:
         return self._database.write_later(work)
 
     def purge_later(self, meter_id: int, before: int) -> Future[None]:
-        """Queue the deletion of what is older than a moment; a block goes once all of it is."""
+        """Queue the deletion of what is older than a moment; a block goes once all of it is.
+
+        The newest reading stays however old it is: totals, charges and stamps go on from it.
+        """
 
         def work(connection: sa.Connection) -> None:
+            newest = _last(connection, meter_id, _ALWAYS)
+            if newest is None:
+                return
+            limit = min(before, newest.at)
             connection.execute(
-                readings.delete().where(readings.c.meter_id == meter_id, readings.c.at < before)
+                readings.delete().where(readings.c.meter_id == meter_id, readings.c.at < limit)
             )
-            connection.execute(
-                blocks.delete().where(blocks.c.meter_id == meter_id, blocks.c.ends_at < before)
+            deleted = connection.execute(
+                blocks.delete().where(blocks.c.meter_id == meter_id, blocks.c.ends_at < limit)
             )
-            for seconds in SPAN_SECONDS:
-                connection.execute(
-                    spans.delete().where(
-                        spans.c.meter_id == meter_id,
-                        spans.c.seconds == seconds,
-                        spans.c.starts_at < before - seconds * _MICROSECONDS,
-                    )
-                )
+            if deleted.rowcount:
+                for seconds in SPAN_SECONDS:
+                    _purge_spans(connection, meter_id, seconds)
+            _forget_old_events(connection, meter_id)
 
         return self._database.write_later(work)
 
@@ -270,10 +282,11 @@ class PowerStore:
         minutes or hours, each counted where it begins.
         """
         width = max(1, -(-(window.end - window.start + 1) // count))
-        seconds = max((s for s in SPAN_SECONDS if s * _MICROSECONDS <= width), default=None)
+        seconds = max((s for s in SPAN_SECONDS if s * SECOND <= width), default=None)
         if seconds is None:
-            return _in_steps(self.window(meter_id, window), window.start, width)
-        begins = window.start // (seconds * _MICROSECONDS) * (seconds * _MICROSECONDS)
+            parts = (_in_steps(part, window.start, width) for part in self.walk(meter_id, window))
+            return _joined(list(parts))
+        begins = window.start // (seconds * SECOND) * (seconds * SECOND)
         with self._database.read() as connection:
             tail = _tail(connection, meter_id, window)
             rows = (
@@ -470,7 +483,7 @@ def _seal(connection: sa.Connection, meter_id: int) -> None:
 
 
 def _note_spans(connection: sa.Connection, meter_id: int, seconds: int, block: Readings) -> None:
-    steps = _in_steps(block, 0, seconds * _MICROSECONDS)
+    steps = _in_steps(block, 0, seconds * SECOND)
     rows = [
         _span_row(meter_id, seconds, start, figures)
         for start, figures in zip(steps.at.tolist(), _each_figures(steps), strict=True)
@@ -487,6 +500,25 @@ def _note_spans(connection: sa.Connection, meter_id: int, seconds: int, block: R
         rows[0] = _span_row(meter_id, seconds, rows[0]["starts_at"], merged)
         connection.execute(spans.delete().where(here))
     connection.execute(spans.insert(), rows)
+
+
+def _purge_spans(connection: sa.Connection, meter_id: int, seconds: int) -> None:
+    """Delete the spans from before the first block; the one it begins in is summed up anew."""
+    length = seconds * SECOND
+    first = connection.scalar(
+        sa.select(sa.func.min(blocks.c.starts_at)).where(blocks.c.meter_id == meter_id)
+    )
+    begins = None if first is None else first // length * length
+    own = (spans.c.meter_id == meter_id) & (spans.c.seconds == seconds)
+    connection.execute(
+        spans.delete().where(own if begins is None else own & (spans.c.starts_at <= begins))
+    )
+    if begins is None:
+        return
+    figures = Figures(0)
+    for part in _blocks_within(connection, meter_id, Window(begins, begins + length - 1)):
+        figures = figures.merged(_figures_of(part))
+    connection.execute(spans.insert().values(**_span_row(meter_id, seconds, begins, figures)))
 
 
 def _span_row(meter_id: int, seconds: int, starts_at: int, figures: Figures) -> dict[str, int]:
@@ -521,7 +553,7 @@ def _sealed_figures(
         for part in _blocks_within(connection, meter_id, window):
             found = found.merged(_figures_of(part))
         return found
-    length = lengths[0] * _MICROSECONDS
+    length = lengths[0] * SECOND
     first = -(-window.start // length) * length
     last = (window.end + 1) // length * length
     if first >= last:
@@ -590,6 +622,24 @@ def _in_steps(whole: Readings, begins: int, width: int) -> Buckets:
     )
 
 
+def _joined(parts: Sequence[Buckets]) -> Buckets:
+    """Return the steps of pieces that follow each other, those across a border made one."""
+    if not parts:
+        return _in_steps(join([]), 0, 1)
+    at, count, low, high, total = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("at", "count", "low", "high", "total")
+    )
+    first = np.flatnonzero(np.diff(at, prepend=at[0] - 1)) if len(at) else at
+    return Buckets(
+        at[first],
+        np.add.reduceat(count, first),
+        np.minimum.reduceat(low, first),
+        np.maximum.reduceat(high, first),
+        np.add.reduceat(total, first),
+    )
+
+
 def _merged_steps(
     rows: Sequence[Mapping[Any, Any]], tail: Buckets, begins: int, width: int
 ) -> Buckets:
@@ -645,6 +695,19 @@ def _session_row(meter_id: int, session: Session) -> dict[str, Any]:
         "before": list(session.before.row()),
         "totals": list(session.totals.row()),
     }
+
+
+def _forget_old_events(connection: sa.Connection, meter_id: int) -> None:
+    own = alarm_events.c.meter_id == meter_id
+    oldest_kept = connection.scalar(
+        sa.select(alarm_events.c.id)
+        .where(own)
+        .order_by(alarm_events.c.id.desc())
+        .offset(MOST_EVENTS)
+        .limit(1)
+    )
+    if oldest_kept is not None:
+        connection.execute(alarm_events.delete().where(own, alarm_events.c.id <= oldest_kept))
 
 
 def _event_row(meter_id: int, event: AlarmEvent) -> dict[str, Any]:

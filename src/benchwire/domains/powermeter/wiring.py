@@ -36,6 +36,7 @@ def build(lab: Lab) -> Domain:
     """Make the domain's objects; no port is opened before its lifespan."""
     settings = lab.settings(PowerMeterSettings)
     emulated = [str(path) for path in lab.emulated_ports(NAME)]
+    named = [*settings.ports, *emulated]
     listeners: list[Listener] = []
     webhook = Webhook(settings.webhook_url) if settings.webhook_url else None
     if webhook is not None:
@@ -47,7 +48,8 @@ def build(lab: Lab) -> Domain:
         PowerStore(lab.database),
         lab.clock,
         lab.hub,
-        declared=[*settings.ports, *emulated] or [DEFAULT_PORT],
+        declared=named or [DEFAULT_PORT],
+        is_expected=bool(named),
         beginning={
             "polling_interval": settings.polling_interval,
             "data_retention_minutes": settings.data_retention_minutes,

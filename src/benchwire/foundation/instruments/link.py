@@ -66,6 +66,7 @@ class Link:
         self._transport: Transport | None = None
         self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._closing = threading.Event()
+        self._gate = threading.Lock()
         self._pause = FIRST_PAUSE
         self._try_again_at = float("-inf")
         self._farewell: Callable[[Transport], object] | None = None
@@ -85,10 +86,12 @@ class Link:
     def run(self, work: Callable[[Transport], T]) -> Future[T]:
         """Have the link's thread do a piece of work; the promise carries its result or failure."""
         future: Future[T] = Future()
-        if self._closing.is_set():
-            future.set_exception(LinkLost("The instrument's port has been closed"))
-        else:
-            self._waiting.put(_Work(work, future))
+        with self._gate:
+            # What is put in before the closing is done or refused by the thread; later is too late.
+            if not self._closing.is_set():
+                self._waiting.put(_Work(work, future))
+                return future
+        future.set_exception(LinkLost("The instrument's port has been closed"))
         return future
 
     def close(
@@ -96,8 +99,9 @@ class Link:
     ) -> None:
         """Let the port go, after a last piece of work if it is open; waits for it so long."""
         self._farewell = farewell
-        self._closing.set()
-        self._waiting.put(None)
+        with self._gate:
+            self._closing.set()
+            self._waiting.put(None)
         self._thread.join(seconds)
 
     # -- the link's thread ------------------------------------------------------------------

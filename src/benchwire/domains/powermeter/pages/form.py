@@ -79,7 +79,7 @@ class ConfigForm:
             key: {
                 "low": self._limits[key, "low"].value,
                 "high": self._limits[key, "high"].value,
-                "hysteresis": self._limits[key, "hysteresis"].value or 0.0,
+                "hysteresis": self._limits[key, "hysteresis"].value,
             }
             for key in WATCHED
         }

@@ -47,7 +47,8 @@ _FACTS = (
     ("runs", "Power-ups"), ("port", "Port"), ("reconnects", "Reconnects"),
     ("frame_errors", "Damaged answers"), ("missed_polls", "Missed polls"),
     ("last_read_ms", "Last read / ms"), ("data_count", "Readings kept"),
-    ("waiting_readings", "Not yet on the disk"), ("last_error", "Last error"),
+    ("waiting_readings", "Not yet on the disk"), ("clock_ahead_s", "Ahead of the clock / s"),
+    ("last_error", "Last error"),
 )  # fmt: skip
 
 

@@ -120,6 +120,10 @@ window.powermeter = (() => {
         error: () => this.state({ condition: "server not reached", connected: false, last_error: "" }),
         state: own((data) => this.state(data)),
         readings: own((data) => this.readings(data)),
+        latest: own((data) => this.show(data)),
+        age: own((data) => {
+          this.cameAt = data.age_s === null ? undefined : performance.now() - 1000 * data.age_s;
+        }),
         session: own((data) => this.session(data)),
       });
       this.timer = setInterval(() => this.draw(), DRAW_MS);
@@ -160,9 +164,13 @@ window.powermeter = (() => {
       for (let i = 0; i < data.at_ms.length; i++) {
         this.steps.add(data.at_ms[i], { voltage: data.voltage[i], current: data.current[i], power: data.power[i] });
       }
-      this.latest = data.latest;
-      this.cameAt = performance.now();
+      this.show(data);
       this.root.dataset.readings = String(Number(this.root.dataset.readings || 0) + data.at_ms.length);
+      this.changed = true;
+    }
+
+    show(data) {
+      this.latest = data.latest;
       this.changed = true;
     }
 
