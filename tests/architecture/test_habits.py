@@ -10,13 +10,14 @@ import pytest
 from pydantic import AliasChoices
 
 from benchwire.domains.potentiostat.settings import PotentiostatSettings
+from benchwire.domains.plates.settings import PlatesSettings
 from benchwire.domains.powermeter.settings import PowerMeterSettings
 from benchwire.foundation.settings import ServerSettings
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {
     "nicegui", "matplotlib", "smbprotocol", "scipy", "alembic", "rich", "httpx", "pyarrow",
-    "aiomqtt",
+    "aiomqtt", "PIL",
 }  # fmt: skip
 DOMAINS = sorted(entry.name for entry in entry_points(group="benchwire.domains"))
 
@@ -53,7 +54,9 @@ def test_import_opens_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("settings", [ServerSettings, PotentiostatSettings, PowerMeterSettings])
+@pytest.mark.parametrize(
+    "settings", [ServerSettings, PlatesSettings, PotentiostatSettings, PowerMeterSettings]
+)
 def test_every_setting_is_in_the_documents(settings: type) -> None:
     text = (ROOT / "docs/settings.md").read_text("utf-8")
     for name, field in settings.model_fields.items():
@@ -67,7 +70,8 @@ def test_every_setting_is_in_the_documents(settings: type) -> None:
 def test_every_domain_has_its_page_and_emulator() -> None:
     for name in DOMAINS:
         assert (ROOT / f"docs/domains/{name}.md").is_file()
-        assert (ROOT / f"src/benchwire/domains/{name}/emulator.py").is_file()
+        rooms = ROOT / f"src/benchwire/domains/{name}"
+        assert (rooms / "driver.py").exists() == (rooms / "emulator.py").exists()
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:

@@ -1,0 +1,125 @@
+"""Image files on the disk, named by their content.
+
+A file is written under another name, synced, and renamed, before the record that needs it is made;
+it is removed after the last such record is gone. A crash in between leaves at most a file that
+nobody needs, and the next start removes those.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from benchwire.foundation.files import PARTIAL_SUFFIX, make_folders, sync_folder
+
+logger = logging.getLogger(__name__)
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file's content as SHA-256 in hexadecimal, and its size."""
+
+    sha256: str
+    byte_size: int
+
+
+class ImageFiles:
+    """The folder of all image files and their previews.
+
+    Parameters
+    ----------
+    used
+        Says which of some contents are still needed.
+    """
+
+    def __init__(self, folder: Path, used: Callable[[Sequence[str]], set[str]]) -> None:
+        self._files = folder / "images"
+        self._previews = folder / "previews"
+        self._used = used
+        self._lock = threading.Lock()
+        self._held: Counter[str] = Counter()
+
+    def path(self, sha256: str) -> Path:
+        """Return where a content lies."""
+        return self._files / sha256[:2] / sha256
+
+    def preview(self, sha256: str, pixels: int) -> Path:
+        """Return where a content's preview lies once it is made."""
+        return self._previews / sha256[:2] / f"{sha256}-{pixels}.webp"
+
+    @contextmanager
+    def kept(self, source: BinaryIO) -> Iterator[StoredFile]:
+        """Store a file, and keep it while the record that needs it is made.
+
+        If nothing needs it afterwards it is removed again.
+        """
+        make_folders(self._files)
+        source.seek(0)
+        descriptor, temporary = tempfile.mkstemp(dir=self._files, suffix=PARTIAL_SUFFIX)
+        digest, size = hashlib.sha256(), 0
+        try:
+            with os.fdopen(descriptor, "wb") as target:
+                while block := source.read(_BLOCK_BYTES):
+                    digest.update(block)
+                    size += target.write(block)
+                target.flush()
+                os.fsync(target.fileno())
+            stored = StoredFile(digest.hexdigest(), size)
+            path = self.path(stored.sha256)
+            make_folders(path.parent)
+            with self._lock:
+                self._held[stored.sha256] += 1
+                os.replace(temporary, path)  # noqa: PTH105 - the atomic call, by its own name
+            sync_folder(path.parent)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        try:
+            yield stored
+        finally:
+            with self._lock:
+                self._held[stored.sha256] -= 1
+            self.discard([stored.sha256])
+
+    def discard(self, contents: Iterable[str]) -> None:
+        """Remove those contents that nothing needs any more."""
+        with self._lock:
+            free = [item for item in contents if self._held[item] <= 0]
+            needed = self._used(free) if free else set()
+            for item in free:
+                del self._held[item]
+                if item not in needed:
+                    self._remove(item)
+
+    def heal(self, needed: set[str]) -> list[str]:
+        """Remove what a crash left behind, and return the contents whose file is missing."""
+        there = set()
+        for path in self._files.glob("*"):
+            if path.is_file():
+                path.unlink()  # an upload that was cut short
+        for path in self._files.glob("??/*"):
+            if path.name in needed:
+                there.add(path.name)
+            else:
+                path.unlink()
+        for path in self._previews.glob("??/*"):
+            if path.name.partition("-")[0] not in needed:
+                path.unlink()
+        missing = sorted(needed - there)
+        if missing:
+            logger.error("%d image files are missing: %s", len(missing), ", ".join(missing[:5]))
+        return missing
+
+    def _remove(self, sha256: str) -> None:
+        self.path(sha256).unlink(missing_ok=True)
+        for path in self._previews.glob(f"{sha256[:2]}/{sha256}-*"):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,60 @@
+"""Names of wells and places as people write them."""
+
+import re
+from typing import NamedTuple
+
+_LABEL = re.compile(
+    r"\s*([A-Za-z]{1,3})\s*0*([1-9][0-9]{0,4})\s*(?:[-.:_/ ]\s*0*([1-9][0-9]{0,4})|([a-z]))?\s*"
+)
+
+
+class WellPlace(NamedTuple):
+    """A well by numbers, all counted from 1."""
+
+    row: int
+    column: int
+    subwell: int
+
+
+def row_letters(row: int) -> str:
+    """Return a row's letters as a spreadsheet writes its columns: 1 is A, 27 is AA."""
+    letters = ""
+    while row > 0:
+        row, rest = divmod(row - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
+
+
+def row_number(letters: str) -> int:
+    """Return the row that letters mean, whatever their case."""
+    number = 0
+    for letter in letters.upper():
+        number = number * 26 + ord(letter) - ord("A") + 1
+    return number
+
+
+def well_label(row: int, column: int) -> str:
+    """Return a well's name without its subwell: ``A1``."""
+    return f"{row_letters(row)}{column}"
+
+
+def parse_well(text: str) -> WellPlace | None:
+    """Return the well that a label means, None if it means none.
+
+    Understood are all usual notations, the subwell being 1 where none is given: ``A1``, ``a01``,
+    ``AA12``, ``A1-2``, ``A1.2``, ``A1:2``, ``B2_3``, and ``A01a`` with a small letter for the
+    drop.
+    """
+    found = _LABEL.fullmatch(text)
+    if found is None:
+        return None
+    letters, column, number, drop = found.groups()
+    subwell = int(number) if number else ord(drop) - ord("a") + 1 if drop else 1
+    return WellPlace(row_number(letters), int(column), subwell)
+
+
+def location_label(carousel: int | None, hotel: int | None, name: str | None) -> str:
+    """Return a place's name: ``Carousel 1, Hotel 5``, or its own."""
+    if carousel is not None and hotel is not None:
+        return f"Carousel {carousel}, Hotel {hotel}"
+    return name or ""

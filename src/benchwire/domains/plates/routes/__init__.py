@@ -1,0 +1,18 @@
+"""The plates API's paths, one file per kind of record."""
+
+from fastapi import APIRouter
+
+from benchwire.domains.plates.routes import (
+    chemistry,
+    exchange,
+    images,
+    inventory,
+    locations,
+    plates,
+    wells,
+)
+
+router = APIRouter(prefix="/api/v1")
+# Fixed paths come before those with a name in the same place.
+for part in (inventory, exchange, locations, plates, wells, images, chemistry):
+    router.include_router(part.router)

@@ -1,0 +1,47 @@
+"""Amounts in requests: a number and a unit's id, or both as one text."""
+
+from benchwire.domains.plates.amounts import parse_amount
+from benchwire.domains.plates.store.chemistry import ChemistryStore
+from benchwire.domains.plates.values import Draft
+
+_EXAMPLES = "Write a number and a unit: 50 ul, 1.5 ml, 20 mM."
+
+
+class Measures:
+    """Reads amounts, looking up units in the inventory."""
+
+    def __init__(self, chemistry: ChemistryStore) -> None:
+        self._chemistry = chemistry
+
+    def take(
+        self, draft: Draft, key: str, *, has_text: bool, makes_units: bool = False
+    ) -> tuple[float | None, int | None]:
+        """Take an amount from a draft: ``<key>`` and ``unit_id``, or ``<key>_with_unit``.
+
+        Parameters
+        ----------
+        has_text
+            Whether the request gives the text.
+        makes_units
+            Whether a unit that is not known yet is added to the inventory.
+        """
+        if not has_text:
+            number = draft.number(key, required=True, above=0)
+            return number, draft.identifier("unit_id")
+        text_key = f"{key}_with_unit"
+        found = parse_amount(draft.text(text_key) or "")
+        draft.values.pop(text_key, None)
+        if found is None:
+            draft.refuse(text_key, f"Invalid format. {_EXAMPLES}")
+            return None, None
+        number, symbol = found
+        if number <= 0:
+            draft.refuse(key, "must be greater than 0")
+        unit = self._chemistry.unit_called(symbol)
+        if unit is not None:
+            return number, int(unit["id"])
+        if makes_units and not draft.reasons:
+            values = {"name": symbol, "symbol": symbol, "conversion_to_base": 1.0}
+            return number, self._chemistry.save_unit(None, values, [])
+        draft.refuse(text_key, f"Unknown unit: {symbol[:60]}")
+        return number, None

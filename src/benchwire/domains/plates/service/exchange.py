@@ -1,0 +1,316 @@
+"""The inventory to and from files: sheets of contents, and everything as CSV or JSON."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from benchwire.domains.plates import answers, sheets
+from benchwire.domains.plates.amounts import plain_number
+from benchwire.domains.plates.errors import Unacceptable
+from benchwire.domains.plates.labels import parse_well
+from benchwire.domains.plates.store.chemistry import ChemistryStore
+from benchwire.domains.plates.store.locations import LocationStore
+from benchwire.domains.plates.store.plates import PlateStore
+from benchwire.domains.plates.store.wells import WellStore
+from benchwire.domains.plates.values import Draft
+
+Answer = dict[str, Any]
+
+_PLATES_AT_ONCE = 100
+_MOST_PROBLEMS = 1000
+
+
+class Exchange:
+    """Imports and exports."""
+
+    def __init__(
+        self,
+        plates: PlateStore,
+        wells: WellStore,
+        locations: LocationStore,
+        chemistry: ChemistryStore,
+    ) -> None:
+        self._plates = plates
+        self._wells = wells
+        self._locations = locations
+        self._chemistry = chemistry
+
+    # -- one plate's contents ---------------------------------------------------------------
+
+    def contents_sheet(self, barcode: str) -> Iterator[str]:
+        """Return what is in a plate's wells as CSV: a row per well, a column per solution."""
+        plate = self._plates.one(barcode)
+        wells = [answers.well(item) for item in self._wells.page(plate["id"])]
+        header, rows = sheets.contents_sheet(wells, self._wells.contents_of_plate(plate["id"]))
+        return sheets.write(header, rows)
+
+    def put_contents(self, barcode: str, text: str, *, is_dry: bool) -> Answer:
+        """Set what is in a plate's wells from CSV, all of it or nothing.
+
+        Raises
+        ------
+        Unacceptable
+            Something is wrong; every problem is told by its row.
+        """
+        plate = self._plates.one(barcode)
+        cells, problems = sheets.read_contents(text)
+        here = {
+            (item["well_row"], item["well_column"], item["subwell"]): int(item["id"])
+            for item in self._wells.page(plate["id"])
+        }
+        rows = []
+        for cell in cells:
+            solution, unit = self._solution(cell.solution), self._unit(cell.unit)
+            well = here.get(cell.place)
+            for thing, name in (
+                (well, "There is no such well"),
+                (solution, f"There is no stock solution {cell.solution[:60]!r}"),
+                (unit, f"Unknown unit {cell.unit[:40]!r}"),
+            ):
+                if thing is None:
+                    problems.append(f"Row {cell.line}: {name}")
+            if well is not None and solution is not None and unit is not None:
+                rows.append((well, solution, cell.volume, unit))
+        return self._finish(rows, problems, is_dry, "import contents")
+
+    def _finish(
+        self,
+        rows: Sequence[tuple[int, int, float, int]],
+        problems: Sequence[str],
+        is_dry: bool,
+        what: str,
+    ) -> Answer:
+        if is_dry:
+            return {"dry_run": True, "contents": len(rows), "problems": list(problems)}
+        if problems:
+            raise Unacceptable(what, list(dict.fromkeys(problems))[:_MOST_PROBLEMS])
+        added, changed = self._wells.put_contents(rows)
+        return {"dry_run": False, "added": added, "updated": changed, "problems": []}
+
+    def _solution(self, name: str) -> int | None:
+        found = self._chemistry.solution_called(name)
+        if found is not None or not name.isdigit():
+            return found
+        ids = {item["id"] for item in self._chemistry.solutions()}
+        return int(name) if int(name) in ids else None
+
+    def _unit(self, text: str) -> int | None:
+        found = self._chemistry.unit_called(text)
+        return None if found is None else int(found["id"])
+
+    # -- everything -------------------------------------------------------------------------
+
+    def export_csv(self) -> Iterator[str]:
+        """Yield every plate, well and content as CSV: a row per content, or per empty well."""
+        yield from sheets.write(sheets.COLUMNS, self._rows())
+
+    def _rows(self) -> Iterator[list[Any]]:
+        for plate, wells, contents in self._walk():
+            place = plate["current_location"]
+            head = [plate["barcode"], plate["name"], place and place["display_name"]]
+            for well in wells:
+                spot = [well["well_label_with_subwell"], *(well[k] for k in answers.COORDINATES)]
+                for item in contents.get(well["id"], [None]):
+                    volume = (
+                        None
+                        if item is None
+                        else f"{plain_number(item['volume'])} {item['unit_symbol']}"
+                    )
+                    yield [*head, *spot, item and item["solution_name"], volume]
+
+    def export_json(self) -> Iterator[Answer]:
+        """Yield every plate as an object with its wells and contents."""
+        for plate, wells, contents in self._walk():
+            place = plate["current_location"]
+            yield {
+                "barcode": plate["barcode"],
+                "name": plate["name"],
+                "location": place and place["display_name"],
+                "wells": [
+                    {
+                        "well": well["well_label_with_subwell"],
+                        **{key: well[key] for key in answers.COORDINATES},
+                        "contents": [
+                            {
+                                "stock_solution": item["solution_name"],
+                                "volume": f"{plain_number(item['volume'])} {item['unit_symbol']}",
+                            }
+                            for item in contents.get(well["id"], [])
+                        ],
+                    }
+                    for well in wells
+                ],
+            }
+
+    def _walk(self) -> Iterator[tuple[Answer, list[Answer], dict[int, list[Any]]]]:
+        offset = 0
+        while found := self._plates.page(offset=offset, limit=_PLATES_AT_ONCE):
+            for record in found:
+                wells = [answers.well(item) for item in self._wells.page(record["id"])]
+                contents: dict[int, list[Any]] = {}
+                for item in self._wells.contents_of_plate(record["id"]):
+                    contents.setdefault(item["well_id"], []).append(item)
+                yield answers.plate(record), wells, contents
+            offset += len(found)
+
+    def load(self, rows: Sequence[sheets.Row], problems: list[str], *, is_dry: bool) -> Answer:
+        """Make plates with wells and contents from rows; those that exist get contents added.
+
+        Nothing is made if anything is wrong.
+
+        Raises
+        ------
+        Unacceptable
+            Something is wrong; every problem is told by its row.
+        """
+        plan = _Plan(self, problems)
+        for row in rows:
+            plan.take(row)
+        answer = {
+            "dry_run": is_dry,
+            "plates": len(plan.new),
+            "wells": sum(len(item["wells"]) for item in plan.new.values()),
+            "contents": plan.contents,
+            "problems": problems[:_MOST_PROBLEMS],
+        }
+        if is_dry:
+            return answer
+        if problems:
+            raise Unacceptable("import plates", problems[:_MOST_PROBLEMS])
+        self._plates.load(*plan.changes())
+        return answer
+
+    def plate_wells(self, barcode: str) -> dict[tuple[int, int, int], int] | None:
+        """Return the wells of a plate by place, None if there is no such plate."""
+        found = self._plates.find(barcode)
+        if found is None:
+            return None
+        return {
+            (item["well_row"], item["well_column"], item["subwell"]): int(item["id"])
+            for item in self._wells.page(found)
+        }
+
+    def location_ids(self) -> dict[str, int]:
+        """Return all places by their names in small letters."""
+        return {
+            str(answers.location(item)["display_name"]).casefold(): int(item["id"])
+            for item in self._locations.all()
+        }
+
+    def solution_id(self, name: str) -> int | None:
+        """Return a stock solution by name or id."""
+        return self._solution(name)
+
+    def unit_id(self, text: str) -> int | None:
+        """Return a unit by any of its spellings."""
+        return self._unit(text)
+
+
+def rows_of(listed: Any) -> tuple[list[sheets.Row], list[str]]:
+    """Return an inventory given as JSON as the rows its sheet would have."""
+    if not isinstance(listed, list):
+        return [], ["There is no list of plates"]
+    rows = []
+    for number, plate in enumerate(listed, 1):
+        if not isinstance(plate, Mapping):
+            return [], [f"Plate {number} is no object"]
+        head = {key: plate.get(key) for key in ("barcode", "name", "location")}
+        for well in plate.get("wells") or [{}]:
+            spot = {key: well.get(key) for key in ("well", *answers.COORDINATES)}
+            for item in well.get("contents") or [{}]:
+                values = {**head, **spot, **{k: item.get(k) for k in ("stock_solution", "volume")}}
+                plain = {k: "" if v is None else str(v) for k, v in values.items()}
+                rows.append(sheets.Row(number, plain))
+    return rows, []
+
+
+class _Plan:
+    """What an import would do, and everything that keeps it from it."""
+
+    def __init__(self, exchange: Exchange, problems: list[str]) -> None:
+        self._exchange = exchange
+        self._problems = problems
+        self._places = exchange.location_ids()
+        self._solutions: dict[str, int | None] = {}
+        self._units: dict[str, int | None] = {}
+        self._known: dict[str, dict[tuple[int, int, int], int] | None] = {}
+        self.new: dict[str, Answer] = {}
+        self._added: list[tuple[int, int, float, int]] = []
+        self.contents = 0
+
+    def take(self, row: sheets.Row) -> None:
+        """Add one row."""
+        barcode = row.values.get("barcode", "")
+        if not barcode or "/" in barcode:
+            self._wrong(row, "Barcode is invalid" if barcode else "Barcode can't be blank")
+            return
+        if barcode not in self._known:
+            self._known[barcode] = self._exchange.plate_wells(barcode)
+        here = self._known[barcode]
+        plate = None if here is not None else self._new_plate(row, barcode)
+        label = row.values.get("well", "")
+        if not label:
+            return
+        place = parse_well(label)
+        if place is None:
+            self._wrong(row, f"{label[:40]!r} is no well")
+            return
+        if plate is not None:
+            coordinates = Draft({k: row.values.get(k) for k in answers.COORDINATES})
+            for key in answers.COORDINATES:
+                coordinates.number(key, places=4, below=1e6)
+            for reason in coordinates.reasons:
+                self._wrong(row, reason)
+            plate["wells"].setdefault(place, coordinates.values)
+        elif here is not None and place not in here:
+            self._wrong(row, f"Plate {barcode} has no well {label[:40]}")
+            return
+        self._take_content(row, plate, None if here is None else here.get(place), place)
+
+    def changes(self) -> tuple[list[Answer], list[tuple[int, int, float, int]]]:
+        """Return the plates to be made, and the contents to be added to others."""
+        return list(self.new.values()), self._added
+
+    def _new_plate(self, row: sheets.Row, barcode: str) -> Answer:
+        if barcode not in self.new:
+            name = row.values.get("location", "")
+            location = self._places.get(name.casefold()) if name else None
+            if name and location is None:
+                self._wrong(row, f"There is no location {name[:60]!r}")
+            self.new[barcode] = {
+                "barcode": barcode,
+                "name": row.values.get("name") or None,
+                "location_id": location,
+                "wells": {},
+                "contents": [],
+            }
+        return self.new[barcode]
+
+    def _take_content(
+        self, row: sheets.Row, plate: Answer | None, well: int | None, place: tuple[int, int, int]
+    ) -> None:
+        name, volume = row.values.get("stock_solution", ""), row.values.get("volume", "")
+        if not name and not volume:
+            return
+        if name not in self._solutions:
+            self._solutions[name] = self._exchange.solution_id(name)
+        amount = sheets.parse_volume(volume)
+        if amount is None or amount[0] <= 0:
+            self._wrong(row, f"{volume[:40]!r} is no volume")
+            return
+        if amount[1] not in self._units:
+            self._units[amount[1]] = self._exchange.unit_id(amount[1])
+        solution, unit = self._solutions[name], self._units[amount[1]]
+        if solution is None:
+            self._wrong(row, f"There is no stock solution {name[:60]!r}")
+        if unit is None:
+            self._wrong(row, f"Unknown unit {amount[1][:40]!r}")
+        if solution is None or unit is None:
+            return
+        self.contents += 1
+        if plate is not None:
+            plate["contents"].append((place, solution, amount[0], unit))
+        elif well is not None:
+            self._added.append((well, solution, amount[0], unit))
+
+    def _wrong(self, row: sheets.Row, reason: str) -> None:
+        self._problems.append(f"Row {row.number}: {reason}")

@@ -1,0 +1,125 @@
+"""Plates, wells and contents as sheets: rows of text that any spreadsheet opens."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchwire.domains.plates.amounts import parse_amount, plain_number
+from benchwire.domains.plates.labels import WellPlace, parse_well
+
+COLUMNS = (
+    "barcode", "name", "location", "well", "x_mm", "y_mm", "z_mm", "stock_solution", "volume",
+)  # fmt: skip
+# A plain number in a sheet of contents is a volume in this unit.
+PLAIN_UNIT = "ul"
+# Cells that begin so are formulas to a spreadsheet.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the inventory's sheet, still as text; ``number`` is its line in the file."""
+
+    number: int
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One volume in a plate's sheet of contents."""
+
+    line: int
+    place: WellPlace
+    solution: str
+    volume: float
+    unit: str
+
+
+def write(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield rows as CSV (RFC 4180), a header first."""
+    for row in (header, *rows) if isinstance(rows, list) else _chained(header, rows):
+        line = io.StringIO()
+        csv.writer(line).writerow(["" if value is None else value for value in row])
+        yield line.getvalue()
+
+
+def _chained(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[Sequence[object]]:
+    yield header
+    yield from rows
+
+
+def read_inventory(text: str) -> tuple[list[Row], list[str]]:
+    """Return the rows of an inventory's sheet, and what is wrong with the sheet as a whole."""
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    try:
+        names = [(name or "").strip().lower() for name in reader.fieldnames or []]
+        if "barcode" not in names:
+            return [], ["The sheet has no column called barcode"]
+        reader.fieldnames = names
+        rows = [
+            Row(
+                reader.line_num,
+                {key: (value or "").strip() for key, value in line.items() if key in COLUMNS},
+            )
+            for line in reader
+        ]
+    except csv.Error as error:
+        return [], [f"The CSV cannot be read: {error}"]
+    return [row for row in rows if any(row.values.values())], []
+
+
+def read_contents(text: str) -> tuple[list[Cell], list[str]]:
+    """Return the volumes of a plate's sheet of contents, and what is wrong, row by row.
+
+    The first column holds well labels, the header solutions by id or name, a cell a volume.
+    """
+    try:
+        lines = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+    except csv.Error as error:
+        return [], [f"The CSV cannot be read: {error}"]
+    lines = [line for line in lines if any(cell.strip() for cell in line)]
+    if not lines:
+        return [], ["The sheet is empty"]
+    solutions = [cell.strip() for cell in lines[0]]
+    cells, problems = [], []
+    for number, line in enumerate(lines[1:], 2):
+        place = parse_well(line[0])
+        if place is None:
+            problems.append(f"Row {number}: {line[0][:40]!r} is no well")
+            continue
+        for solution, cell in zip(solutions[1:], line[1:], strict=False):
+            if not cell.strip():
+                continue
+            found = parse_volume(cell)
+            if found is None or found[0] <= 0:
+                problems.append(f"Row {number}, {solution[:40]}: {cell[:40]!r} is no volume")
+            else:
+                cells.append(Cell(number, place, solution, *found))
+    return cells, problems
+
+
+def parse_volume(text: str) -> tuple[float, str] | None:
+    """Return number and unit of a volume; a plain number is in microlitres."""
+    try:
+        number = float(text)
+    except ValueError:
+        return parse_amount(text)
+    return (number, PLAIN_UNIT) if 0 <= number < 1e12 else None
+
+
+def contents_sheet(
+    wells: Sequence[Mapping[str, Any]], contents: Sequence[Mapping[str, Any]]
+) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of a plate's sheet of contents, the inverse of `read_contents`."""
+    names = list(dict.fromkeys(item["solution_name"] for item in contents))
+    by_well: dict[int, dict[str, str]] = {}
+    for item in contents:
+        text = f"{plain_number(item['volume'])} {item['unit_symbol']}"
+        by_well.setdefault(item["well_id"], {})[item["solution_name"]] = text
+    rows = [
+        [well["well_label_with_subwell"], *(by_well.get(well["id"], {}).get(n, "") for n in names)]
+        for well in wells
+    ]
+    return ["well", *names], rows

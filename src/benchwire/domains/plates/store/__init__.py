@@ -1,0 +1,1 @@
+"""Every query of the plates, one file per kind of record."""

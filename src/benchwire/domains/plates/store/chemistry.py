@@ -1,0 +1,410 @@
+"""Chemicals, units, and stock solutions made of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from benchwire.domains.plates.amounts import unit_key
+from benchwire.domains.plates.errors import RecordNotFound, Refused, Unacceptable
+from benchwire.domains.plates.store.records import (
+    Records,
+    Row,
+    contains,
+    is_taken,
+    new_id,
+    paged,
+)
+from benchwire.domains.plates.tables import chemicals, components, contents, solutions, units
+
+_CHEMICAL_ORDERS = {
+    key: chemicals.c[key] for key in ("name", "cas", "barcode", "sciformation_id", "created_at")
+}
+
+
+class ChemistryStore(Records):
+    """Chemicals, units, stock solutions and their components."""
+
+    # -- chemicals --------------------------------------------------------------------------
+
+    def chemicals(
+        self,
+        search: str = "",
+        *,
+        sort: str = "name",
+        descending: bool = False,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> list[Row]:
+        """Return chemicals whose name, CAS number or barcode contains a text."""
+        order = _CHEMICAL_ORDERS[sort]
+        chosen = sa.select(chemicals.c.id)
+        if search:
+            chosen = chosen.where(contains(chemicals.c.search_key, search))
+        page = paged(
+            chosen.order_by(order.desc() if descending else order, chemicals.c.id), offset, limit
+        ).cte("page")
+        used = (
+            sa.select(sa.func.count())
+            .where(components.c.chemical_id == chemicals.c.id)
+            .correlate(chemicals)
+            .scalar_subquery()
+        )
+        return self._read(
+            sa.select(chemicals, used.label("used"))
+            .join(page, page.c.id == chemicals.c.id)
+            .order_by(order.desc() if descending else order, chemicals.c.id)
+        )
+
+    def count_chemicals(self, search: str = "") -> int:
+        """Return how many chemicals match."""
+        query = sa.select(sa.func.count()).select_from(chemicals)
+        if search:
+            query = query.where(contains(chemicals.c.search_key, search))
+        return int(self._read(query)[0]["count"])
+
+    def chemical(self, chemical_id: int) -> Row:
+        """Return a chemical.
+
+        Raises
+        ------
+        RecordNotFound
+            There is none.
+        """
+        used = (
+            sa.select(sa.func.count())
+            .where(components.c.chemical_id == chemicals.c.id)
+            .correlate(chemicals)
+            .scalar_subquery()
+        )
+        found = self._read(
+            sa.select(chemicals, used.label("used")).where(chemicals.c.id == chemical_id)
+        )
+        if not found:
+            raise RecordNotFound("Chemical", "id", chemical_id)
+        return found[0]
+
+    def save_chemical(
+        self, chemical_id: int | None, values: Mapping[str, Any], reasons: Sequence[str]
+    ) -> int:
+        """Make a chemical, or change one; return its id."""
+        what = "create chemical" if chemical_id is None else "update chemical"
+
+        def work(connection: sa.Connection) -> int:
+            told = list(reasons)
+            number = values.get("sciformation_id")
+            if number is not None and is_taken(
+                connection, chemicals, chemicals.c.sciformation_id == number, chemical_id
+            ):
+                told.append("Sciformation has already been taken")
+            if told:
+                raise Unacceptable(what, told)
+            return self._save(connection, chemicals, chemical_id, _searchable(values))
+
+        return self._write(what, work)
+
+    def delete_chemical(self, chemical_id: int) -> None:
+        """Delete a chemical that is in no stock solution."""
+
+        def work(connection: sa.Connection) -> None:
+            if is_taken(connection, components, components.c.chemical_id == chemical_id):
+                raise Refused("Cannot delete chemical that is used in stock solutions")
+            connection.execute(chemicals.delete().where(chemicals.c.id == chemical_id))
+
+        self._write("delete chemical", work)
+
+    def import_chemicals(self, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+        """Add chemicals, or change those of the same number or barcode; return how many of each."""
+
+        def work(connection: sa.Connection) -> tuple[int, int]:
+            by_number = _ids_by(connection, chemicals.c.sciformation_id)
+            by_barcode = _ids_by(connection, chemicals.c.barcode)
+            new = 0
+            for row in rows:
+                number, barcode = row.get("sciformation_id"), row.get("barcode")
+                known = by_number.get(number) if number is not None else by_barcode.get(barcode)
+                saved = self._save(connection, chemicals, known, _searchable(row))
+                new += known is None
+                if number is not None:
+                    by_number[number] = saved
+                if barcode is not None:
+                    by_barcode[barcode] = saved
+            return new, len(rows) - new
+
+        return self._write("import chemicals", work)
+
+    # -- units ------------------------------------------------------------------------------
+
+    def units(self) -> list[Row]:
+        """Return all units with whether something is measured in them."""
+        return self._read(_units().order_by(units.c.name))
+
+    def unit(self, unit_id: int) -> Row:
+        """Return a unit.
+
+        Raises
+        ------
+        RecordNotFound
+            There is none.
+        """
+        found = self._read(_units().where(units.c.id == unit_id))
+        if not found:
+            raise RecordNotFound("Unit", "id", unit_id)
+        return found[0]
+
+    def unit_called(self, text: str) -> Row | None:
+        """Return the unit that a text means, however its micro sign and case are written."""
+        key = unit_key(text)
+        return next(
+            (
+                row
+                for row in self.units()
+                if key in (unit_key(row["symbol"]), unit_key(row["name"]))
+            ),
+            None,
+        )
+
+    def save_unit(
+        self, unit_id: int | None, values: Mapping[str, Any], reasons: Sequence[str]
+    ) -> int:
+        """Make a unit, or change one; return its id."""
+        what = "create unit" if unit_id is None else "update unit"
+
+        def work(connection: sa.Connection) -> int:
+            told = list(reasons)
+            for key, word in (("name", "Name"), ("symbol", "Symbol")):
+                value = values.get(key)
+                if value is not None and is_taken(
+                    connection, units, units.c[key] == value, unit_id
+                ):
+                    told.append(f"{word} has already been taken")
+            if told:
+                raise Unacceptable(what, told)
+            return self._save(connection, units, unit_id, values)
+
+        return self._write(what, work)
+
+    def delete_unit(self, unit_id: int) -> None:
+        """Delete a unit in which nothing is measured."""
+
+        def work(connection: sa.Connection) -> None:
+            for table in (components, contents):
+                if is_taken(connection, table, table.c.unit_id == unit_id):
+                    raise Refused("Cannot delete unit that is in use")
+            connection.execute(units.delete().where(units.c.id == unit_id))
+
+        self._write("delete unit", work)
+
+    # -- stock solutions --------------------------------------------------------------------
+
+    def solutions(self, search: str = "", offset: int = 0, limit: int | None = None) -> list[Row]:
+        """Return stock solutions by name, with how many wells they are in."""
+        query = sa.select(solutions.c.id).order_by(solutions.c.name, solutions.c.id)
+        if search:
+            query = query.where(contains(solutions.c.search_key, search))
+        return self._read(_solutions(paged(query, offset, limit)))
+
+    def count_solutions(self, search: str = "") -> int:
+        """Return how many stock solutions match."""
+        query = sa.select(sa.func.count()).select_from(solutions)
+        if search:
+            query = query.where(contains(solutions.c.search_key, search))
+        return int(self._read(query)[0]["count"])
+
+    def solution(self, solution_id: int) -> Row:
+        """Return a stock solution.
+
+        Raises
+        ------
+        RecordNotFound
+            There is none.
+        """
+        found = self._read(
+            _solutions(sa.select(solutions.c.id).where(solutions.c.id == solution_id))
+        )
+        if not found:
+            raise RecordNotFound("StockSolution", "id", solution_id)
+        return found[0]
+
+    def solution_called(self, name: str) -> int | None:
+        """Return the id of the stock solution of that name."""
+        found = self._read(sa.select(solutions.c.id).where(solutions.c.name == name))
+        return int(found[0]["id"]) if found else None
+
+    def components(self, solution_ids: Sequence[int]) -> list[Row]:
+        """Return the components of some stock solutions, in the order they were added."""
+        return self._read(
+            sa.select(
+                components,
+                chemicals.c.name.label("chemical_name"),
+                units.c.name.label("unit_name"),
+                units.c.symbol.label("unit_symbol"),
+            )
+            .select_from(components.join(chemicals).join(units))
+            .where(components.c.stock_solution_id.in_(solution_ids))
+            .order_by(components.c.stock_solution_id, components.c.id)
+        )
+
+    def component(self, component_id: int) -> Row:
+        """Return a component by its own id.
+
+        Raises
+        ------
+        RecordNotFound
+            There is none.
+        """
+        found = self._read(sa.select(components).where(components.c.id == component_id))
+        if not found:
+            raise RecordNotFound("StockSolutionComponent", "id", component_id)
+        return found[0]
+
+    def save_solution(
+        self,
+        solution_id: int | None,
+        values: Mapping[str, Any],
+        parts: Sequence["ComponentChange"],
+        reasons: Sequence[str],
+    ) -> int:
+        """Make a stock solution with its components, or change it; all of it or nothing."""
+        what = "create stock solution" if solution_id is None else "update stock solution"
+
+        def work(connection: sa.Connection) -> int:
+            told = list(reasons)
+            name = values.get("name")
+            if name is not None and is_taken(
+                connection, solutions, solutions.c.name == name, solution_id
+            ):
+                told.append("Name has already been taken")
+            told += _wrong_parts(connection, solution_id, parts)
+            if told:
+                raise Unacceptable(what, list(dict.fromkeys(told)))
+            row = {**values, "search_key": str(name or "").casefold()}
+            saved = self._save(connection, solutions, solution_id, row)
+            for part in parts:
+                self._apply(connection, saved, part)
+            return saved
+
+        return self._write(what, work)
+
+    def delete_solution(self, solution_id: int) -> None:
+        """Delete a stock solution that is in no well."""
+
+        def work(connection: sa.Connection) -> None:
+            if is_taken(connection, contents, contents.c.stock_solution_id == solution_id):
+                raise Refused("Cannot delete stock solution that is used in wells")
+            connection.execute(solutions.delete().where(solutions.c.id == solution_id))
+
+        self._write("delete stock solution", work)
+
+    def _apply(self, connection: sa.Connection, solution_id: int, part: "ComponentChange") -> None:
+        own = (components.c.id == part.id) & (components.c.stock_solution_id == solution_id)
+        if part.is_removed:
+            connection.execute(components.delete().where(own))
+        elif part.id is not None:
+            connection.execute(
+                components.update().where(own).values(**self._stamped(part.values, is_new=False))
+            )
+        else:
+            new_id(
+                connection,
+                components,
+                self._stamped({**part.values, "stock_solution_id": solution_id}),
+            )
+
+    def _save(
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        own_id: int | None,
+        values: Mapping[str, Any],
+    ) -> int:
+        if own_id is None:
+            return new_id(connection, table, self._stamped(values))
+        connection.execute(
+            table.update().where(table.c.id == own_id).values(**self._stamped(values, is_new=False))
+        )
+        return own_id
+
+
+class ComponentChange:
+    """One component that is to be added, changed by its id, or removed by it."""
+
+    def __init__(
+        self, values: Mapping[str, Any], own_id: int | None = None, *, is_removed: bool = False
+    ) -> None:
+        self.values = dict(values)
+        self.id = own_id
+        self.is_removed = is_removed
+
+
+def _ids_by(connection: sa.Connection, column: "sa.Column[Any]") -> dict[Any, int]:
+    """Return all chemicals that have something in a column, by it."""
+    query = sa.select(column.label("key"), chemicals.c.id).where(column.isnot(None))
+    return {row.key: row.id for row in connection.execute(query)}
+
+
+def _searchable(values: Mapping[str, Any]) -> dict[str, Any]:
+    parts = (values.get(key) or "" for key in ("name", "cas", "barcode"))
+    return {**values, "search_key": "\n".join(parts).casefold()}
+
+
+def _units() -> sa.Select[Any]:
+    in_use = sa.or_(
+        sa.exists().where(components.c.unit_id == units.c.id),
+        sa.exists().where(contents.c.unit_id == units.c.id),
+    )
+    return sa.select(units, in_use.label("is_used"))
+
+
+def _solutions(chosen: sa.Select[Any]) -> sa.Select[Any]:
+    page = chosen.cte("page")
+    in_wells = (
+        sa.select(contents.c.stock_solution_id, sa.func.count().label("used"))
+        .where(contents.c.stock_solution_id.in_(sa.select(page.c.id)))
+        .group_by(contents.c.stock_solution_id)
+        .subquery()
+    )
+    return (
+        sa.select(solutions, sa.func.coalesce(in_wells.c.used, 0).label("used"))
+        .select_from(
+            page.join(solutions, solutions.c.id == page.c.id).outerjoin(
+                in_wells, in_wells.c.stock_solution_id == solutions.c.id
+            )
+        )
+        .order_by(solutions.c.name, solutions.c.id)
+    )
+
+
+def _wrong_parts(
+    connection: sa.Connection, solution_id: int | None, parts: Sequence[ComponentChange]
+) -> list[str]:
+    """Return what is wrong with components as a whole: strangers, and a chemical twice."""
+    told = []
+    there = {
+        row.id: row.chemical_id
+        for row in connection.execute(
+            sa.select(components.c.id, components.c.chemical_id).where(
+                components.c.stock_solution_id == solution_id
+            )
+        )
+    }
+    for part in parts:
+        if part.id is not None and part.id not in there:
+            raise RecordNotFound("StockSolutionComponent", "id", part.id)
+        if part.is_removed:
+            there.pop(part.id, None)
+            continue
+        for key, table, word in (
+            ("chemical_id", chemicals, "chemical"),
+            ("unit_id", units, "unit"),
+        ):
+            value = part.values.get(key)
+            if value is not None and not is_taken(connection, table, table.c.id == value):
+                told.append(f"Stock solution components {word} must exist")
+        if part.id is not None and "chemical_id" in part.values:
+            there[part.id] = part.values["chemical_id"]
+    ids = [*there.values(), *(p.values.get("chemical_id") for p in parts
+                              if p.id is None and not p.is_removed)]  # fmt: skip
+    if len(ids) != len(set(ids)):
+        told.append("Stock solution components chemical can only be added once per stock solution")
+    return told

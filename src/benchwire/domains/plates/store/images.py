@@ -1,0 +1,152 @@
+"""Images of wells, points marked on them, and which files are still in use."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from benchwire.domains.plates.errors import RecordNotFound
+from benchwire.domains.plates.store.records import Records, Row, new_id, paged
+from benchwire.domains.plates.tables import images, plates, points, wells
+
+
+class ImageStore(Records):
+    """Images and points of interest."""
+
+    # -- images -----------------------------------------------------------------------------
+
+    def of_wells(self, well_ids: Sequence[int]) -> list[Row]:
+        """Return the images of some wells, newest first."""
+        return self._read(
+            sa.select(images)
+            .where(images.c.well_id.in_(well_ids))
+            .order_by(images.c.captured_at.desc(), images.c.created_at.desc(), images.c.id.desc())
+        )
+
+    def one(self, well_id: int, image_id: int) -> Row:
+        """Return an image of a well.
+
+        Raises
+        ------
+        RecordNotFound
+            There is none, or it belongs to another well.
+        """
+        found = self._read(
+            sa.select(images).where(images.c.id == image_id, images.c.well_id == well_id)
+        )
+        if not found:
+            raise RecordNotFound("Image", "id", image_id)
+        return found[0]
+
+    def create(self, well: Row, values: Mapping[str, Any]) -> int:
+        """Note an image whose file is on the disk already."""
+        row = self._stamped({**values, "well_id": well["id"], "plate_id": well["plate_id"]})
+        return self._write("create image", lambda connection: new_id(connection, images, row))
+
+    def update(self, image_id: int, values: Mapping[str, Any]) -> None:
+        """Change what is said of an image."""
+        row = self._stamped(values, is_new=False)
+        self._write(
+            "update image",
+            lambda connection: connection.execute(
+                images.update().where(images.c.id == image_id).values(**row)
+            ),
+        )
+
+    def delete(self, image_id: int) -> None:
+        """Forget an image with its points."""
+        self._write(
+            "delete image",
+            lambda connection: connection.execute(images.delete().where(images.c.id == image_id)),
+        )
+
+    def used(self, files: Sequence[str]) -> set[str]:
+        """Return which contents some image still has."""
+        query = sa.select(images.c.sha256).where(images.c.sha256.in_(files)).distinct()
+        return {str(row["sha256"]) for row in self._read(query)}
+
+    def all_files(self) -> set[str]:
+        """Return the contents of all images."""
+        return {str(row["sha256"]) for row in self._read(sa.select(images.c.sha256).distinct())}
+
+    # -- points -----------------------------------------------------------------------------
+
+    def points_of(self, image_id: int) -> list[Row]:
+        """Return the points on an image, newest first."""
+        return self._points(points.c.image_id == image_id)
+
+    def points_of_plate(self, plate_id: int) -> list[Row]:
+        """Return the points on all images of a plate, newest first."""
+        return self._points(images.c.plate_id == plate_id)
+
+    def points_of_type(self, kinds: Sequence[str], limit: int | None, offset: int = 0) -> list[Row]:
+        """Return the points of some types on all live plates, newest first; of all if none."""
+        condition = points.c.point_type.in_(kinds) if kinds else sa.true()
+        return self._points(condition, offset, limit)
+
+    def point(self, point_id: int, image_id: int | None = None) -> Row:
+        """Return a point, on that image if it is named.
+
+        Raises
+        ------
+        RecordNotFound
+            There is none.
+        """
+        condition = points.c.id == point_id
+        if image_id is not None:
+            condition &= points.c.image_id == image_id
+        found = self._points(condition)
+        if not found:
+            raise RecordNotFound("PointOfInterest", "id", point_id)
+        return found[0]
+
+    def create_point(self, image_id: int, values: Mapping[str, Any]) -> int:
+        """Mark a point and return its id."""
+        row = self._stamped({**values, "image_id": image_id})
+        return self._write(
+            "create point of interest", lambda connection: new_id(connection, points, row)
+        )
+
+    def update_point(self, point_id: int, values: Mapping[str, Any]) -> None:
+        """Change a point."""
+        row = self._stamped(values, is_new=False)
+        self._write(
+            "update point of interest",
+            lambda connection: connection.execute(
+                points.update().where(points.c.id == point_id).values(**row)
+            ),
+        )
+
+    def delete_point(self, point_id: int) -> None:
+        """Remove a point."""
+        self._write(
+            "delete point of interest",
+            lambda connection: connection.execute(points.delete().where(points.c.id == point_id)),
+        )
+
+    def _points(
+        self, condition: sa.ColumnElement[bool], offset: int = 0, limit: int | None = None
+    ) -> list[Row]:
+        query = (
+            sa.select(
+                points,
+                images.c.well_id,
+                images.c.filename,
+                images.c.pixel_size_x_mm,
+                images.c.pixel_size_y_mm,
+                images.c.reference_x_mm,
+                images.c.reference_y_mm,
+                images.c.reference_z_mm,
+                wells.c.well_row,
+                wells.c.well_column,
+                plates.c.barcode.label("plate_barcode"),
+            )
+            .select_from(
+                points.join(images, images.c.id == points.c.image_id)
+                .join(wells, wells.c.id == images.c.well_id)
+                .join(plates, plates.c.id == wells.c.plate_id)
+            )
+            .where(plates.c.deleted_at.is_(None), condition)
+            .order_by(points.c.marked_at.desc(), points.c.id.desc())
+        )
+        return self._read(paged(query, offset, limit))

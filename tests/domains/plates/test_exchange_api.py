@@ -1,0 +1,136 @@
+"""The inventory to files and back."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from tests.domains.plates.conftest import Inventory
+
+
+def send(
+    inventory: Inventory, path: str, text: str, *, status: int = 200, dry: bool = False
+) -> Any:
+    answer = inventory.client.post(
+        f"/api/v1{path}", files={"file": ("sheet.csv", text.encode())},
+        params={"dry_run": "true"} if dry else {},
+    )  # fmt: skip
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def rows(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+@pytest.fixture
+def filled(inventory: Inventory) -> Inventory:
+    inventory.small("PLATE001", rows=2, columns=2)
+    inventory.solution("Buffer A")
+    inventory.solution("Salt, 2 M")
+    return inventory
+
+
+CONTENTS = 'well,Buffer A,"Salt, 2 M"\r\nA1,50,\r\na02,1.5 ml,2\r\nB1.1,,10 ul\r\n'
+
+
+def test_contents_go_in_and_come_out_as_a_sheet(filled: Inventory) -> None:
+    answer = send(filled, "/plates/PLATE001/contents_csv", CONTENTS)
+    assert answer["data"] == {"dry_run": False, "added": 4, "updated": 0, "problems": []}
+    text = filled.client.get("/api/v1/plates/PLATE001/contents_csv")
+    assert text.headers["content-type"] == "text/csv; charset=utf-8"
+    sheet = rows(text.text)
+    assert sheet[0] == ["well", "Buffer A", "Salt, 2 M"]
+    assert sheet[1] == ["A1-1", "50 \u00b5l", ""]
+    assert sheet[2] == ["A2-1", "1.5 ml", "2 \u00b5l"]
+    assert sheet[4] == ["B2-1", "", ""]
+    again = send(filled, "/plates/PLATE001/contents_csv", text.text)
+    assert again["data"]["added"] == 0
+    assert again["data"]["updated"] == 4
+    filled.small("EMPTY", rows=2, columns=2)
+    send(filled, "/plates/EMPTY/contents_csv", text.text)
+    other = filled.client.get("/api/v1/plates/EMPTY/contents_csv").text
+    assert rows(other) == sheet
+
+
+def test_every_problem_is_told_by_its_row_and_nothing_is_changed(filled: Inventory) -> None:
+    wrong = "well,Buffer A,None\nA1,50,\nZ9,1,\nA2,much,1\nx,1,\nA1,1 parsec,\n"
+    checked = send(filled, "/plates/PLATE001/contents_csv", wrong, dry=True)["data"]
+    assert checked["dry_run"] is True
+    expected = [
+        "Row 4, Buffer A: 'much' is no volume", "Row 5: 'x' is no well",
+        "Row 3: There is no such well", "Row 4: There is no stock solution 'None'",
+        "Row 6: Unknown unit 'parsec'",
+    ]  # fmt: skip
+    assert checked["problems"] == expected
+    refused = send(filled, "/plates/PLATE001/contents_csv", wrong, status=422)
+    assert refused["details"] == expected
+    assert filled.data("/stats")["wells"]["wells_with_content"] == 0
+    good = send(filled, "/plates/PLATE001/contents_csv", CONTENTS, dry=True)["data"]
+    assert (good["contents"], good["problems"]) == (4, [])
+    assert filled.data("/stats")["wells"]["wells_with_content"] == 0
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_everything_goes_out_and_comes_back_the_same(filled: Inventory, kind: str) -> None:
+    send(filled, "/plates/PLATE001/contents_csv", CONTENTS)
+    filled.patch("/plates/PLATE001", {"plate": {"name": "named"}})
+    filled.move("PLATE001", filled.place(1, 5))
+    filled.patch(f"/wells/{filled.first_well()}", {"well": {"x_mm": 1.5, "y_mm": 2, "z_mm": 0}})
+    exported = filled.client.get("/api/v1/export", params={"format": kind})
+    assert "attachment" in exported.headers["content-disposition"]
+    before = filled.data("/plates/PLATE001")
+    wells = [{**well, "id": 0, "plate_id": 0} for well in filled.data("/plates/PLATE001/wells")]
+    filled.delete("/plates/PLATE001?permanent=true")
+    if kind == "csv":
+        checked = send(filled, "/import", exported.text, dry=True)["data"]
+        assert checked == {"dry_run": True, "plates": 1, "wells": 4, "contents": 4, "problems": []}
+        assert filled.data("/plates") == []
+        send(filled, "/import", exported.text)
+    else:
+        filled.post("/import", exported.json(), status=200)
+    after = filled.data("/plates/PLATE001")
+    for key in ("name", "rows", "columns", "wells_count", "current_location"):
+        assert after[key] == before[key]
+    assert wells == [
+        {**well, "id": 0, "plate_id": 0} for well in filled.data("/plates/PLATE001/wells")
+    ]
+    again = filled.client.get("/api/v1/export", params={"format": kind})
+    assert again.text == exported.text
+
+
+def test_an_import_with_problems_makes_nothing(filled: Inventory) -> None:
+    text = (
+        "barcode,location,well,x_mm,stock_solution,volume\n"
+        "NEW,nowhere,A1,,,\n"
+        "NEW,,A1,far,Buffer A,5\n"
+        "NEW,,??,,,\n"
+        ",,A1,,,\n"
+        "PLATE001,,Z99,,Buffer A,5\n"
+        "PLATE001,,A1,,Unknown,5\n"
+    )
+    problems = [
+        "Row 2: There is no location 'nowhere'", "Row 3: X mm is not a number",
+        "Row 4: '??' is no well", "Row 5: Barcode can't be blank",
+        "Row 6: Plate PLATE001 has no well Z99", "Row 7: There is no stock solution 'Unknown'",
+    ]  # fmt: skip
+    assert send(filled, "/import", text, dry=True)["data"]["problems"] == problems
+    assert send(filled, "/import", text, status=422)["details"] == problems
+    assert [plate["barcode"] for plate in filled.data("/plates")] == ["PLATE001"]
+    assert send(filled, "/import", "a,b\n1,2\n", status=422)["details"]
+    filled.post("/import", {}, status=400)
+    filled.post("/import", {"plates": "x"}, status=422)
+
+
+def test_an_import_into_an_occupied_place_is_refused_whole(filled: Inventory) -> None:
+    filled.move("PLATE001", filled.place(1, 5))
+    text = 'barcode,location\nA,\nB,"Carousel 1, Hotel 5"\n'
+    answer = send(filled, "/import", text, status=422)
+    assert "already occupied" in answer["error"]
+    assert len(filled.data("/plates")) == 1
+
+
+def test_a_sheet_that_is_no_text_is_refused(filled: Inventory) -> None:
+    answer = filled.client.post("/api/v1/import", files={"file": ("x.csv", b"\xff\xfe\x00x")})
+    assert answer.status_code == 400

@@ -1,0 +1,149 @@
+"""Many hands at once: one winner for a place, nobody sent away with an error of the server."""
+
+import collections
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.domains.plates.conftest import Inventory
+
+
+def at_once(calls: list[Callable[[], int]]) -> list[int]:
+    """Return what calls made at the same moment return."""
+    ready = threading.Barrier(len(calls))
+    found: list[int] = []
+
+    def run(call: Callable[[], int]) -> None:
+        ready.wait()
+        found.append(call())
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def status_of(inventory: Inventory, method: str, path: str, body: Any = None) -> int:
+    return inventory.client.request(method, f"/api/v1{path}", json=body).status_code
+
+
+def test_twenty_movers_have_one_winner(inventory: Inventory) -> None:
+    for number in range(20):
+        inventory.small(f"P{number}")
+    for _ in range(3):
+        place = inventory.place(1, len(inventory.data("/locations")) + 1)
+        found = at_once(
+            [
+                lambda n=number, wanted=place: status_of(
+                    inventory, "POST", f"/plates/P{n}/move_to_location", {"location_id": wanted}
+                )
+                for number in range(20)
+            ]
+        )
+        assert collections.Counter(found) == {200: 1, 422: 19}
+        assert inventory.data(f"/locations/{place}")["plates_count"] == 1
+        history = inventory.data(f"/locations/{place}/history")
+        assert len(history) == 1
+        inventory.move(history[0]["plate"]["barcode"], None)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/plates", {"plate": {"barcode": "SAME", "rows": 1, "columns": 1}}),
+        ("/locations", {"location": {"carousel_position": 1, "hotel_position": 1}}),
+        ("/locations", {"location": {"name": "fridge"}}),
+        ("/stock_solutions", {"stock_solution": {"name": "Buffer"}}),
+        ("/units", {"unit": {"name": "drop", "symbol": "dr"}}),
+        ("/chemicals", {"chemical": {"name": "x", "sciformation_id": 5}}),
+    ],
+    ids=str,
+)
+def test_what_is_unique_is_made_once(inventory: Inventory, path: str, body: Any) -> None:
+    found = at_once([lambda: status_of(inventory, "POST", path, body)] * 12)
+    assert collections.Counter(found) == {201: 1, 422: 11}
+
+
+def test_a_well_is_made_once(inventory: Inventory) -> None:
+    inventory.small()
+    body = {"well": {"well_row": 7, "well_column": 7, "subwell": 1}}
+    found = at_once([lambda: status_of(inventory, "POST", "/plates/PLATE001/wells", body)] * 12)
+    assert collections.Counter(found) == {201: 1, 422: 11}
+
+
+def test_the_database_itself_refuses_what_another_server_would_break(
+    inventory: Inventory,
+) -> None:
+    """Rules hold where two servers share a database, and so do their sentences."""
+    inventory.small("A")
+    inventory.small("B")
+    place = inventory.place()
+    inventory.move("A", place)
+    database = inventory.app.lab.database
+    statement = sa.text("UPDATE plates_plate SET current_location_id = :place WHERE barcode = 'B'")
+    with pytest.raises(sa.exc.IntegrityError):
+        database.write(lambda connection: connection.execute(statement, {"place": place}))
+    for broken in (
+        "UPDATE plates_plate SET barcode = 'A' WHERE barcode = 'B'",
+        "UPDATE plates_well SET well_column = 1",
+    ):
+        with pytest.raises(sa.exc.IntegrityError):
+            database.write(lambda connection, text=broken: connection.execute(sa.text(text)))
+
+
+def test_sixteen_threads_move_plates_without_error_and_fairly(inventory: Inventory) -> None:
+    for number in range(16):
+        inventory.small(f"P{number}")
+    places = [inventory.place(1, hotel) for hotel in range(1, 41)]
+    over = time.monotonic() + 3
+    moves: dict[int, int] = collections.Counter()
+    errors: list[int] = []
+
+    def move(number: int) -> int:
+        step = number
+        while time.monotonic() < over:
+            step = (step * 7 + number + 1) % len(places)
+            body = {"location_id": places[step]}
+            status = status_of(inventory, "POST", f"/plates/P{number}/move_to_location", body)
+            moves[number] += 1
+            if status not in {200, 422}:
+                errors.append(status)
+        return 0
+
+    at_once([lambda n=number: move(n) for number in range(16)])
+    assert errors == []
+    assert min(moves.values()) > max(moves.values()) / 3
+    here = [plate["current_location"]["id"] for plate in inventory.data("/plates", assigned="true")]
+    assert len(here) == len(set(here))
+    for number in range(16):
+        history = inventory.data(f"/plates/P{number}/location_history")
+        now = inventory.data(f"/plates/P{number}")["current_location"]
+        assert (history[0]["location"] if history else None) == now
+
+
+def test_a_list_takes_two_queries_however_many_wells(inventory: Inventory) -> None:
+    for number in range(12):
+        inventory.small(f"P{number}", rows=1 + number % 8, columns=12)
+    inventory.upload(inventory.first_well("P1"))
+    seen: list[str] = []
+    engine = inventory.app.lab.database._reader
+
+    def note(_c: Any, _u: Any, statement: str, *_: Any) -> None:
+        if statement.lstrip().upper().startswith(("SELECT", "WITH")):
+            seen.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        for path in ("/plates?per_page=10", "/wells?per_page=100", "/stock_solutions",
+                     "/locations", "/chemicals?per_page=10"):  # fmt: skip
+            seen.clear()
+            inventory.get(path)
+            assert len(seen) <= 2, seen
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
