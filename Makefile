@@ -22,6 +22,7 @@ bench: $(MARK)
 	$(BIN)/python benchmarks/streams.py
 	$(BIN)/python benchmarks/acquisition.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/plates.py
 	$(BIN)/python benchmarks/storage.py
 
 clean:

@@ -18,6 +18,7 @@ from benchwire.foundation.settings import ServerSettings
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.25
 _REQUEST_SECONDS = 30.0
+_DROPS = 12
 _METER_READINGS, _METER_SECONDS = 10, 30.0
 
 RunServer = Callable[..., None]
@@ -66,6 +67,7 @@ def _work(settings: ServerSettings, console: Console) -> bool:
         console.print(f"Server: {address}   Dashboard: {address}/ui   Documents: {address}/docs")
         ok = _potentiostats(client, settings, console)
         ok = _powermeters(client, console) and ok
+        ok = _plates(client, console) and ok
     console.rule()
     console.print(f"Watch and repeat it in the dashboard: [bold]{address}/ui[/]", highlight=False)
     return ok
@@ -137,6 +139,68 @@ def _powermeters(client: httpx.Client, console: Console) -> bool:
             f"{found['energy']['wh']:.4f} Wh, {found['energy']['mah']:.2f} mAh[/]"
         )
     return ok
+
+
+def _plates(client: httpx.Client, console: Console) -> bool:
+    """Fill a crystallisation plate, image and score a drop, and put the plate into the carousel."""
+
+    def post(path: str, **body: Any) -> Any:
+        answer = client.post(f"/api/v1{path}", **body).raise_for_status().json()
+        return answer.get("data", answer)
+
+    post("/locations/initialise_carousel", json={"carousel_positions": 5, "hotel_positions": 10})
+    name = f"Precipitant {datetime.now(UTC):%H%M%S}"  # noqa: TID251
+    solution = post("/stock_solutions", json={"stock_solution": {"name": name}})
+    plate = post("/plates", json={"plate": {"name": "Demo screen"}})
+    wells = [well["id"] for well in plate["wells"]]
+    body = {"well_ids": wells, "stock_solution_id": solution["id"], "volume_with_unit": "2 ul"}
+    post("/wells/bulk_add_content", json=body)
+    with Progress(TextColumn("  drops"), BarColumn(), console=console) as progress:
+        bar = progress.add_task("", total=_DROPS)
+        for number, well in enumerate(wells[:_DROPS]):
+            form = {f"image[{key}]": "0.002" for key in ("pixel_size_x_mm", "pixel_size_y_mm")}
+            form |= {f"image[reference_{axis}_mm]": "0" for axis in "xyz"}
+            files = {"image[file]": ("drop.png", _drop(number))}
+            image = post(f"/wells/{well}/images", data=form, files=files)
+            if number >= _DROPS // 2:
+                point = {"pixel_x": 160, "pixel_y": 120, "point_type": "crystal"}
+                path = f"/wells/{well}/images/{image['id']}/points_of_interest"
+                post(path, json={"point_of_interest": point})
+            post(f"/wells/{well}/scores", json={"score": {"score": 1 + number * 8 // (_DROPS - 1)}})
+            progress.advance(bar)
+    places = client.get("/api/v1/locations/carousel").raise_for_status().json()["data"]
+    free = next((place for place in places if place["current_plate_barcode"] is None), None)
+    where = "no free place"
+    if free is not None:
+        path = f"/plates/{plate['barcode']}/move_to_location"
+        moved = post(path, json={"location_id": free["id"], "moved_by": "demo"})
+        where = moved["location"]["display_name"]
+    shown = client.get(f"/api/v1/plates/{plate['barcode']}").raise_for_status().json()["data"]
+    console.print(
+        f"[green]Plate {plate['barcode']}: {shown['wells_count']} wells, {_DROPS} drops imaged, "
+        f"best score {shown['best_score']['name']}, {where}[/]"
+    )
+    return bool(shown["points_of_interest_count"] == _DROPS - _DROPS // 2)
+
+
+def _drop(number: int) -> bytes:
+    """Return a picture of a drop, with more crystals the higher its number."""
+    import io
+    import random
+
+    from PIL import Image, ImageDraw
+
+    chance = random.Random(number)  # noqa: S311 - a picture
+    image = Image.new("RGB", (320, 240), "#b9c4c9")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((20, 10, 300, 230), fill="#dfe7ea", outline="#6f7f86", width=3)
+    for _ in range(number * 2):
+        x, y, size = chance.randint(80, 240), chance.randint(60, 180), chance.randint(3, 4 + number)
+        corners = [(x, y - size), (x + size, y), (x, y + size), (x - size, y)]
+        draw.polygon(corners, fill="#f8fbff", outline="#3d5a66")
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return content.getvalue()
 
 
 def _follow(client: httpx.Client, run: dict[str, Any], console: Console) -> dict[str, Any]:

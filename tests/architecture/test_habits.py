@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import AliasChoices
 
-from benchwire.domains.potentiostat.settings import PotentiostatSettings
 from benchwire.domains.plates.settings import PlatesSettings
+from benchwire.domains.potentiostat.settings import PotentiostatSettings
 from benchwire.domains.powermeter.settings import PowerMeterSettings
 from benchwire.foundation.settings import ServerSettings
 

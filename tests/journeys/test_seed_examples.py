@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.domains.plates.conftest import picture
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -186,3 +187,69 @@ def test_the_meters_configuration_is_shown_and_changed(meter: Server) -> None:
     assert ask(f"curl {METER}/api/config") == changed
     assert meter.process is not None
     assert meter.process.poll() is None
+
+
+INVENTORY = "http://localhost:3000/api/v1"
+
+
+@pytest.fixture(scope="module")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The plates alone on the port their users know."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", 3000))
+            probe.listen()
+        except OSError:
+            pytest.skip("port 3000 is in use")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        main = other.getsockname()[1]
+    folder = tmp_path_factory.mktemp("plates")
+    with Server(folder / "data", main, "--also", "plates=3000") as running:
+        yield running
+
+
+@pytest.mark.usefixtures("inventory")
+def test_a_stock_solution_is_made_and_found() -> None:
+    made = ask(f"""curl -X POST {INVENTORY}/stock_solutions \\
+  -H "Content-Type: application/json" \\
+  -d '{{"stock_solution": {{"name": "Buffer A", "description": "Tris-HCl pH 7.4"}}}}'""")
+    assert made["name"] == "Buffer A"
+    assert ask(f'curl "{INVENTORY}/stock_solutions?search=buffer"')[0]["id"] == made["id"]
+    assert ask(f'curl "{INVENTORY}/chemicals/search?q=tris"') == []
+
+
+@pytest.mark.usefixtures("inventory")
+def test_a_plate_is_made_moved_imaged_and_its_place_cleared(tmp_path: Path) -> None:
+    plate = ask(f"""curl -X POST {INVENTORY}/plates \\
+  -H "Content-Type: application/json" \\
+  -d '{{"plate": {{"barcode": "TEST001"}}}}'""")["data"]
+    assert plate["wells_count"] == 96
+    place = ask(f"""curl -X POST {INVENTORY}/locations \\
+  -H "Content-Type: application/json" \\
+  -d '{{"location": {{"carousel_position": 1, "hotel_position": 1}}, "location_type": "carousel"}}'
+""")["data"]
+    assert place["id"] == 1
+    moved = ask(f"""curl -X POST {INVENTORY}/plates/TEST001/move_to_location \\
+  -H "Content-Type: application/json" \\
+  -d '{{"location_id": 1, "moved_by": "api_test"}}'""")
+    assert moved["message"] == "Plate moved successfully"
+    assert ask(f"curl {INVENTORY}/locations/grid")["data"]["grid"][0][0]["occupied"] is True
+    assert ask(f"curl {INVENTORY}/stats")["data"]["overview"]["total_wells"] == 96
+    (tmp_path / "image.png").write_bytes(picture("PNG"))
+    well = plate["wells"][0]["id"]
+    image = ask(f"""curl -X POST {INVENTORY}/wells/{well}/images \\
+  -F "image[file]=@{tmp_path}/image.png" \\
+  -F "image[pixel_size_x_mm]=0.1" \\
+  -F "image[pixel_size_y_mm]=0.1" \\
+  -F "image[reference_x_mm]=0" \\
+  -F "image[reference_y_mm]=0" \\
+  -F "image[reference_z_mm]=5.0" \\
+  -F "image[description]=Crystal formation at 24 hours\"""")["data"]
+    assert image["pixel_width"] == 1000
+    (listed,) = ask(f"curl {INVENTORY}/wells/{well}/images")["data"]
+    assert listed["description"] == "Crystal formation at 24 hours"
+    cleared = ask(f"""curl -X POST "{INVENTORY}/locations/1/unassign_all_plates" \\
+  -H "Content-Type: application/json\"""")
+    assert cleared["data"]["plates_unassigned"] == [{"barcode": "TEST001", "status": "success"}]

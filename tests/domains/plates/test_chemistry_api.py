@@ -207,8 +207,8 @@ def test_units_in_use_stay(inventory: Inventory) -> None:
     made = inventory.post("/units", {"unit": {"name": "drop", "symbol": "dr"}})["data"]
     assert (made["display_name"], made["conversion_to_base"]) == ("drop (dr)", 1.0)
     inventory.small()
-    inventory.post(f"/wells/{inventory.first_well()}/well_contents", {"well_content": {
-        "stock_solution_id": inventory.solution(), "volume": 2, "unit_id": made["id"]}})  # fmt: skip
+    content = {"stock_solution_id": inventory.solution(), "volume": 2, "unit_id": made["id"]}
+    inventory.post(f"/wells/{inventory.first_well()}/well_contents", {"well_content": content})
     assert inventory.data(f"/units/{made['id']}")["can_be_deleted"] is False
     inventory.delete(f"/units/{made['id']}", status=422)
     for bad in ({"name": "drop", "symbol": "x"}, {"name": "x", "symbol": "dr"}, {"name": "x"},

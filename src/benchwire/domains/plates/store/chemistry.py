@@ -37,10 +37,12 @@ class ChemistryStore(Records):
         limit: int | None = None,
     ) -> list[Row]:
         """Return chemicals whose name, CAS number or barcode contains a text."""
-        order = _CHEMICAL_ORDERS[sort]
+        order: sa.ColumnElement[Any] = _CHEMICAL_ORDERS[sort]
         chosen = sa.select(chemicals.c.id)
         if search:
             chosen = chosen.where(contains(chemicals.c.search_key, search))
+            # Few match, so reading all in place and sorting those beats a walk along an index.
+            order = sa.case((order.isnot(None), order))
         page = paged(
             chosen.order_by(order.desc() if descending else order, chemicals.c.id), offset, limit
         ).cte("page")

@@ -1,0 +1,268 @@
+"""One plate: its wells as a grid, where it is and was, and filling many wells at once."""
+
+from typing import Any
+from urllib.parse import quote
+
+from nicegui import events, run, ui
+
+from benchwire.domains.plates.errors import RecordNotFound
+from benchwire.domains.plates.labels import row_letters
+from benchwire.domains.plates.pages.desk import (
+    SCORE_COLOURS,
+    STYLE,
+    Desk,
+    plate_path,
+    preview_url,
+    say,
+    well_path,
+)
+from benchwire.domains.plates.requests import Page
+from benchwire.domains.plates.scores import SCORES
+from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.web.shell import download
+
+REFRESH_SECONDS = 3.0
+_CLICK = (
+    '(event) => { const cell = event.target.closest("[data-well]");'
+    " if (cell) emit(cell.dataset.well, event.ctrlKey || event.metaKey || event.shiftKey); }"
+)
+
+
+async def draw(desk: Desk, barcode: str) -> None:
+    """Draw the page."""
+    ui.add_head_html(STYLE)
+    try:
+        await run.io_bound(desk.plates.overview, barcode)
+    except RecordNotFound as error:
+        ui.label(error.message)
+        return
+    view = _View(desk, barcode)
+    view.draw()
+    await view.refresh()
+    ui.timer(REFRESH_SECONDS, view.refresh)
+
+
+class _View:
+    """The plate, kept up to date; wells are opened by a click, chosen while choosing is on."""
+
+    def __init__(self, desk: Desk, barcode: str) -> None:
+        self._desk = desk
+        self._barcode = barcode
+        self._chosen: set[int] = set()
+        self._shown: object = None
+
+    def draw(self) -> None:
+        """Draw the empty page."""
+        with ui.row().classes("w-full items-center gap-3"):
+            self._title = ui.label(self._barcode).classes("text-xl font-medium").mark("title")
+            self._place = ui.label("").mark("place")
+            self._best = ui.badge("").props("color=positive").mark("best")
+            ui.space()
+            ui.button("Rename", on_click=self._rename).props("flat dense")
+            ui.button("Delete", on_click=self._delete).props("flat dense color=negative")
+            barcode = quote(self._barcode, safe="")
+            download("Contents CSV", f"/api/v1/plates/{barcode}/contents_csv")
+        with ui.card().classes("w-full"):
+            with ui.row().classes("w-full items-center gap-3"):
+                ui.label("Wells").classes("text-lg font-medium")
+                self._choosing = ui.switch("Choose wells").mark("choose")
+                self._choosing.on_value_change(self._choosing_changed)
+                self._count = ui.label("").classes("text-sm opacity-70")
+                ui.button("Fill", icon="opacity", on_click=self._fill).props("dense").mark(
+                    "fill"
+                ).bind_visibility_from(self._choosing, "value")
+            self._grid = ui.html("", sanitize=False).classes("pl-scroll").mark("wells")
+            self._grid.on("click", self._click, js_handler=_CLICK)
+            self._grid.on("keydown.enter", self._click, js_handler=_CLICK)
+            with ui.row().classes("gap-2 text-xs"):
+                for number, name in SCORES.items():
+                    ui.label(f"{number} {name}").style(
+                        f"background: {SCORE_COLOURS[number - 1]}; color: #111; padding: 0 .4rem;"
+                        "border-radius: 4px"
+                    )
+        with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4"):
+            with ui.card():
+                ui.label("Move").classes("text-lg font-medium")
+                self._places = ui.select({}, label="Free place", with_input=True)
+                self._places.classes("w-full").mark("move-place")
+                with ui.row():
+                    ui.button("Move", on_click=self._move).mark("move")
+                    ui.button("Take away", on_click=self._take_away).props("flat")
+            with ui.card():
+                ui.label("History").classes("text-lg font-medium")
+                self._history = ui.column().classes("gap-1 w-full").mark("history")
+
+    async def refresh(self) -> None:
+        """Show what is stored now."""
+        try:
+            found = await run.io_bound(self._load)
+        except RecordNotFound:
+            return
+        if found is None or (found, frozenset(self._chosen)) == self._shown:
+            return
+        self._shown = (found, frozenset(self._chosen))
+        overview, history, free = found
+        plate = overview["plate"]
+        self._title.set_text(plate["display_name"])
+        here = plate["current_location"]
+        self._place.set_text(here["display_name"] if here else "not in any place")
+        self._best.set_text(plate["best_score"]["name"] if plate["best_score"] else "")
+        self._best.set_visibility(plate["best_score"] is not None)
+        self._count.set_text(f"{len(self._chosen)} chosen" if self._choosing.value else "")
+        self._grid.set_content(_grid_html(overview["wells"], self._chosen))
+        self._places.set_options(free)
+        self._history.clear()
+        with self._history:
+            if not history:
+                ui.label("Never moved.").classes("opacity-70")
+            for item in history:
+                where = item["location"]["display_name"] if item["location"] else "taken away"
+                who = f" by {item['moved_by']}" if item["moved_by"] else ""
+                when = item["moved_at"][:19].replace("T", " ")
+                ui.label(f"{when} UTC: {where}{who}").classes("text-sm")
+
+    def _load(self) -> tuple[Any, Any, Any]:
+        free = {
+            item["id"]: item["display_name"]
+            for item in self._desk.locations.all("", None, None)
+            if item["current_plate_barcode"] is None
+        }
+        history = self._desk.plates.history(self._barcode, Page(0, 20))
+        return self._desk.plates.overview(self._barcode), history, free
+
+    async def _choosing_changed(self) -> None:
+        self._chosen.clear()
+        await self.refresh()
+
+    async def _click(self, event: events.GenericEventArguments) -> None:
+        well = int(event.args[0])
+        if not self._choosing.value and not event.args[1]:
+            ui.navigate.to(well_path(well))
+            return
+        self._choosing.value = True
+        self._chosen ^= {well}
+        await self.refresh()
+
+    async def _move(self) -> None:
+        if self._places.value is not None:
+            await self._put({"location_id": self._places.value})
+
+    async def _take_away(self) -> None:
+        await self._put({"location_id": None})
+
+    async def _put(self, body: dict[str, Any]) -> None:
+        try:
+            answer = await run.io_bound(
+                self._desk.plates.move, self._barcode, {**body, "moved_by": "dashboard"}
+            )
+        except BenchwireError as error:
+            say(error)
+        else:
+            if answer is not None:
+                ui.notify(answer[0]["message"], type="positive")
+            self._places.value = None
+        await self.refresh()
+
+    async def _fill(self) -> None:
+        if not self._chosen:
+            ui.notify("Choose wells first: click them while choosing is on")
+            return
+        found, _ = await run.io_bound(self._desk.chemistry.solutions, "", Page()) or ([], 0)
+        names = {item["id"]: item["name"] for item in found}
+        with ui.dialog() as dialog, ui.card():
+            ui.label(f"Fill {len(self._chosen)} wells").classes("text-lg font-medium")
+            solution = ui.select(names, label="Stock solution", with_input=True).classes("w-72")
+            solution.mark("fill-solution")
+            volume = ui.input("Volume", placeholder="50 ul").classes("w-72").mark("fill-volume")
+            with ui.row():
+                ui.button("Fill", on_click=lambda: dialog.submit(True)).mark("fill-do")
+                ui.button("Cancel", on_click=dialog.close).props("flat")
+        if await dialog:
+            body = {
+                "well_ids": sorted(self._chosen),
+                "stock_solution_id": solution.value,
+                "volume_with_unit": volume.value,
+            }
+            try:
+                answer = await run.io_bound(self._desk.wells.add_to_many, body)
+            except BenchwireError as error:
+                say(error)
+            else:
+                if answer is not None:
+                    ui.notify(answer[1], type="positive")
+                self._chosen.clear()
+        dialog.delete()
+        await self.refresh()
+
+    async def _rename(self) -> None:
+        with ui.dialog() as dialog, ui.card():
+            barcode = ui.input("Barcode", value=self._barcode)
+            name = ui.input("Name")
+            with ui.row():
+                ui.button("Rename", on_click=lambda: dialog.submit(True))
+                ui.button("Cancel", on_click=dialog.close).props("flat")
+        if await dialog:
+            body = {"plate": {"barcode": barcode.value, "name": name.value}}
+            try:
+                changed = await run.io_bound(self._desk.plates.update, self._barcode, body)
+            except BenchwireError as error:
+                say(error)
+            else:
+                if changed is not None:
+                    ui.navigate.to(plate_path(changed["barcode"]))
+        dialog.delete()
+
+    async def _delete(self) -> None:
+        with ui.dialog() as dialog, ui.card():
+            ui.label(f"Delete {self._barcode}? It can be restored over the API.")
+            with ui.row():
+                ui.button("Delete", color="negative", on_click=lambda: dialog.submit(True))
+                ui.button("Cancel", on_click=dialog.close).props("flat")
+        if await dialog:
+            try:
+                await run.io_bound(self._desk.plates.delete, self._barcode)
+            except BenchwireError as error:
+                say(error)
+            else:
+                ui.navigate.to("/plates")
+        dialog.delete()
+
+
+def _grid_html(wells: list[dict[str, Any]], chosen: set[int]) -> str:
+    """Return the wells as a grid; it holds numbers and letters of our own alone."""
+    if not wells:
+        return "<p>This plate has no wells.</p>"
+    rows = sorted({well["well_row"] for well in wells})
+    columns = sorted({well["well_column"] for well in wells})
+    by_place: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for well in wells:
+        by_place.setdefault((well["well_row"], well["well_column"]), []).append(well)
+    parts = ['<div class="pl-grid" style="grid-template-columns: 2rem repeat('
+             f'{len(columns)}, minmax(2.6rem, 1fr))"><div></div>']  # fmt: skip
+    parts += [f'<div class="pl-label">{column}</div>' for column in columns]
+    for row in rows:
+        parts.append(f'<div class="pl-label">{row_letters(row)}</div>')
+        for column in columns:
+            drops = by_place.get((row, column), [])
+            parts.append(
+                "<div>" + "".join(_well(drop, chosen, len(drops)) for drop in drops) + "</div>"
+            )
+    return "".join(parts) + "</div>"
+
+
+def _well(well: dict[str, Any], chosen: set[int], drops: int) -> str:
+    number, image, score = int(well["id"]), well["image_id"], well["score"]
+    colour = f"background-color: {SCORE_COLOURS[score - 1]}" if score else ""
+    picture = (
+        f'<img alt="" loading="lazy" src="{preview_url(number, int(image), 256)}">' if image else ""
+    )
+    label = f"<span>{well['subwell']}</span>" if drops > 1 or score else ""
+    if score:
+        label = f"<span>{score}</span>"
+    name = well["well_label_with_subwell"]
+    return (
+        f'<div tabindex="0" role="button" class="pl-cell pl-well" style="{colour}" '
+        f'title="{name}" aria-label="{name}" data-well="{number}" '
+        f'data-filled="{"true" if well["contents_count"] else "false"}" '
+        f'data-chosen="{"true" if number in chosen else "false"}">{picture}{label}</div>'
+    )
