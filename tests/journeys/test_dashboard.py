@@ -1,14 +1,13 @@
 """The dashboard in a real browser: a CV from the form to the finished run, on every screen."""
 
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.browser import NEEDS_CHROMIUM, running_browser, watched_page
+from tests.support.browser import NEEDS_CHROMIUM, watched_page
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -17,10 +16,7 @@ KEY = "open sesame"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+def server(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Server]:
     with Server(
         tmp_path_factory.mktemp("dashboard") / "data",
         port,
@@ -28,12 +24,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "potentiostat=2",
         environment={"BENCHWIRE_UI": "true", "BENCHWIRE_API_KEY": KEY},
     ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with running_browser() as running:
         yield running
 
 

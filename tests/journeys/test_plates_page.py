@@ -1,7 +1,6 @@
 """The inventory's pages in a real browser: from an empty carousel to a crystal on a moved plate."""
 
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import httpx
 import pytest
 
 from tests.domains.plates.conftest import picture
-from tests.support.browser import NEEDS_CHROMIUM, running_browser, watched_page
+from tests.support.browser import NEEDS_CHROMIUM, watched_page
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -20,18 +19,9 @@ NASTY = "<img src=x onerror=document.title='hacked'>"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def server(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("plates") / "data"
     with Server(folder, port, environment={"BENCHWIRE_UI": "true"}) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with running_browser() as running:
         yield running
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from tests.domains.powermeter.conftest import emulated
-from tests.support.browser import NEEDS_CHROMIUM, running_browser, watched_page
+from tests.support.browser import NEEDS_CHROMIUM, watched_page
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -39,7 +39,7 @@ def alone() -> int:
 
 @pytest.fixture(scope="module")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, emulators: EmulatorProcess, alone: int
+    tmp_path_factory: pytest.TempPathFactory, emulators: EmulatorProcess, port: int, alone: int
 ) -> Iterator[Server]:
     environment = {
         "BENCHWIRE_UI": "true",
@@ -47,15 +47,9 @@ def server(
         "BENCHWIRE_POWERMETER_POLLING_INTERVAL": "0.05",
     }
     with Server(
-        tmp_path_factory.mktemp("page") / "data", free_port(), "--also", f"powermeter={alone}",
+        tmp_path_factory.mktemp("page") / "data", port, "--also", f"powermeter={alone}",
         environment=environment,
     ) as running:  # fmt: skip
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with running_browser() as running:
         yield running
 
 

@@ -55,7 +55,7 @@ class Locations:
         else:
             given.pop("name", None)
         draft = Draft(given)
-        return self.one(self._store.create(_checked(draft), draft.reasons))
+        return self.one(self._store.save(None, _checked(draft), draft.reasons))
 
     def update(self, location_id: int, body: Mapping[str, Any]) -> Answer:
         """Change a location; an explicit type clears what belongs to the other."""
@@ -67,7 +67,7 @@ class Locations:
         elif kind == "carousel":
             given = {**given, "name": None}
         draft = Draft(given, record)
-        self._store.update(location_id, _checked(draft), draft.reasons)
+        self._store.save(location_id, _checked(draft), draft.reasons)
         return self.one(location_id)
 
     def delete(self, location_id: int) -> None:

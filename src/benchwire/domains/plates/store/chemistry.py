@@ -90,20 +90,15 @@ class ChemistryStore(Records):
         self, chemical_id: int | None, values: Mapping[str, Any], reasons: Sequence[str]
     ) -> int:
         """Make a chemical, or change one; return its id."""
-        what = "create chemical" if chemical_id is None else "update chemical"
 
-        def work(connection: sa.Connection) -> int:
-            told = list(reasons)
+        def check(connection: sa.Connection) -> list[str]:
             number = values.get("sciformation_id")
-            if number is not None and is_taken(
-                connection, chemicals, chemicals.c.sciformation_id == number, chemical_id
-            ):
-                told.append("Sciformation has already been taken")
-            if told:
-                raise Unacceptable(what, told)
-            return self._save(connection, chemicals, chemical_id, _searchable(values))
+            same = chemicals.c.sciformation_id == number
+            is_known = number is not None and is_taken(connection, chemicals, same, chemical_id)
+            return ["Sciformation has already been taken"] if is_known else []
 
-        return self._write(what, work)
+        row = _searchable(values)
+        return self._save("chemical", chemicals, chemical_id, row, reasons, check)
 
     def delete_chemical(self, chemical_id: int) -> None:
         """Delete a chemical that is in no stock solution."""
@@ -125,7 +120,7 @@ class ChemistryStore(Records):
             for row in rows:
                 number, barcode = row.get("sciformation_id"), row.get("barcode")
                 known = by_number.get(number) if number is not None else by_barcode.get(barcode)
-                saved = self._save(connection, chemicals, known, _searchable(row))
+                saved = self._put(connection, chemicals, known, _searchable(row))
                 new += known is None
                 if number is not None:
                     by_number[number] = saved
@@ -170,21 +165,16 @@ class ChemistryStore(Records):
         self, unit_id: int | None, values: Mapping[str, Any], reasons: Sequence[str]
     ) -> int:
         """Make a unit, or change one; return its id."""
-        what = "create unit" if unit_id is None else "update unit"
 
-        def work(connection: sa.Connection) -> int:
-            told = list(reasons)
-            for key, word in (("name", "Name"), ("symbol", "Symbol")):
-                value = values.get(key)
-                if value is not None and is_taken(
-                    connection, units, units.c[key] == value, unit_id
-                ):
-                    told.append(f"{word} has already been taken")
-            if told:
-                raise Unacceptable(what, told)
-            return self._save(connection, units, unit_id, values)
+        def check(connection: sa.Connection) -> list[str]:
+            return [
+                f"{word} has already been taken"
+                for key, word in (("name", "Name"), ("symbol", "Symbol"))
+                if values.get(key) is not None
+                and is_taken(connection, units, units.c[key] == values[key], unit_id)
+            ]
 
-        return self._write(what, work)
+        return self._save("unit", units, unit_id, values, reasons, check)
 
     def delete_unit(self, unit_id: int) -> None:
         """Delete a unit in which nothing is measured."""
@@ -281,7 +271,7 @@ class ChemistryStore(Records):
             if told:
                 raise Unacceptable(what, list(dict.fromkeys(told)))
             row = {**values, "search_key": str(name or "").casefold()}
-            saved = self._save(connection, solutions, solution_id, row)
+            saved = self._put(connection, solutions, solution_id, row)
             for part in parts:
                 self._apply(connection, saved, part)
             return saved
@@ -312,20 +302,6 @@ class ChemistryStore(Records):
                 components,
                 self._stamped({**part.values, "stock_solution_id": solution_id}),
             )
-
-    def _save(
-        self,
-        connection: sa.Connection,
-        table: sa.Table,
-        own_id: int | None,
-        values: Mapping[str, Any],
-    ) -> int:
-        if own_id is None:
-            return new_id(connection, table, self._stamped(values))
-        connection.execute(
-            table.update().where(table.c.id == own_id).values(**self._stamped(values, is_new=False))
-        )
-        return own_id
 
 
 class ComponentChange:

@@ -1,16 +1,15 @@
 """Places for plates: positions of a carousel of hotels, and special ones with a name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from benchwire.domains.plates.errors import RecordNotFound, Refused, Unacceptable
+from benchwire.domains.plates.errors import RecordNotFound, Refused
 from benchwire.domains.plates.store.records import (
     Records,
     Row,
     is_taken,
-    new_id,
     paged,
 )
 from benchwire.domains.plates.tables import locations, movements, plates, wells
@@ -99,27 +98,27 @@ class LocationStore(Records):
         )
         return self._read(paged(query, offset, limit))
 
-    def create(self, values: Mapping[str, Any], reasons: Sequence[str]) -> int:
-        """Make a location and return its id."""
+    def save(
+        self, location_id: int | None, values: Mapping[str, Any], reasons: Sequence[str]
+    ) -> int:
+        """Make a location, or change one; return its id."""
 
-        def work(connection: sa.Connection) -> int:
-            self._check(connection, "create location", values, reasons, None)
-            return new_id(connection, locations, self._stamped(values))
-
-        return self._write("create location", work)
-
-    def update(self, location_id: int, values: Mapping[str, Any], reasons: Sequence[str]) -> None:
-        """Change a location."""
-
-        def work(connection: sa.Connection) -> None:
-            self._check(connection, "update location", values, reasons, location_id)
-            connection.execute(
-                locations.update()
-                .where(locations.c.id == location_id)
-                .values(**self._stamped(values, is_new=False))
+        def check(connection: sa.Connection) -> Iterator[str]:
+            carousel, hotel = values["carousel_position"], values["hotel_position"]
+            here = (locations.c.carousel_position == carousel) & (
+                locations.c.hotel_position == hotel
             )
+            is_placed = carousel is not None and hotel is not None
+            if is_placed and is_taken(connection, locations, here, location_id):
+                yield "Carousel position has already been taken"
+            key = values["special_key"]
+            same = locations.c.special_key == key
+            if key is not None and is_taken(connection, locations, same, location_id):
+                yield "Name has already been taken"
 
-        self._write("update location", work)
+        return self._save(
+            "location", locations, location_id, values, reasons, lambda c: list(check(c))
+        )
 
     def delete(self, location_id: int) -> None:
         """Delete a location that is free; plates that were there keep their history."""
@@ -150,28 +149,6 @@ class LocationStore(Records):
             return len(rows), len(wanted) - len(rows)
 
         return self._write("create location", work)
-
-    @staticmethod
-    def _check(
-        connection: sa.Connection,
-        what: str,
-        values: Mapping[str, Any],
-        reasons: Sequence[str],
-        own_id: int | None,
-    ) -> None:
-        told = list(reasons)
-        carousel, hotel = values.get("carousel_position"), values.get("hotel_position")
-        here = (locations.c.carousel_position == carousel) & (locations.c.hotel_position == hotel)
-        is_placed = carousel is not None and hotel is not None
-        if is_placed and is_taken(connection, locations, here, own_id):
-            told.append("Carousel position has already been taken")
-        key = values.get("special_key")
-        if key is not None and is_taken(
-            connection, locations, locations.c.special_key == key, own_id
-        ):
-            told.append("Name has already been taken")
-        if told:
-            raise Unacceptable(what, told)
 
 
 def _with_plates(with_counts: bool) -> sa.Select[Any]:

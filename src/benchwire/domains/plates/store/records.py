@@ -1,6 +1,6 @@
 """What all stores share: one transaction per change, and a race lost told as a rule broken."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
@@ -53,6 +53,52 @@ class Records:
             if reason is None:
                 raise Refused(f"Failed to {what}: the record is in use") from error
             raise Unacceptable(what, [reason]) from error
+
+    def _save(
+        self,
+        kind: str,
+        table: sa.Table,
+        own_id: int | None,
+        values: Mapping[str, Any],
+        reasons: Sequence[str],
+        check: Callable[[sa.Connection], Sequence[str]],
+        then: Callable[[sa.Connection], object] = lambda _: None,
+    ) -> int:
+        """Make a record, or change one, unless something is wrong; return its id.
+
+        Parameters
+        ----------
+        reasons
+            What is wrong already.
+        check
+            Says what else is, from what is stored.
+        then
+            What changes with it, in the same transaction.
+        """
+        what = f"{'create' if own_id is None else 'update'} {kind}"
+
+        def work(connection: sa.Connection) -> int:
+            told = list(dict.fromkeys([*reasons, *check(connection)]))
+            if told:
+                raise Unacceptable(what, told)
+            saved = self._put(connection, table, own_id, values)
+            then(connection)
+            return saved
+
+        return self._write(what, work)
+
+    def _put(
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        own_id: int | None,
+        values: Mapping[str, Any],
+    ) -> int:
+        if own_id is None:
+            return new_id(connection, table, self._stamped(values))
+        row = self._stamped(values, is_new=False)
+        connection.execute(table.update().where(table.c.id == own_id).values(**row))
+        return own_id
 
     def _stamped(self, values: Mapping[str, Any], *, is_new: bool = True) -> dict[str, Any]:
         now = self._clock.now()

@@ -1,11 +1,11 @@
 """Wells of live plates, and what is in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from benchwire.domains.plates.errors import RecordNotFound, Unacceptable
+from benchwire.domains.plates.errors import RecordNotFound
 from benchwire.domains.plates.labels import WellPlace
 from benchwire.domains.plates.store.contents import set_contents
 from benchwire.domains.plates.store.records import Records, Row, is_taken, new_id, paged
@@ -109,23 +109,14 @@ class WellStore(Records):
 
     def create(self, values: Mapping[str, Any], reasons: Sequence[str]) -> int:
         """Make a well and return its id."""
-
-        def work(connection: sa.Connection) -> int:
-            self._check(connection, "create well", values, reasons, None)
-            return new_id(connection, wells, self._stamped(values))
-
-        return self._write("create well", work)
+        return self._save(
+            "well", wells, None, values, reasons, lambda c: list(_wrong_well(c, values, None))
+        )
 
     def update(self, well_id: int, values: Mapping[str, Any], reasons: Sequence[str]) -> None:
         """Change a well; what belongs to it follows to another plate."""
 
-        def work(connection: sa.Connection) -> None:
-            self._check(connection, "update well", values, reasons, well_id)
-            connection.execute(
-                wells.update()
-                .where(wells.c.id == well_id)
-                .values(**self._stamped(values, is_new=False))
-            )
+        def follow(connection: sa.Connection) -> None:
             for table in (images, scores):
                 connection.execute(
                     table.update()
@@ -133,7 +124,15 @@ class WellStore(Records):
                     .values(plate_id=values["plate_id"])
                 )
 
-        self._write("update well", work)
+        self._save(
+            "well",
+            wells,
+            well_id,
+            values,
+            reasons,
+            lambda c: list(_wrong_well(c, values, well_id)),
+            follow,
+        )
 
     def delete(self, well_id: int) -> list[str]:
         """Delete a well with all it holds; return the contents of files it was using."""
@@ -145,27 +144,6 @@ class WellStore(Records):
             return files
 
         return self._write("delete well", work)
-
-    @staticmethod
-    def _check(
-        connection: sa.Connection,
-        what: str,
-        values: Mapping[str, Any],
-        reasons: Sequence[str],
-        own_id: int | None,
-    ) -> None:
-        told = list(reasons)
-        plate_id = values.get("plate_id")
-        live = (plates.c.id == plate_id) & plates.c.deleted_at.is_(None)
-        if plate_id is not None and not is_taken(connection, plates, live):
-            told.append("Plate must exist")
-        keys = ("plate_id", "well_row", "well_column", "subwell")
-        if all(values.get(key) is not None for key in keys):
-            same = sa.and_(*(wells.c[key] == values[key] for key in keys))
-            if is_taken(connection, wells, same, own_id):
-                told.append("Subwell has already been taken")
-        if told:
-            raise Unacceptable(what, told)
 
     # -- contents ---------------------------------------------------------------------------
 
@@ -197,12 +175,11 @@ class WellStore(Records):
 
     def add_content(self, well_id: int, values: Mapping[str, Any], reasons: Sequence[str]) -> int:
         """Put a stock solution into a well and return the content's id."""
-
-        def work(connection: sa.Connection) -> int:
-            self._check_content(connection, "create well content", well_id, values, reasons, None)
-            return new_id(connection, contents, self._stamped({**values, "well_id": well_id}))
-
-        return self._write("create well content", work)
+        row = {**values, "well_id": well_id}
+        return self._save(
+            "well content", contents, None, row, reasons,
+            lambda c: list(_wrong_content(c, row, None)),
+        )  # fmt: skip
 
     def add_content_to_many(
         self, well_ids: Sequence[int], values: Mapping[str, Any]
@@ -251,18 +228,11 @@ class WellStore(Records):
         self, well_id: int, content_id: int, values: Mapping[str, Any], reasons: Sequence[str]
     ) -> None:
         """Change a content."""
-
-        def work(connection: sa.Connection) -> None:
-            self._check_content(
-                connection, "update well content", well_id, values, reasons, content_id
-            )
-            connection.execute(
-                contents.update()
-                .where(contents.c.id == content_id)
-                .values(**self._stamped(values, is_new=False))
-            )
-
-        self._write("update well content", work)
+        row = {**values, "well_id": well_id}
+        self._save(
+            "well content", contents, content_id, row, reasons,
+            lambda c: list(_wrong_content(c, row, content_id)),
+        )  # fmt: skip
 
     def remove_contents(self, well_id: int, content_id: int | None = None) -> int:
         """Remove one content of a well or all; return how many were removed."""
@@ -273,29 +243,6 @@ class WellStore(Records):
             "delete well content",
             lambda connection: connection.execute(contents.delete().where(condition)).rowcount,
         )
-
-    @staticmethod
-    def _check_content(
-        connection: sa.Connection,
-        what: str,
-        well_id: int,
-        values: Mapping[str, Any],
-        reasons: Sequence[str],
-        own_id: int | None,
-    ) -> None:
-        told = list(reasons)
-        for key, table in (("stock_solution_id", solutions), ("unit_id", units)):
-            value = values.get(key)
-            if value is not None and not is_taken(connection, table, table.c.id == value):
-                name = "Stock solution" if table is solutions else "Unit"
-                told.append(f"{name} must exist")
-        same = (contents.c.well_id == well_id) & (
-            contents.c.stock_solution_id == values.get("stock_solution_id")
-        )
-        if is_taken(connection, contents, same, own_id):
-            told.append("Stock solution is in this well already")
-        if told:
-            raise Unacceptable(what, told)
 
     # -- scores -----------------------------------------------------------------------------
 
@@ -332,6 +279,37 @@ class WellStore(Records):
             .order_by(images.c.captured_at, images.c.created_at, images.c.id)
         )
         return {int(row["well_id"]): row for row in rows}
+
+
+def _wrong_well(
+    connection: sa.Connection, values: Mapping[str, Any], own_id: int | None
+) -> Iterator[str]:
+    plate_id = values.get("plate_id")
+    live = (plates.c.id == plate_id) & plates.c.deleted_at.is_(None)
+    if plate_id is not None and not is_taken(connection, plates, live):
+        yield "Plate must exist"
+    keys = ("plate_id", "well_row", "well_column", "subwell")
+    if all(values.get(key) is not None for key in keys):
+        same = sa.and_(*(wells.c[key] == values[key] for key in keys))
+        if is_taken(connection, wells, same, own_id):
+            yield "Subwell has already been taken"
+
+
+def _wrong_content(
+    connection: sa.Connection, values: Mapping[str, Any], own_id: int | None
+) -> Iterator[str]:
+    for key, table, word in (
+        ("stock_solution_id", solutions, "Stock solution"),
+        ("unit_id", units, "Unit"),
+    ):
+        value = values.get(key)
+        if value is not None and not is_taken(connection, table, table.c.id == value):
+            yield f"{word} must exist"
+    same = (contents.c.well_id == values["well_id"]) & (
+        contents.c.stock_solution_id == values.get("stock_solution_id")
+    )
+    if is_taken(connection, contents, same, own_id):
+        yield "Stock solution is in this well already"
 
 
 def _summaries(chosen: sa.Select[Any]) -> sa.Select[Any]:
