@@ -220,10 +220,10 @@ class _View:
         with ui.card().classes("w-full"):
             ui.label("Contents").classes("text-lg font-medium")
             self._contents = ui.column().classes("w-full gap-1").mark("contents")
-            with ui.row().classes("items-end w-full no-wrap"):
+            with ui.row().classes("items-end w-full gap-2"):
                 self._solution = ui.select({}, label="Stock solution", with_input=True)
-                self._solution.classes("grow").mark("content-solution")
-                self._volume = ui.input("Volume", placeholder="50 ul").classes("w-24 shrink-0")
+                self._solution.classes("grow min-w-0").mark("content-solution")
+                self._volume = ui.input("Volume", placeholder="50 ul").classes("w-24")
                 self._volume.mark("content-volume")
                 ui.button(icon="add", on_click=self._add).props(
                     'round dense aria-label="Add to the well"'
