@@ -4,6 +4,7 @@ Bracketed names of forms, ``image[file]``, become nested objects as in JSON. A b
 its size before it is read to the end; files are spooled to disk.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -22,6 +23,7 @@ from benchwire.foundation.errors import BenchwireError, Invalid
 _KEY = re.compile(r"[^\[\]]+(?:\[[^\[\]]*\])*")
 _DEEPEST = 8
 _MOST_FIELDS = 5000
+_LARGE_BYTES = 100_000
 
 
 class BodyUnreadable(Invalid):
@@ -76,9 +78,12 @@ async def _read(limited: Request) -> dict[str, Any]:
         raise BodyUnreadable("The body was not sent to its end") from error
     text = body.strip()
     # A client that forgets the header and sends JSON means JSON.
-    if kind == "application/x-www-form-urlencoded" and text[:1] != b"{":
-        return _from_urlencoded(text)
-    return _from_json(text)
+    is_form = kind == "application/x-www-form-urlencoded" and text[:1] != b"{"
+    parse = _from_urlencoded if is_form else _from_json
+    if len(text) > _LARGE_BYTES:
+        # Some milliseconds of work that other requests should not wait for.
+        return await asyncio.to_thread(parse, text)
+    return parse(text)
 
 
 def nested(items: list[tuple[str, Any]]) -> dict[str, Any]:
