@@ -15,6 +15,25 @@ LONGEST_TEXT = 255
 LARGEST_INTEGER = 2**31 - 1
 
 
+def id_of(value: object) -> int | None:
+    """Return an id, also from its digits; None where it is none that a record can have."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    if isinstance(value, str):
+        plain = value.strip()
+        value = int(plain) if plain.isascii() and plain.isdigit() and len(plain) < 11 else 0
+    return value if 0 < value <= LARGEST_INTEGER else None
+
+
+def is_storable(text: str) -> bool:
+    """Whether any database can keep a text: whole characters, and none of them NUL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 def in_words(key: str) -> str:
     """Return a field's name for a person: ``plate_id`` is Plate."""
     words = key.removesuffix("_id").replace("_", " ")
@@ -38,6 +57,11 @@ class Draft:
         self.values: dict[str, Any] = {}
         self.reasons: list[str] = []
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The values that the request names; what it does not name is not to be written."""
+        return {key: value for key, value in self.values.items() if key in self._given}
+
     def is_given(self, key: str) -> bool:
         """Whether the request says anything of a field."""
         return key in self._given
@@ -56,7 +80,7 @@ class Draft:
         if value is not None and not isinstance(value, str):
             self.refuse(key, "is not a text")
             return None
-        if value is not None and ("\0" in value or not _is_unicode(value)):
+        if value is not None and not is_storable(value):
             self.refuse(key, "contains characters that cannot be stored")
             return None
         if value is None or not value.strip():
@@ -135,10 +159,9 @@ class Draft:
     def identifier(self, key: str) -> int | None:
         """Take the id of another record; whether it exists is for the database to say."""
         value = self._taken(key)
-        if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value <= LARGEST_INTEGER:
-            return self._keep(key, value)
+        found = id_of(value)
+        if found is not None:
+            return self._keep(key, found)
         if self._now is None or self.is_given(key):
             self.refuse(key, "must exist")
         return None
@@ -195,11 +218,3 @@ def _as_number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -23,6 +23,7 @@ from benchwire.foundation.errors import BenchwireError, Invalid
 _KEY = re.compile(r"[^\[\]]+(?:\[[^\[\]]*\])*")
 _DEEPEST = 8
 _MOST_FIELDS = 5000
+_LONGEST_INDEX = 6
 _LARGE_BYTES = 100_000
 
 
@@ -43,18 +44,23 @@ class BodyTooLarge(BenchwireError):
 
 
 @asynccontextmanager
-async def opened_body(request: Request, *, limit: int) -> AsyncIterator[dict[str, Any]]:
+async def opened_body(
+    request: Request, *, limit: int, file_limit: int = 0
+) -> AsyncIterator[dict[str, Any]]:
     """Give a body as one object; empty when there is none.
 
-    Files in it are Starlette's upload files and are closed afterwards.
+    Files in it are Starlette's upload files and are closed afterwards. A multipart form, which is
+    spooled to disk, may be larger than what has to fit into memory.
 
     Raises
     ------
     BodyUnreadable
         It is damaged, nested too deeply, or not an object.
     BodyTooLarge
-        It has more than ``limit`` bytes.
+        It has more than ``limit`` bytes, as a multipart form also more than ``file_limit``.
     """
+    if _kind_of(request) == "multipart/form-data":
+        limit = max(limit, file_limit)
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise BodyTooLarge(limit)
@@ -66,7 +72,7 @@ async def opened_body(request: Request, *, limit: int) -> AsyncIterator[dict[str
 
 
 async def _read(limited: Request) -> dict[str, Any]:
-    kind = limited.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind_of(limited)
     try:
         if kind == "multipart/form-data":
             form = await limited.form(max_files=100, max_fields=_MOST_FIELDS)
@@ -84,6 +90,10 @@ async def _read(limited: Request) -> dict[str, Any]:
         # Some milliseconds of work that other requests should not wait for.
         return await asyncio.to_thread(parse, text)
     return parse(text)
+
+
+def _kind_of(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def nested(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -116,7 +126,9 @@ def _with_lists(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     inner = {key: _with_lists(item) for key, item in value.items()}
-    if inner and all(key.isdigit() for key in inner):
+    if inner and all(
+        key.isascii() and key.isdigit() and len(key) < _LONGEST_INDEX for key in inner
+    ):
         return [inner[key] for key in sorted(inner, key=int)]
     return inner
 

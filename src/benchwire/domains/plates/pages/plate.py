@@ -50,6 +50,7 @@ class _View:
         self._barcode = barcode
         self._chosen: set[int] = set()
         self._shown: object = None
+        self._name = ""
 
     def draw(self) -> None:
         """Draw the empty page."""
@@ -103,6 +104,7 @@ class _View:
         self._shown = (found, frozenset(self._chosen))
         overview, history, free = found
         plate = overview["plate"]
+        self._name = plate["name"] or ""
         self._title.set_text(plate["display_name"])
         here = plate["current_location"]
         self._place.set_text(here["display_name"] if here else "not in any place")
@@ -197,7 +199,7 @@ class _View:
     async def _rename(self) -> None:
         with ui.dialog() as dialog, ui.card():
             barcode = ui.input("Barcode", value=self._barcode)
-            name = ui.input("Name")
+            name = ui.input("Name", value=self._name)
             with ui.row():
                 ui.button("Rename", on_click=lambda: dialog.submit(True))
                 ui.button("Cancel", on_click=dialog.close).props("flat")

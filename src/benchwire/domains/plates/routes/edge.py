@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from benchwire.domains.plates.requests import Page
 from benchwire.foundation.web.bodies import opened_body
 
-BODY_BYTES = 16_000_000
+BODY_BYTES = 8_000_000
 OPENAPI_BODY = {
     "requestBody": {
         "content": {

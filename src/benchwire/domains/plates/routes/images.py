@@ -8,7 +8,14 @@ from starlette.responses import FileResponse, Response
 
 from benchwire.domains.plates.errors import RecordNotFound
 from benchwire.domains.plates.requests import Page, record_id
-from benchwire.domains.plates.routes.edge import OPENAPI_BODY, Body, Paged, Urls, told
+from benchwire.domains.plates.routes.edge import (
+    BODY_BYTES,
+    OPENAPI_BODY,
+    Body,
+    Paged,
+    Urls,
+    told,
+)
 from benchwire.domains.plates.service import Images, Wells
 from benchwire.foundation.web.bodies import opened_body, uploaded
 from benchwire.foundation.web.injection import service
@@ -28,7 +35,7 @@ _HEADERS = {
 
 
 async def _form(request: Request, images: Service) -> AsyncIterator[dict[str, Any]]:
-    async with opened_body(request, limit=images.most_bytes) as form:
+    async with opened_body(request, limit=BODY_BYTES, file_limit=images.most_bytes) as form:
         yield form
 
 

@@ -8,12 +8,15 @@ from starlette.responses import Response
 from benchwire.domains.plates.requests import flag, record_id, root
 from benchwire.domains.plates.routes.edge import OPENAPI_BODY, Body, Paged, Search, listed, told
 from benchwire.domains.plates.service import Plates
+from benchwire.domains.plates.service.plates import moved_by_of
 from benchwire.foundation.web.injection import service
 
 router = APIRouter()
 
 Service = Annotated[Plates, service(Plates)]
-_PROTOTYPE = ("name", "description", "wells", "rows", "columns", "subwells_per_well", "pitch_mm")
+_PROTOTYPE = ("name", "description", "wells", "rows", "columns", "subwells_per_well", "pitch_mm",
+    "origin",
+)  # fmt: skip
 
 
 @router.get("/plates")
@@ -81,8 +84,7 @@ def move_plate(barcode: str, body: Body, plates: Service) -> Response:
 @router.post("/plates/{barcode}/unassign_location", openapi_extra=OPENAPI_BODY)
 def unassign_plate(barcode: str, body: Body, plates: Service) -> Response:
     """Take a plate from wherever it is."""
-    moved_by = body.get("moved_by")
-    answer = plates.unassign(barcode, moved_by if isinstance(moved_by, str) else None)
+    answer = plates.unassign(barcode, moved_by_of(body))
     return told(answer, "Plate unassigned successfully")
 
 

@@ -11,12 +11,14 @@ from benchwire.domains.plates.errors import MissingParameter, RecordNotFound, Un
 from benchwire.domains.plates.requests import Page, root
 from benchwire.domains.plates.service.amounts import Measures
 from benchwire.domains.plates.store.chemistry import ChemistryStore, ComponentChange
-from benchwire.domains.plates.values import Draft
+from benchwire.domains.plates.values import LONGEST_TEXT, Draft, id_of
 
 Answer = dict[str, Any]
 
 FOUND = 10
 _CHEMICAL_TEXTS = ("name", "cas", "smiles", "barcode", "amount", "storage")
+# What is looked up by an index has to fit into one.
+_LONG = ("smiles", "amount", "storage")
 _CHEMICAL_COLUMNS = (*_CHEMICAL_TEXTS, "sciformation_id")
 _SORTS = ("name", "cas", "barcode", "sciformation_id", "created_at")
 _UNIT_COLUMNS = ("name", "symbol", "conversion_to_base")
@@ -62,7 +64,9 @@ class Chemistry:
         """Make a chemical, or change one."""
         now = None if chemical_id is None else self._store.chemical(chemical_id)
         draft = _chemical(root(body, "chemical", _CHEMICAL_COLUMNS), now)
-        return self.chemical(self._store.save_chemical(chemical_id, draft.values, draft.reasons))
+        only = None if now is None else draft.given.keys()
+        saved = self._store.save_chemical(chemical_id, draft.values, draft.reasons, only)
+        return self.chemical(saved)
 
     def delete_chemical(self, chemical_id: int) -> None:
         """Delete a chemical that is in no stock solution."""
@@ -105,7 +109,8 @@ class Chemistry:
         draft.text("name", required=True)
         draft.text("symbol", required=True)
         draft.number("conversion_to_base", required=True, above=0)
-        return self.unit(self._store.save_unit(unit_id, draft.values, draft.reasons))
+        only = None if now is None else draft.given.keys()
+        return self.unit(self._store.save_unit(unit_id, draft.values, draft.reasons, only))
 
     def delete_unit(self, unit_id: int) -> None:
         """Delete a unit in which nothing is measured."""
@@ -137,7 +142,7 @@ class Chemistry:
         parts = [self._component(draft, item) for item in _as_list(listed)]
         saved = self._store.save_solution(
             solution_id,
-            draft.values,
+            draft.values if now is None else draft.given,
             [part for part in parts if part is not None],
             draft.reasons,
         )
@@ -168,13 +173,11 @@ class Chemistry:
         if component_id is not None:
             self.component(solution_id, component_id)
             given["id"] = component_id
-        record = self._store.solution(solution_id)
-        draft = Draft({}, record)
-        draft.text("name")
-        draft.text("description", longest=None)
+        self._store.solution(solution_id)
+        draft = Draft({})
         change = self._component(draft, given)
         self._store.save_solution(
-            solution_id, draft.values, [] if change is None else [change], draft.reasons
+            solution_id, {}, [] if change is None else [change], draft.reasons
         )
         if component_id is not None:
             return self.component(solution_id, component_id)
@@ -183,10 +186,8 @@ class Chemistry:
     def delete_component(self, solution_id: int, component_id: int) -> None:
         """Remove a component from a stock solution."""
         self.component(solution_id, component_id)
-        record = self._store.solution(solution_id)
-        values = {key: record[key] for key in ("name", "description")}
         change = ComponentChange({}, component_id, is_removed=True)
-        self._store.save_solution(solution_id, values, [change], [])
+        self._store.save_solution(solution_id, {}, [change], [])
 
     def _parts(self, solution_ids: Sequence[int]) -> dict[int, list[Any]]:
         found = self._store.components(solution_ids)
@@ -198,13 +199,12 @@ class Chemistry:
     def _component(self, draft: Draft, item: Any) -> ComponentChange | None:
         """Return what one entry of the list wants, None for a blank one."""
         given = dict(item) if isinstance(item, Mapping) else {}
-        own_id = given.get("id")
-        is_known = isinstance(own_id, int | str) and str(own_id).isdigit()
+        own_id = id_of(given.get("id"))
         if str(given.get("_destroy", "")).lower() in {"true", "1"}:
-            return ComponentChange({}, int(str(own_id)), is_removed=True) if is_known else None
+            return None if own_id is None else ComponentChange({}, own_id, is_removed=True)
         if all(value in (None, "") for value in given.values()):
             return None
-        now = self._known_component(int(str(own_id))) if is_known else None
+        now = None if own_id is None else self._store.component(own_id)
         inner = Draft(given, now)
         chemical = inner.identifier("chemical_id")
         amount, unit = self._measures.take(
@@ -212,10 +212,7 @@ class Chemistry:
         )
         draft.reasons.extend(f"Stock solution components {_lower(text)}" for text in inner.reasons)
         values = {"chemical_id": chemical, "amount": amount, "unit_id": unit}
-        return ComponentChange(values, int(str(own_id)) if is_known else None)
-
-    def _known_component(self, component_id: int) -> Mapping[str, Any]:
-        return self._store.component(component_id)
+        return ComponentChange(values, own_id)
 
 
 def read_chemicals(file: BinaryIO | None, body: Mapping[str, Any]) -> list[Any]:
@@ -247,7 +244,7 @@ def read_chemicals(file: BinaryIO | None, body: Mapping[str, Any]) -> list[Any]:
 def _chemical(given: Mapping[str, Any], now: Mapping[str, Any] | None) -> Draft:
     draft = Draft(given, now)
     for key in _CHEMICAL_TEXTS:
-        draft.text(key, required=key == "name", longest=None if key == "smiles" else 1000)
+        draft.text(key, required=key == "name", longest=None if key in _LONG else LONGEST_TEXT)
     for key in ("cas", "barcode"):
         # Blank is no barcode, or two chemicals without one would be the same on import.
         draft.values[key] = draft.values.get(key) or None

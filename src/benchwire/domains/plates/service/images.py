@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
 from benchwire.domains.plates import answers
-from benchwire.domains.plates.errors import MissingParameter, RecordNotFound, Unacceptable
+from benchwire.domains.plates.errors import RecordNotFound, Unacceptable
 from benchwire.domains.plates.image_files import ImageFiles
 from benchwire.domains.plates.image_header import SHOWN_BY_BROWSERS, Header, NotAnImage, read_header
 from benchwire.domains.plates.requests import Page, root
@@ -129,7 +129,9 @@ class Images:
                 values = {**values, "pixel_width": header.width, "pixel_height": header.height}
         if draft.reasons:
             raise Unacceptable("update image", draft.reasons)
-        self._store.update(image_id, values)
+        sizes = ("pixel_width", "pixel_height")
+        only = {*draft.given, *(sizes if any(map(draft.is_given, sizes)) else ())}
+        self._store.update(image_id, {key: values[key] for key in only if key in values})
         return self.one(well_id, image_id, barcode, url_of)
 
     def delete(self, well_id: int, image_id: int, barcode: str | None) -> None:
@@ -282,7 +284,7 @@ class Images:
         self._check_point(draft, self._store.one(record["well_id"], record["image_id"]))
         if draft.reasons:
             raise Unacceptable("update point of interest", draft.reasons)
-        self._store.update_point(point_id, draft.values)
+        self._store.update_point(point_id, draft.given)
         return self.point(point_id, place, barcode)
 
     def delete_point(
@@ -307,20 +309,6 @@ class Images:
     def page_of_points(self, page: Page) -> list[Answer]:
         """Return a page of all points."""
         return self.points_everywhere((), page.limit, page.offset)
-
-
-def uploaded_part(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the image's part of a form.
-
-    Raises
-    ------
-    MissingParameter
-        It has none.
-    """
-    part = body.get("image")
-    if not isinstance(part, Mapping) or not part:
-        raise MissingParameter("image")
-    return part
 
 
 def _base_name(filename: str) -> str:

@@ -67,7 +67,8 @@ class Locations:
         elif kind == "carousel":
             given = {**given, "name": None}
         draft = Draft(given, record)
-        self._store.save(location_id, _checked(draft), draft.reasons)
+        values = _checked(draft)
+        self._store.save(location_id, values, draft.reasons, {*given, "special_key"})
         return self.one(location_id)
 
     def delete(self, location_id: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchwire.domains.plates import answers
-from benchwire.domains.plates.errors import MissingParameter, RecordNotFound
+from benchwire.domains.plates.errors import MissingParameter, RecordNotFound, Unacceptable
 from benchwire.domains.plates.image_files import ImageFiles
 from benchwire.domains.plates.requests import Page, flag, optional_root
 from benchwire.domains.plates.store.figures import FigureStore
@@ -12,7 +12,7 @@ from benchwire.domains.plates.store.images import ImageStore
 from benchwire.domains.plates.store.plates import HISTORY, PlateStore
 from benchwire.domains.plates.store.prototypes import PrototypeStore
 from benchwire.domains.plates.store.wells import WellStore
-from benchwire.domains.plates.values import Draft
+from benchwire.domains.plates.values import Draft, id_of
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import Unavailable
 
@@ -99,7 +99,7 @@ class Plates:
         barcode = self._barcode(draft)
         name = draft.text("name")
         size = self._size(draft, {**body, **given})
-        moved_by = Draft(body).text("moved_by")
+        moved_by = moved_by_of(body)
         made = self._store.create(
             barcode,
             name,
@@ -120,7 +120,7 @@ class Plates:
         if wanted is None and not draft.reasons:
             draft.refuse("barcode", "can't be blank")
         draft.text("name")
-        return self.one(self._store.update(barcode, draft.values, draft.reasons))
+        return self.one(self._store.update(barcode, draft.given, draft.reasons))
 
     def delete(self, barcode: str, *, for_good: bool = False) -> None:
         """Hide a plate, or delete it for good with all files."""
@@ -150,10 +150,10 @@ class Plates:
         if "location_id" not in body:
             raise MissingParameter("location_id")
         wanted = body["location_id"]
-        moved_by = Draft(body).text("moved_by")
+        moved_by = moved_by_of(body)
         if wanted is None or (isinstance(wanted, str) and not wanted.strip()):
             return self.unassign(barcode, moved_by), "Plate unassigned successfully"
-        location_id = _id_of(wanted)
+        location_id = id_of(wanted)
         if location_id is None:
             raise RecordNotFound("Location", "id", wanted)
         place = self._store.move(barcode, location_id, moved_by)
@@ -267,7 +267,8 @@ class Plates:
             places = _listed_places(draft, given["wells"])
         elif now is None or any(key in given for key in (*_SIZES, "pitch_mm")):
             places = _grid_places(draft, self._size(draft, given), given)
-        values = {key: draft.values.get(key) for key in ("name", "description")}
+        keys = ("name", "description")
+        values = draft.given if now is not None else {key: draft.values.get(key) for key in keys}
         return self.prototype(self._prototypes.save(prototype_id, values, places, draft.reasons))
 
     def delete_prototype(self, prototype_id: int) -> None:
@@ -282,7 +283,7 @@ class Plates:
         barcode = draft.text("barcode")
         if barcode is None or not barcode.strip():
             return None
-        if "/" in barcode or barcode in _RESERVED:
+        if not is_barcode(barcode):
             draft.refuse("barcode", "is invalid")
         return barcode
 
@@ -297,25 +298,37 @@ class Plates:
         return sizes[0], sizes[1], sizes[2]
 
     def _prototype(self, given: Mapping[str, Any]) -> int | None:
-        return _id_of(given.get("plate_prototype_id"))
+        return id_of(given.get("plate_prototype_id"))
 
     @staticmethod
     def _wanted_location(given: Mapping[str, Any]) -> int | None:
         wanted = given.get("location_id")
         if wanted is None or wanted == "":
             return None
-        found = _id_of(wanted)
+        found = id_of(wanted)
         if found is None:
             raise RecordNotFound("Location", "id", wanted)
         return found
 
 
-def _id_of(value: object) -> int | None:
-    """Return an id, also from its digits; None where it is none."""
-    if isinstance(value, bool):
-        return None
-    text = str(value).strip() if isinstance(value, int | str) else ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+def is_barcode(text: str) -> bool:
+    """Whether a text can be part of a path, and of no path that means something else."""
+    return "/" not in text and text not in _RESERVED
+
+
+def moved_by_of(body: Mapping[str, Any]) -> str | None:
+    """Return who moves a plate.
+
+    Raises
+    ------
+    Unacceptable
+        It is no text that can be kept; a history must not lose who it was.
+    """
+    draft = Draft(body)
+    name = draft.text("moved_by")
+    if draft.reasons:
+        raise Unacceptable("move plate", draft.reasons)
+    return name
 
 
 def _listed_places(draft: Draft, wells: object) -> list[dict[str, Any]]:

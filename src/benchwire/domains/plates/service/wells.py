@@ -14,7 +14,7 @@ from benchwire.domains.plates.store.chemistry import ChemistryStore
 from benchwire.domains.plates.store.images import ImageStore
 from benchwire.domains.plates.store.plates import PlateStore
 from benchwire.domains.plates.store.wells import WellStore
-from benchwire.domains.plates.values import Draft
+from benchwire.domains.plates.values import Draft, id_of
 
 Answer = dict[str, Any]
 UrlOf = Callable[[Mapping[str, Any]], str]
@@ -100,7 +100,7 @@ class Wells:
             given["plate_id"] = record["plate_id"]
         draft = Draft(given, record)
         values = _checked(draft)
-        self._store.update(well_id, values, draft.reasons)
+        self._store.update(well_id, values, draft.reasons, draft.given.keys())
         return self.one(well_id, None, url_of)
 
     def delete(self, well_id: int, barcode: str | None) -> None:
@@ -133,8 +133,10 @@ class Wells:
         self._store.one(well_id)
         record = self._store.content(well_id, content_id)
         draft = Draft(root(body, "well_content", _CONTENT_COLUMNS), record)
-        values = self._content_of(draft, draft.is_given("volume_with_unit"))
-        self._store.update_content(well_id, content_id, values, draft.reasons)
+        has_text = draft.is_given("volume_with_unit")
+        values = self._content_of(draft, has_text)
+        only = {*draft.given, *(("volume", "unit_id") if has_text else ())}
+        self._store.update_content(well_id, content_id, values, draft.reasons, only)
         return answers.content(self._store.content(well_id, content_id))
 
     def remove_content(self, well_id: int, content_id: int | None) -> int:
@@ -165,8 +167,8 @@ class Wells:
         values = self._content_of(draft, "volume_with_unit" in body)
         if draft.reasons:
             raise Unacceptable("create well content", draft.reasons)
-        ids = [item for item in map(_well_id, wells) if item is not None]
-        strangers = [item for item in wells if _well_id(item) is None]
+        ids = [item for item in map(id_of, wells) if item is not None]
+        strangers = [item for item in wells if id_of(item) is None]
         added, failed = self._store.add_content_to_many(ids, values)
         answer = {
             "added": len(added),
@@ -236,13 +238,6 @@ def _loose(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a score given at the root, as a number or as an object."""
     found = body["score"]
     return dict(found) if isinstance(found, Mapping) else dict(body)
-
-
-def _well_id(value: object) -> int | None:
-    if isinstance(value, bool):
-        return None
-    text = str(value).strip() if isinstance(value, int | str) else ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _checked(draft: Draft) -> Answer:

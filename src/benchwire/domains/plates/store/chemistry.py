@@ -1,6 +1,6 @@
 """Chemicals, units, and stock solutions made of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -87,7 +87,11 @@ class ChemistryStore(Records):
         return found[0]
 
     def save_chemical(
-        self, chemical_id: int | None, values: Mapping[str, Any], reasons: Sequence[str]
+        self,
+        chemical_id: int | None,
+        values: Mapping[str, Any],
+        reasons: Sequence[str],
+        only: Collection[str] | None = None,
     ) -> int:
         """Make a chemical, or change one; return its id."""
 
@@ -97,8 +101,27 @@ class ChemistryStore(Records):
             is_known = number is not None and is_taken(connection, chemicals, same, chemical_id)
             return ["Sciformation has already been taken"] if is_known else []
 
-        row = _searchable(values)
-        return self._save("chemical", chemicals, chemical_id, row, reasons, check)
+        def search_anew(connection: sa.Connection) -> None:
+            """Take the key from what is stored now, whoever else has changed a part of it."""
+            for row in connection.execute(
+                sa.select(chemicals).where(chemicals.c.id == chemical_id)
+            ).mappings():
+                connection.execute(
+                    chemicals.update()
+                    .where(chemicals.c.id == chemical_id)
+                    .values(search_key=_searchable(row)["search_key"])
+                )
+
+        return self._save(
+            "chemical",
+            chemicals,
+            chemical_id,
+            _searchable(values),
+            reasons,
+            check,
+            only=only,
+            then=search_anew,
+        )
 
     def delete_chemical(self, chemical_id: int) -> None:
         """Delete a chemical that is in no stock solution."""
@@ -162,7 +185,11 @@ class ChemistryStore(Records):
         )
 
     def save_unit(
-        self, unit_id: int | None, values: Mapping[str, Any], reasons: Sequence[str]
+        self,
+        unit_id: int | None,
+        values: Mapping[str, Any],
+        reasons: Sequence[str],
+        only: Collection[str] | None = None,
     ) -> int:
         """Make a unit, or change one; return its id."""
 
@@ -174,7 +201,7 @@ class ChemistryStore(Records):
                 and is_taken(connection, units, units.c[key] == values[key], unit_id)
             ]
 
-        return self._save("unit", units, unit_id, values, reasons, check)
+        return self._save("unit", units, unit_id, values, reasons, check, only=only)
 
     def delete_unit(self, unit_id: int) -> None:
         """Delete a unit in which nothing is measured."""
@@ -270,7 +297,9 @@ class ChemistryStore(Records):
             told += _wrong_parts(connection, solution_id, parts)
             if told:
                 raise Unacceptable(what, list(dict.fromkeys(told)))
-            row = {**values, "search_key": str(name or "").casefold()}
+            row = dict(values)
+            if name is not None:
+                row["search_key"] = name.casefold()
             saved = self._put(connection, solutions, solution_id, row)
             for part in parts:
                 self._apply(connection, saved, part)

@@ -1,6 +1,6 @@
 """Places for plates: positions of a carousel of hotels, and special ones with a name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -99,7 +99,11 @@ class LocationStore(Records):
         return self._read(paged(query, offset, limit))
 
     def save(
-        self, location_id: int | None, values: Mapping[str, Any], reasons: Sequence[str]
+        self,
+        location_id: int | None,
+        values: Mapping[str, Any],
+        reasons: Sequence[str],
+        only: Collection[str] | None = None,
     ) -> int:
         """Make a location, or change one; return its id."""
 
@@ -117,7 +121,13 @@ class LocationStore(Records):
                 yield "Name has already been taken"
 
         return self._save(
-            "location", locations, location_id, values, reasons, lambda c: list(check(c))
+            "location",
+            locations,
+            location_id,
+            values,
+            reasons,
+            lambda c: list(check(c)),
+            only=only,
         )
 
     def delete(self, location_id: int) -> None:

@@ -1,6 +1,6 @@
 """What all stores share: one transaction per change, and a race lost told as a rule broken."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
@@ -62,6 +62,8 @@ class Records:
         values: Mapping[str, Any],
         reasons: Sequence[str],
         check: Callable[[sa.Connection], Sequence[str]],
+        *,
+        only: Collection[str] | None = None,
         then: Callable[[sa.Connection], object] = lambda _: None,
     ) -> int:
         """Make a record, or change one, unless something is wrong; return its id.
@@ -72,6 +74,8 @@ class Records:
             What is wrong already.
         check
             Says what else is, from what is stored.
+        only
+            Columns to be written in a change; what others change meanwhile stays theirs.
         then
             What changes with it, in the same transaction.
         """
@@ -81,7 +85,8 @@ class Records:
             told = list(dict.fromkeys([*reasons, *check(connection)]))
             if told:
                 raise Unacceptable(what, told)
-            saved = self._put(connection, table, own_id, values)
+            row = values if only is None else {key: values[key] for key in only if key in values}
+            saved = self._put(connection, table, own_id, row)
             then(connection)
             return saved
 

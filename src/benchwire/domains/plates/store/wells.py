@@ -1,6 +1,6 @@
 """Wells of live plates, and what is in them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -113,7 +113,13 @@ class WellStore(Records):
             "well", wells, None, values, reasons, lambda c: list(_wrong_well(c, values, None))
         )
 
-    def update(self, well_id: int, values: Mapping[str, Any], reasons: Sequence[str]) -> None:
+    def update(
+        self,
+        well_id: int,
+        values: Mapping[str, Any],
+        reasons: Sequence[str],
+        only: Collection[str],
+    ) -> None:
         """Change a well; what belongs to it follows to another plate."""
 
         def follow(connection: sa.Connection) -> None:
@@ -131,7 +137,8 @@ class WellStore(Records):
             values,
             reasons,
             lambda c: list(_wrong_well(c, values, well_id)),
-            follow,
+            only=only,
+            then=follow,
         )
 
     def delete(self, well_id: int) -> list[str]:
@@ -225,14 +232,24 @@ class WellStore(Records):
         )
 
     def update_content(
-        self, well_id: int, content_id: int, values: Mapping[str, Any], reasons: Sequence[str]
+        self,
+        well_id: int,
+        content_id: int,
+        values: Mapping[str, Any],
+        reasons: Sequence[str],
+        only: Collection[str],
     ) -> None:
         """Change a content."""
         row = {**values, "well_id": well_id}
         self._save(
-            "well content", contents, content_id, row, reasons,
+            "well content",
+            contents,
+            content_id,
+            row,
+            reasons,
             lambda c: list(_wrong_content(c, row, content_id)),
-        )  # fmt: skip
+            only=only,
+        )
 
     def remove_contents(self, well_id: int, content_id: int | None = None) -> int:
         """Remove one content of a well or all; return how many were removed."""
