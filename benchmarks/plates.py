@@ -43,7 +43,11 @@ def fill(database: Database, count: int) -> None:
         for first in range(0, count, 500):
             numbers = range(first + 1, min(first + 500, count) + 1)
             connection.execute(
-                plates.insert(), [{"id": n, "barcode": f"P{n:06}", **stamps} for n in numbers]
+                plates.insert(),
+                [
+                    {"id": n, "barcode": f"P{n:06}", "search_key": f"p{n:06}", **stamps}
+                    for n in numbers
+                ],
             )
             connection.execute(
                 wells.insert(),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ def test_contents_go_in_and_come_out_as_a_sheet(filled: Inventory) -> None:
 
 
 def test_every_problem_is_told_by_its_row_and_nothing_is_changed(filled: Inventory) -> None:
-    wrong = "well,Buffer A,None\nA1,50,\nZ9,1,\nA2,much,1\nx,1,\nA1,1 parsec,\n"
+    wrong = "well,Buffer A,None\nA1,50,\nZ9,1,\nA2,much,1\nx,1,\nB1,1 parsec,\n"
     checked = send(filled, "/plates/PLATE001/contents_csv", wrong, dry=True)["data"]
     assert checked["dry_run"] is True
     expected = [
@@ -120,15 +121,79 @@ def test_an_import_with_problems_makes_nothing(filled: Inventory) -> None:
     assert [plate["barcode"] for plate in filled.data("/plates")] == ["PLATE001"]
     assert send(filled, "/import", "a,b\n1,2\n", status=422)["details"]
     filled.post("/import", {}, status=400)
-    filled.post("/import", {"plates": "x"}, status=422)
 
 
 def test_an_import_into_an_occupied_place_is_refused_whole(filled: Inventory) -> None:
     filled.move("PLATE001", filled.place(1, 5))
-    text = 'barcode,location\nA,\nB,"Carousel 1, Hotel 5"\n'
-    answer = send(filled, "/import", text, status=422)
-    assert "already occupied" in answer["error"]
+    filled.special("shelf")
+    text = 'barcode,location\nA,shelf\nB,"Carousel 1, Hotel 5"\nC,Shelf\n'
+    expected = [
+        "Row 3: Location Carousel 1, Hotel 5 is already occupied by plate PLATE001",
+        "Row 4: Location Shelf is already occupied by plate A",
+    ]
+    assert send(filled, "/import", text, dry=True)["data"]["problems"] == expected
+    assert send(filled, "/import", text, status=422)["details"] == expected
     assert len(filled.data("/plates")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("barcode\ndeleted\n", "Row 2: Barcode is invalid"),
+        (f"barcode\n{'x' * 256}\n", "Row 2: Barcode is invalid"),
+        (f"barcode,name\nA,{'x' * 256}\n", "Row 2: Name is too long (maximum is 255 characters)"),
+        ("barcode,name\nA,one\nA,two\n", "Row 3: The plate has another name in an earlier row"),
+        ("barcode,well,x_mm\nA,A1,1\nA,a01,2\n",
+         "Row 3: The well has other coordinates in an earlier row"),
+    ],
+)  # fmt: skip
+def test_an_import_keeps_the_rules_of_plates(inventory: Inventory, text: str, problem: str) -> None:
+    assert send(inventory, "/import", text, dry=True)["data"]["problems"] == [problem]
+    send(inventory, "/import", text, status=422)
+    assert inventory.data("/plates") == []
+
+
+@pytest.mark.parametrize(
+    "plates",
+    ["x", [1], [{"barcode": "Z", "wells": ["A1"]}], [{"barcode": "Z", "wells": 5}],
+     [{"barcode": "Z", "wells": [{"well": "A1", "contents": ["x"]}]}],
+     [{"barcode": "a\ud800"}], [{"barcode": "a\0"}], [{"barcode": ["x"] * 200}], None],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_no_inventory_is_refused(inventory: Inventory, plates: Any) -> None:
+    answer = inventory.client.post(
+        "/api/v1/import", content=json.dumps({"plates": plates}),
+        headers={"content-type": "application/json"},
+    )  # fmt: skip
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["details"]
+    assert inventory.data("/plates") == []
+
+
+def test_rows_are_counted_as_in_the_file_and_nothing_is_overlooked(filled: Inventory) -> None:
+    text = "well,Buffer A\n\n\nA1,x\nA2,5,7\nB1,1\nb01,2\n"
+    assert send(filled, "/plates/PLATE001/contents_csv", text, dry=True)["data"]["problems"] == [
+        "Row 4, Buffer A: 'x' is no volume", "Row 5: it has more cells than the header",
+        "Row 7: 'b01' is there twice",
+    ]  # fmt: skip
+    for header in ("\u00b2", "9" * 5000, "\0"):
+        answer = filled.client.post(
+            "/api/v1/plates/PLATE001/contents_csv",
+            files={"file": ("x.csv", f"well,{header}\nA1,5\n".encode())},
+        )
+        assert answer.status_code in {400, 422}
+
+
+def test_no_cell_is_a_formula_to_a_spreadsheet(filled: Inventory) -> None:
+    filled.small("=1+1")
+    filled.solution("@SUM(A1)")
+    text = filled.client.get("/api/v1/export").text
+    assert "'=1+1" in text
+    assert "\n=1+1" not in text
+    filled.delete("/plates/%3D1%2B1?permanent=true")
+    filled.delete("/plates/PLATE001?permanent=true")
+    send(filled, "/import", text)
+    assert {plate["barcode"] for plate in filled.data("/plates")} == {"=1+1", "PLATE001"}
 
 
 def test_a_sheet_that_is_no_text_is_refused(filled: Inventory) -> None:

@@ -397,4 +397,33 @@ def test_previews_go_with_their_image(inventory: Inventory, well: int) -> None:
     folder = inventory.app.settings.data_dir / "plates/previews"
     until(lambda: [*folder.rglob("*.webp")], seconds=20, what="the preview")
     inventory.delete(f"/wells/{well}/images/{image['id']}")
-    assert [*folder.rglob(f"{image['sha256']}*")] == []
+    # One that was still being drawn goes when it is done.
+    until(lambda: not [*folder.rglob(f"{image['sha256']}*")], seconds=20, what="the removal")
+
+
+def test_a_header_that_never_ends_is_refused_soon(inventory: Inventory, well: int) -> None:
+    began = time.monotonic()
+    answer = inventory.upload(well, b"\xff\xd8" + b"\xff" * 20_000_000, status=422)
+    assert answer["details"] == ["File must be an image"]
+    assert time.monotonic() - began < 5
+
+
+def test_a_preview_goes_by_the_files_size_not_by_what_was_said(
+    inventory: Inventory, well: int
+) -> None:
+    image = inventory.upload(well, pixel_width=1, pixel_height=1)["data"]
+    answer = inventory.client.get(f"/api/v1/wells/{well}/images/{image['id']}/preview")
+    assert answer.headers["content-type"] == "image/webp"
+
+
+def test_many_viewers_cost_one_drawing(inventory: Inventory, well: int) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    image = inventory.upload(well, bomb(4000, 3000))["data"]
+    path = f"/api/v1/wells/{well}/images/{image['id']}/preview?pixels=1000"
+    with ThreadPoolExecutor(20) as pool:
+        drawn = [pool.submit(inventory.client.get, path) for _ in range(20)]
+        began = time.monotonic()
+        assert inventory.get("/health")["status"] == "healthy"
+        assert time.monotonic() - began < 2
+        assert {answer.result().status_code for answer in drawn} == {200}

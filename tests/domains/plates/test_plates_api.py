@@ -491,3 +491,59 @@ def test_a_body_too_large_is_refused_unread(inventory: Inventory) -> None:
 def test_any_origin_may_read(inventory: Inventory) -> None:
     answer = inventory.client.get("/api/v1/plates", headers={"Origin": "http://lab.example"})
     assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("moved_by", ["a\0b", "x" * 256, {"a": 1}, ["x"]])
+def test_who_moved_is_never_lost(inventory: Inventory, moved_by: Any) -> None:
+    inventory.small()
+    place = inventory.place()
+    inventory.move("PLATE001", place, moved_by=moved_by, status=422)
+    inventory.post("/plates/PLATE001/unassign_location", {"moved_by": moved_by}, status=422)
+    assert inventory.data("/plates/PLATE001/location_history") == []
+
+
+@pytest.mark.parametrize("wanted", [-(10**30), 10**30, "9" * 5000, "\u00b2", -1, 2**40, 1.5, True])
+def test_odd_ids_are_unknown_everywhere(inventory: Inventory, wanted: Any) -> None:
+    inventory.small()
+    well = inventory.first_well()
+    inventory.post("/wells", {"well": {"plate_id": wanted, "well_row": 5, "well_column": 5}},
+                   status=422)  # fmt: skip
+    content = {"stock_solution_id": wanted, "volume_with_unit": "5 ul"}
+    inventory.post(f"/wells/{well}/well_contents", {"well_content": content}, status=422)
+    part = {"chemical_id": wanted, "amount_with_unit": "5 g", "id": wanted}
+    solution = {"stock_solution": {"name": "S", "components": [part]}}
+    assert inventory.client.post("/api/v1/stock_solutions", json=solution).status_code in {404, 422}
+    inventory.move("PLATE001", wanted, status=404)
+
+
+@pytest.mark.parametrize("field", ["plate[\u00b2]", f"plate[{'1' * 5000}]", "plate[", "[]", "]["])
+def test_odd_names_in_forms_are_no_error_of_the_server(inventory: Inventory, field: str) -> None:
+    answer = inventory.client.post("/api/v1/plates", data={field: "x"})
+    assert answer.status_code in {201, 400}
+
+
+@pytest.mark.parametrize("path", [
+    "/plates/%00", "/plates/%00/overview", "/plates?search=%00", "/chemicals/search?q=%00",
+    "/stock_solutions?search=%00", "/points_of_interest/by_type?type=%00",
+])  # fmt: skip
+def test_a_nul_is_refused_wherever_it_is(inventory: Inventory, path: str) -> None:
+    for method in ("GET", "DELETE"):
+        answer = inventory.client.request(method, f"/api/v1{path}")
+        assert answer.status_code in {404, 405, 422}, answer.text
+        assert answer.json()["error"]
+
+
+def test_plates_are_found_whatever_their_letters(inventory: Inventory) -> None:
+    inventory.plate("\u00c9CRAN-1", name="Stra\u00dfe")
+    for text in ("\u00e9cran", "STRASSE"):
+        assert [item["id"] for item in inventory.data("/plates", search=text)]
+
+
+@pytest.mark.parametrize("path", ["/locations", "/locations/carousel", "/units",
+                                  "/plate_prototypes", "/points_of_interest"])  # fmt: skip
+def test_every_list_comes_in_pages(inventory: Inventory, path: str) -> None:
+    inventory.place(1, 1)
+    inventory.place(1, 2)
+    answer = inventory.client.get(f"/api/v1{path}", params={"per_page": 1, "page": 2})
+    assert len(answer.json()["data"]) <= 1
+    assert int(answer.headers["X-Total-Count"]) >= 0

@@ -1,7 +1,7 @@
 """What kind of image a file is and how large, from its header alone; no pixel is decoded."""
 
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from benchwire.foundation.errors import Invalid
 
@@ -17,6 +17,7 @@ CONTENT_TYPES = {
 }
 SHOWN_BY_BROWSERS = frozenset(CONTENT_TYPES.values()) - {"image/tiff"}
 _PREFIX_BYTES = 16
+_MOST_READS = 50_000
 
 
 class NotAnImage(Invalid):
@@ -34,6 +35,29 @@ class Header:
     height: int
 
 
+class _Patient:
+    """A file that may be read from so often: a header is short, a longer one is an attack."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = _MOST_READS
+
+    def read(self, size: int = -1) -> bytes:
+        """Return some bytes, as a file does."""
+        self._left -= 1
+        if self._left < 0:
+            raise NotAnImage("The file's header does not end")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go somewhere, as a file does."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return where it is, as a file does."""
+        return self._file.tell()
+
+
 def read_header(file: BinaryIO) -> Header:
     """Return the header of an image file.
 
@@ -47,6 +71,7 @@ def read_header(file: BinaryIO) -> Header:
     Image.init()
     file.seek(0)
     prefix = file.read(_PREFIX_BYTES)
+    patient = cast("BinaryIO", _Patient(file))
     for name, content_type in CONTENT_TYPES.items():
         # Asked for directly, as the library's own entrance refuses large images by their size,
         # which is for our limit to decide.
@@ -55,7 +80,7 @@ def read_header(file: BinaryIO) -> Header:
             continue
         file.seek(0)
         try:
-            image = make(file, "")
+            image = make(patient, "")
             width, height = image.size
         except Exception as error:
             raise NotAnImage("The file's header is damaged") from error

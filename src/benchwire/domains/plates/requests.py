@@ -1,11 +1,13 @@
 """What a request says, before it is anybody's value: root objects, ids, pages."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from benchwire.domains.plates.errors import MissingParameter, RecordNotFound
+
+T = TypeVar("T")
 
 _ID = re.compile(r"[0-9]{1,9}")
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
@@ -72,6 +74,10 @@ class Page:
 
     offset: int = 0
     limit: int | None = None
+
+    def cut(self, whole: Sequence[T]) -> Sequence[T]:
+        """Return this page of a list that is short enough to be at hand."""
+        return whole if self.limit is None else whole[self.offset : self.offset + self.limit]
 
     @classmethod
     def of(cls, page: str | None, per_page: str | None, default: int = 25) -> "Page":

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,16 +39,23 @@ class Cell:
 
 
 def write(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Yield rows as CSV (RFC 4180), a header first."""
-    for row in (header, *rows) if isinstance(rows, list) else _chained(header, rows):
+    """Yield rows as CSV (RFC 4180), a header first; no cell is a formula to a spreadsheet."""
+    for row in itertools.chain([header], rows):
         line = io.StringIO()
-        csv.writer(line).writerow(["" if value is None else value for value in row])
+        csv.writer(line).writerow([_guarded(value) for value in row])
         yield line.getvalue()
 
 
-def _chained(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[Sequence[object]]:
-    yield header
-    yield from rows
+def _guarded(value: object) -> object:
+    if value is None:
+        return ""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _bare(text: str) -> str:
+    """Return a cell without what `write` has put before it."""
+    plain = text.strip()
+    return plain[1:] if plain[:1] == "'" and plain[1:].startswith(_FORMULA) else plain
 
 
 def read_inventory(text: str) -> tuple[list[Row], list[str]]:
@@ -61,7 +69,7 @@ def read_inventory(text: str) -> tuple[list[Row], list[str]]:
         rows = [
             Row(
                 reader.line_num,
-                {key: (value or "").strip() for key, value in line.items() if key in COLUMNS},
+                {key: _bare(value or "") for key, value in line.items() if key in COLUMNS},
             )
             for line in reader
         ]
@@ -75,22 +83,32 @@ def read_contents(text: str) -> tuple[list[Cell], list[str]]:
 
     The first column holds well labels, the header solutions by id or name, a cell a volume.
     """
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
-        lines = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+        lines = [
+            (reader.line_num, [_bare(cell) for cell in line])
+            for line in reader
+            if any(cell.strip() for cell in line)
+        ]
     except csv.Error as error:
         return [], [f"The CSV cannot be read: {error}"]
-    lines = [line for line in lines if any(cell.strip() for cell in line)]
     if not lines:
         return [], ["The sheet is empty"]
-    solutions = [cell.strip() for cell in lines[0]]
+    (_, solutions), *rest = lines
     cells, problems = [], []
-    for number, line in enumerate(lines[1:], 2):
+    seen: set[WellPlace] = set()
+    for number, line in rest:
         place = parse_well(line[0])
         if place is None:
             problems.append(f"Row {number}: {line[0][:40]!r} is no well")
             continue
+        if place in seen:
+            problems.append(f"Row {number}: {line[0][:40]!r} is there twice")
+        seen.add(place)
+        if any(line[len(solutions) :]):
+            problems.append(f"Row {number}: it has more cells than the header")
         for solution, cell in zip(solutions[1:], line[1:], strict=False):
-            if not cell.strip():
+            if not cell:
                 continue
             found = parse_volume(cell)
             if found is None or found[0] <= 0:

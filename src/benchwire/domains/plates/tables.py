@@ -66,6 +66,8 @@ plates = _table(
     "plate",
     sa.Column("barcode", sa.Text, nullable=False),
     sa.Column("name", sa.Text),
+    # Barcode and name folded, for searching.
+    sa.Column("search_key", sa.Text, nullable=False),
     _parent("prototype_id", "prototype", ondelete="SET NULL", nullable=True),
     sa.Column(
         "current_location_id",

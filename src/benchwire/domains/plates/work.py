@@ -32,7 +32,7 @@ def draw_preview(reporter: Reporter, source: str, target: str, pixels: int, limi
     with Image.open(source) as image:
         # A JPEG is decoded at a fraction of its size at once.
         image.draft("RGB", (pixels, pixels))
-        grey = _stretched(image) if image.mode[:1] in "IF" else image
+        grey = _stretched(image, pixels) if image.mode[:1] in "IF" else image
         shown = ImageOps.exif_transpose(grey.convert("RGB"))
         reporter.raise_if_stopped()
         shown.thumbnail((pixels, pixels))
@@ -42,12 +42,17 @@ def draw_preview(reporter: Reporter, source: str, target: str, pixels: int, limi
     write_whole(Path(target), content.getvalue())
 
 
-def _stretched(image: "Image.Image") -> "Image.Image":
-    """Return a deep grey image in 8 bits, from its nearly darkest to its nearly brightest value."""
+def _stretched(image: "Image.Image", pixels: int) -> "Image.Image":
+    """Return a deep grey image in 8 bits, from its nearly darkest to its nearly brightest value.
+
+    Of a large image only every so many pixels are taken, twice as many as will be shown, so that
+    it is never held as numbers with a fraction.
+    """
     import numpy as np
     from PIL import Image
 
-    values = np.asarray(image, np.float64)
+    step = max(1, max(image.size) // (2 * pixels))
+    values = np.asarray(image)[::step, ::step].astype(np.float32)
     low, high = np.percentile(values, [_LEFT_OUT, 100 - _LEFT_OUT])
     scaled = (values - low) / max(high - low, 1e-12) * 255
     return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))

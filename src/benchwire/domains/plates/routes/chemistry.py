@@ -12,6 +12,7 @@ from benchwire.domains.plates.routes.edge import (
     Paged,
     Search,
     bare,
+    cut,
     listed,
     told,
 )
@@ -99,9 +100,9 @@ def delete_chemical(chemical_id: str, chemistry: Service) -> Response:
 
 
 @router.get("/units")
-def all_units(chemistry: Service) -> Response:
+def all_units(chemistry: Service, page: Paged) -> Response:
     """Units."""
-    return told(chemistry.units())
+    return cut(chemistry.units(), page)
 
 
 @router.post("/units", openapi_extra=OPENAPI_BODY)

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from benchwire.domains.plates.errors import RecordNotFound, Unacceptable
 from benchwire.domains.plates.requests import Page
 from benchwire.foundation.web.bodies import opened_body
 
 BODY_BYTES = 8_000_000
+SHEET_BYTES = 64_000_000
 OPENAPI_BODY = {
     "requestBody": {
         "content": {
@@ -25,7 +27,7 @@ OPENAPI_BODY = {
 
 
 async def _body(request: Request) -> AsyncIterator[dict[str, Any]]:
-    async with opened_body(request, limit=BODY_BYTES) as body:
+    async with opened_body(request, limit=BODY_BYTES, file_limit=SHEET_BYTES) as body:
         yield body
 
 
@@ -56,12 +58,27 @@ def listed(data: list[dict[str, Any]], total: int, *, is_bare: bool = False) -> 
     return answer
 
 
+def cut(data: list[dict[str, Any]], page: Page) -> Response:
+    """Return a page of a list that is whole, and how long that is."""
+    return listed(list(page.cut(data)), len(data))
+
+
 def base_url(request: Request) -> str:
     """Return this server's address as the client wrote it, also through a proxy."""
     headers = request.headers
     scheme = headers.get("x-forwarded-proto", request.url.scheme).partition(",")[0].strip()
     host = headers.get("x-forwarded-host", headers.get("host", "")).partition(",")[0].strip()
     return f"{scheme if scheme in ('http', 'https') else 'http'}://{host}"
+
+
+async def refuse_nul(request: Request) -> None:
+    """Refuse a path or query with a NUL, which no text in the inventory can contain."""
+    if "\0" in request.url.path or "%00" in str(request.url.path):
+        raise RecordNotFound(
+            "Plate" if "/plates/" in request.url.path else "Record", "path", "with a NUL"
+        )
+    if any("\0" in value for value in request.query_params.values()):
+        raise Unacceptable("search", ["Text contains characters that cannot be stored"])
 
 
 class ImageUrls:

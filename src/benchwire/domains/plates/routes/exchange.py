@@ -14,6 +14,7 @@ from benchwire.domains.plates.requests import flag
 from benchwire.domains.plates.routes.edge import OPENAPI_BODY, Body, told
 from benchwire.domains.plates.service import Exchange
 from benchwire.domains.plates.service.exchange import rows_of
+from benchwire.domains.plates.values import is_storable
 from benchwire.foundation.web.bodies import BodyUnreadable, uploaded
 from benchwire.foundation.web.injection import service
 
@@ -67,11 +68,18 @@ def _text(body: dict[str, Any]) -> str:
         text = body.get("csv")
         if not isinstance(text, str):
             raise MissingParameter("file")
-        return text
+        return _plain(text)
     try:
-        return file.file.read().decode("utf-8-sig")
+        text = file.file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BodyUnreadable("The file is not UTF-8 text") from error
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    if not is_storable(text):
+        raise BodyUnreadable("The text contains characters that cannot be stored")
+    return text
 
 
 def _csv(pieces: Iterator[str], name: str) -> Response:

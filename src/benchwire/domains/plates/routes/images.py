@@ -1,5 +1,6 @@
 """Images of wells, and points of interest on them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from benchwire.domains.plates.routes.edge import (
     Body,
     Paged,
     Urls,
+    cut,
     told,
 )
 from benchwire.domains.plates.service import Images, Wells
@@ -55,10 +57,10 @@ def _point(text: str) -> int:
 
 
 def images_of_well(
-    well_id: str, images: Service, urls: Urls, barcode: str | None = None
+    well_id: str, images: Service, urls: Urls, page: Paged, barcode: str | None = None
 ) -> Response:
     """Images of a well, newest first."""
-    return told(images.of_well(_well(well_id), barcode, urls))
+    return cut(images.of_well(_well(well_id), barcode, urls), page)
 
 
 def upload_image(
@@ -117,14 +119,15 @@ def image_file(well_id: str, image_id: str, images: Service, request: Request) -
     )
 
 
-def image_preview(
+async def image_preview(
     well_id: str,
     image_id: str,
     images: Service,
     pixels: Annotated[int, Query(ge=1, le=10_000)] = 256,
 ) -> Response:
     """A smaller version of an image that any browser shows."""
-    path, media_type = images.preview(_well(well_id), _image(image_id), pixels)
+    promise = await asyncio.to_thread(images.preview, _well(well_id), _image(image_id), pixels)
+    path, media_type = await asyncio.wrap_future(promise)
     headers = {**_HEADERS, "Cache-Control": "private, max-age=86400"}
     return FileResponse(path, media_type=media_type, headers=headers)
 
@@ -215,13 +218,13 @@ def upload_by_label(
 @router.get(_STANDALONE)
 def all_points(images: Service, page: Paged) -> Response:
     """Points on all plates, newest first."""
-    return told(images.page_of_points(page))
+    return cut(images.points_everywhere(), page)
 
 
 @router.get(_STANDALONE + "/by_type")
 def points_by_type(images: Service, page: Paged, type: str = "crystal") -> Response:  # noqa: A002
     """Points of one type on all plates."""
-    return told(images.points_everywhere((type,), page.limit, page.offset))
+    return cut(images.points_everywhere((type,)), page)
 
 
 @router.get(_STANDALONE + "/recent")

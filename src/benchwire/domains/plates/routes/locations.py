@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from benchwire.domains.plates.requests import record_id, whole
-from benchwire.domains.plates.routes.edge import OPENAPI_BODY, Body, Paged, Search, told
+from benchwire.domains.plates.routes.edge import OPENAPI_BODY, Body, Paged, Search, cut, told
 from benchwire.domains.plates.service import Locations
 from benchwire.foundation.web.injection import service
 
@@ -22,12 +22,13 @@ def _id(text: str) -> int:
 @router.get("")
 def all_locations(
     locations: Service,
+    page: Paged,
     name: Search = "",
     carousel_position: str | None = None,
     hotel_position: str | None = None,
 ) -> Response:
     """Locations that meet all filters, with the plate there."""
-    return told(locations.all(name, whole(carousel_position), whole(hotel_position)))
+    return cut(locations.all(name, whole(carousel_position), whole(hotel_position)), page)
 
 
 @router.post("", openapi_extra=OPENAPI_BODY)
@@ -37,15 +38,15 @@ def create_location(body: Body, locations: Service) -> Response:
 
 
 @router.get("/carousel")
-def carousel(locations: Service) -> Response:
+def carousel(locations: Service, page: Paged) -> Response:
     """Positions of the carousel."""
-    return told(locations.carousel())
+    return cut(locations.carousel(), page)
 
 
 @router.get("/special")
-def special(locations: Service) -> Response:
+def special(locations: Service, page: Paged) -> Response:
     """Places with a name and no position."""
-    return told(locations.special())
+    return cut(locations.special(), page)
 
 
 @router.get("/grid")

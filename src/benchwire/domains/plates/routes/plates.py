@@ -6,7 +6,15 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from benchwire.domains.plates.requests import flag, record_id, root
-from benchwire.domains.plates.routes.edge import OPENAPI_BODY, Body, Paged, Search, listed, told
+from benchwire.domains.plates.routes.edge import (
+    OPENAPI_BODY,
+    Body,
+    Paged,
+    Search,
+    cut,
+    listed,
+    told,
+)
 from benchwire.domains.plates.service import Plates
 from benchwire.domains.plates.service.plates import moved_by_of
 from benchwire.foundation.web.injection import service
@@ -107,9 +115,9 @@ def plate_overview(barcode: str, plates: Service) -> Response:
 
 
 @router.get("/plate_prototypes")
-def prototypes(plates: Service) -> Response:
+def prototypes(plates: Service, page: Paged) -> Response:
     """Plate prototypes."""
-    return told(plates.prototypes())
+    return cut(plates.prototypes(), page)
 
 
 @router.post("/plate_prototypes", openapi_extra=OPENAPI_BODY)

@@ -1,5 +1,6 @@
 """The inventory to and from files: sheets of contents, and everything as CSV or JSON."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,11 +8,12 @@ from benchwire.domains.plates import answers, sheets
 from benchwire.domains.plates.amounts import plain_number
 from benchwire.domains.plates.errors import Unacceptable
 from benchwire.domains.plates.labels import parse_well
+from benchwire.domains.plates.service.plates import is_barcode
 from benchwire.domains.plates.store.chemistry import ChemistryStore
 from benchwire.domains.plates.store.locations import LocationStore
 from benchwire.domains.plates.store.plates import PlateStore
 from benchwire.domains.plates.store.wells import WellStore
-from benchwire.domains.plates.values import Draft
+from benchwire.domains.plates.values import LONGEST_TEXT, Draft, id_of, is_storable
 
 Answer = dict[str, Any]
 
@@ -58,8 +60,11 @@ class Exchange:
             for item in self._wells.page(plate["id"])
         }
         rows = []
+        # Looked up once for each name, not for each of a thousand cells.
+        solution_of = functools.lru_cache(None)(self.solution_id)
+        unit_of = functools.lru_cache(None)(self.unit_id)
         for cell in cells:
-            solution, unit = self._solution(cell.solution), self._unit(cell.unit)
+            solution, unit = solution_of(cell.solution), unit_of(cell.unit)
             well = here.get(cell.place)
             for thing, name in (
                 (well, "There is no such well"),
@@ -85,17 +90,6 @@ class Exchange:
             raise Unacceptable(what, list(dict.fromkeys(problems))[:_MOST_PROBLEMS])
         added, changed = self._wells.put_contents(rows)
         return {"dry_run": False, "added": added, "updated": changed, "problems": []}
-
-    def _solution(self, name: str) -> int | None:
-        found = self._chemistry.solution_called(name)
-        if found is not None or not name.isdigit():
-            return found
-        ids = {item["id"] for item in self._chemistry.solutions()}
-        return int(name) if int(name) in ids else None
-
-    def _unit(self, text: str) -> int | None:
-        found = self._chemistry.unit_called(text)
-        return None if found is None else int(found["id"])
 
     # -- everything -------------------------------------------------------------------------
 
@@ -142,18 +136,18 @@ class Exchange:
             }
 
     def _walk(self) -> Iterator[tuple[Answer, list[Answer], dict[int, list[Any]]]]:
-        offset = 0
-        while found := self._plates.page(offset=offset, limit=_PLATES_AT_ONCE):
+        after = 0
+        while found := self._plates.page(after=after, limit=_PLATES_AT_ONCE):
             for record in found:
                 wells = [answers.well(item) for item in self._wells.page(record["id"])]
                 contents: dict[int, list[Any]] = {}
                 for item in self._wells.contents_of_plate(record["id"]):
                     contents.setdefault(item["well_id"], []).append(item)
                 yield answers.plate(record), wells, contents
-            offset += len(found)
+            after = found[-1]["id"]
 
     def load(self, rows: Sequence[sheets.Row], problems: list[str], *, is_dry: bool) -> Answer:
-        """Make plates with wells and contents from rows; those that exist get contents added.
+        """Make plates with wells and contents from rows; of those that exist volumes are set.
 
         Nothing is made if anything is wrong.
 
@@ -189,38 +183,54 @@ class Exchange:
             for item in self._wells.page(found)
         }
 
-    def location_ids(self) -> dict[str, int]:
-        """Return all places by their names in small letters."""
+    def places(self) -> dict[str, tuple[int, str | None]]:
+        """Return the id of every place and the plate there, by the place's folded name."""
         return {
-            str(answers.location(item)["display_name"]).casefold(): int(item["id"])
+            str(answers.location(item)["display_name"]).casefold(): (item["id"], item["barcode"])
             for item in self._locations.all()
         }
 
     def solution_id(self, name: str) -> int | None:
         """Return a stock solution by name or id."""
-        return self._solution(name)
+        found = self._chemistry.solution_called(name)
+        number = None if found is not None else id_of(name)
+        if number is None:
+            return found
+        return number if self._chemistry.has_solution(number) else None
 
     def unit_id(self, text: str) -> int | None:
         """Return a unit by any of its spellings."""
-        return self._unit(text)
+        found = self._chemistry.unit_called(text)
+        return None if found is None else int(found["id"])
 
 
 def rows_of(listed: Any) -> tuple[list[sheets.Row], list[str]]:
-    """Return an inventory given as JSON as the rows its sheet would have."""
-    if not isinstance(listed, list):
-        return [], ["There is no list of plates"]
-    rows = []
-    for number, plate in enumerate(listed, 1):
-        if not isinstance(plate, Mapping):
-            return [], [f"Plate {number} is no object"]
+    """Return an inventory given as JSON as the rows its sheet would have, and what is wrong."""
+    rows: list[sheets.Row] = []
+    problems: list[str] = []
+    for number, plate in enumerate(_objects(listed, "plates", problems), 1):
+        wrong: list[str] = []
         head = {key: plate.get(key) for key in ("barcode", "name", "location")}
-        for well in plate.get("wells") or [{}]:
+        for well in _objects(plate.get("wells"), "wells", wrong) or [{}]:
             spot = {key: well.get(key) for key in ("well", *answers.COORDINATES)}
-            for item in well.get("contents") or [{}]:
+            for item in _objects(well.get("contents"), "contents", wrong) or [{}]:
                 values = {**head, **spot, **{k: item.get(k) for k in ("stock_solution", "volume")}}
                 plain = {k: "" if v is None else str(v) for k, v in values.items()}
                 rows.append(sheets.Row(number, plain))
-    return rows, []
+        problems.extend(f"Row {number}: {reason}" for reason in wrong)
+    return rows, problems
+
+
+def _objects(listed: Any, name: str, problems: list[str]) -> list[Mapping[str, Any]]:
+    """Return a list of objects; what is none is told and left out."""
+    if listed is None and name != "plates":
+        return []
+    found = (
+        [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else []
+    )
+    if not isinstance(listed, list) or len(found) < len(listed):
+        problems.append(f"{name} has to be a list of objects")
+    return found
 
 
 class _Plan:
@@ -229,7 +239,7 @@ class _Plan:
     def __init__(self, exchange: Exchange, problems: list[str]) -> None:
         self._exchange = exchange
         self._problems = problems
-        self._places = exchange.location_ids()
+        self._places: dict[str, tuple[int | None, str | None]] = {**exchange.places()}
         self._solutions: dict[str, int | None] = {}
         self._units: dict[str, int | None] = {}
         self._known: dict[str, dict[tuple[int, int, int], int] | None] = {}
@@ -240,13 +250,16 @@ class _Plan:
     def take(self, row: sheets.Row) -> None:
         """Add one row."""
         barcode = row.values.get("barcode", "")
-        if not barcode or "/" in barcode:
+        if not all(map(is_storable, row.values.values())):
+            self._wrong(row, "Text contains characters that cannot be stored")
+            return
+        if not barcode or len(barcode) > LONGEST_TEXT or not is_barcode(barcode):
             self._wrong(row, "Barcode is invalid" if barcode else "Barcode can't be blank")
             return
         if barcode not in self._known:
             self._known[barcode] = self._exchange.plate_wells(barcode)
         here = self._known[barcode]
-        plate = None if here is not None else self._new_plate(row, barcode)
+        plate = self._new_plate(row, barcode) if here is None else None
         label = row.values.get("well", "")
         if not label:
             return
@@ -255,35 +268,57 @@ class _Plan:
             self._wrong(row, f"{label[:40]!r} is no well")
             return
         if plate is not None:
-            coordinates = Draft({k: row.values.get(k) for k in answers.COORDINATES})
-            for key in answers.COORDINATES:
-                coordinates.number(key, places=4, below=1e6)
-            for reason in coordinates.reasons:
-                self._wrong(row, reason)
-            plate["wells"].setdefault(place, coordinates.values)
+            self._take_place(row, plate, place)
         elif here is not None and place not in here:
             self._wrong(row, f"Plate {barcode} has no well {label[:40]}")
             return
         self._take_content(row, plate, None if here is None else here.get(place), place)
+
+    def _take_place(self, row: sheets.Row, plate: Answer, place: tuple[int, int, int]) -> None:
+        coordinates = Draft({key: row.values.get(key) for key in answers.COORDINATES})
+        for key in answers.COORDINATES:
+            coordinates.number(key, places=4, below=1e6)
+        for reason in coordinates.reasons:
+            self._wrong(row, reason)
+        known = plate["wells"].setdefault(place, coordinates.values)
+        if known != coordinates.values and not coordinates.reasons:
+            self._wrong(row, "The well has other coordinates in an earlier row")
 
     def changes(self) -> tuple[list[Answer], list[tuple[int, int, float, int]]]:
         """Return the plates to be made, and the contents to be added to others."""
         return list(self.new.values()), self._added
 
     def _new_plate(self, row: sheets.Row, barcode: str) -> Answer:
-        if barcode not in self.new:
-            name = row.values.get("location", "")
-            location = self._places.get(name.casefold()) if name else None
-            if name and location is None:
-                self._wrong(row, f"There is no location {name[:60]!r}")
-            self.new[barcode] = {
-                "barcode": barcode,
-                "name": row.values.get("name") or None,
-                "location_id": location,
-                "wells": {},
-                "contents": [],
-            }
-        return self.new[barcode]
+        name, place = row.values.get("name", ""), row.values.get("location", "")
+        known = self.new.get(barcode)
+        if known is not None:
+            for told, before, word in ((name, known["name"], "name"),
+                                       (place, known["place"], "location")):  # fmt: skip
+                if told and told != (before or ""):
+                    self._wrong(row, f"The plate has another {word} in an earlier row")
+            return known
+        if len(name) > LONGEST_TEXT:
+            self._wrong(row, f"Name is too long (maximum is {LONGEST_TEXT} characters)")
+        made: Answer = {
+            "barcode": barcode,
+            "name": name or None,
+            "place": place,
+            "location_id": self._free_place(row, place) if place else None,
+            "wells": {},
+            "contents": [],
+        }
+        self.new[barcode] = made
+        return made
+
+    def _free_place(self, row: sheets.Row, name: str) -> int | None:
+        found, there = self._places.get(name.casefold(), (None, None))
+        if found is None:
+            self._wrong(row, f"There is no location {name[:60]!r}")
+        elif there is not None:
+            self._wrong(row, f"Location {name[:60]} is already occupied by plate {there}")
+        else:
+            self._places[name.casefold()] = (found, row.values["barcode"])
+        return found
 
     def _take_content(
         self, row: sheets.Row, plate: Answer | None, well: int | None, place: tuple[int, int, int]

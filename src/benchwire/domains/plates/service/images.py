@@ -1,7 +1,10 @@
 """Images of wells, and points marked on them."""
 
+import contextlib
+import threading
 import unicodedata
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
@@ -9,7 +12,7 @@ from benchwire.domains.plates import answers
 from benchwire.domains.plates.errors import RecordNotFound, Unacceptable
 from benchwire.domains.plates.image_files import ImageFiles
 from benchwire.domains.plates.image_header import SHOWN_BY_BROWSERS, Header, NotAnImage, read_header
-from benchwire.domains.plates.requests import Page, root
+from benchwire.domains.plates.requests import root
 from benchwire.domains.plates.scores import POINT_TYPES
 from benchwire.domains.plates.settings import PlatesSettings
 from benchwire.domains.plates.store.images import ImageStore
@@ -18,6 +21,7 @@ from benchwire.domains.plates.store.wells import WellStore
 from benchwire.domains.plates.values import Draft, in_words
 from benchwire.domains.plates.work import draw_preview
 from benchwire.foundation.clock import Clock
+from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.workers import Executor
 
 Answer = dict[str, Any]
@@ -26,6 +30,7 @@ UrlOf = Callable[[Mapping[str, Any]], str]
 # Lengths of the longer side of previews: in a plate's grid, and on a page.
 PREVIEWS = (256, 1600)
 PREVIEW_SECONDS = 120.0
+_MOST_DRAWINGS = 1000
 _POINT_COLUMNS = ("pixel_x", "pixel_y", "point_type", "description", "marked_at")
 _IMAGE_COLUMNS = (
     *answers.IMAGE_NUMBERS, "pixel_width", "pixel_height", "description", "captured_at",
@@ -54,6 +59,8 @@ class Images:
         self._clock = clock
         self.most_bytes = int(settings.max_upload_mb * 1e6)
         self._most_pixels = int(settings.max_megapixels * 1e6)
+        self._lock = threading.Lock()
+        self._drawings: dict[tuple[str, int], Future[None]] = {}
 
     def _well(self, well_id: int, barcode: str | None) -> Mapping[str, Any]:
         plate_id = None if barcode is None else self._plates.one(barcode)["id"]
@@ -150,36 +157,52 @@ class Images:
             raise RecordNotFound("File", "image", image_id)
         return path, record
 
-    def preview(self, well_id: int, image_id: int, pixels: int) -> tuple[Path, str]:
-        """Return a smaller version of an image that any browser shows, and its content type.
+    def preview(self, well_id: int, image_id: int, pixels: int) -> "Future[tuple[Path, str]]":
+        """Return the promise of a smaller version of an image and its content type.
 
-        Raises
-        ------
-        Unacceptable
-            The image's pixels cannot be decoded.
+        It fails with `Unacceptable` where the image's pixels cannot be decoded.
         """
+        promise: Future[tuple[Path, str]] = Future()
         path, record = self.file(well_id, image_id)
         wanted = min((size for size in PREVIEWS if size >= pixels), default=PREVIEWS[-1])
-        is_small = max(record["pixel_width"], record["pixel_height"]) <= wanted
-        if is_small and record["content_type"] in SHOWN_BY_BROWSERS:
-            return path, record["content_type"]
         target = self._files.preview(record["sha256"], wanted)
-        if not target.is_file():
-            try:
-                self._draw(record["sha256"], wanted).result(PREVIEW_SECONDS)
-            except Exception as error:
-                raise Unacceptable("draw preview", ["File cannot be decoded"]) from error
-        return target, "image/webp"
+        if record["content_type"] in SHOWN_BY_BROWSERS and _is_within(path, wanted):
+            promise.set_result((path, record["content_type"]))
+        elif target.is_file():
+            promise.set_result((target, "image/webp"))
+        else:
+            self._draw(record["sha256"], wanted).add_done_callback(
+                lambda drawn: _keep(promise, drawn, target)
+            )
+        return promise
 
-    def _draw(self, sha256: str, pixels: int) -> Any:
-        return self._workers.submit(
-            draw_preview,
-            str(self._files.path(sha256)),
-            str(self._files.preview(sha256, pixels)),
-            pixels,
-            self._most_pixels,
-            time_limit=PREVIEW_SECONDS,
-        )
+    def _draw(self, sha256: str, pixels: int) -> "Future[None]":
+        """Have a preview drawn, once however many ask for it; a failure is remembered."""
+        key = (sha256, pixels)
+        with self._lock:
+            if key in self._drawings:
+                return self._drawings[key]
+            drawing = self._workers.submit(
+                draw_preview,
+                str(self._files.path(sha256)),
+                str(self._files.preview(sha256, pixels)),
+                pixels,
+                self._most_pixels,
+                time_limit=PREVIEW_SECONDS,
+            )
+            self._drawings[key] = drawing
+            while len(self._drawings) > _MOST_DRAWINGS:
+                self._drawings.pop(next(iter(self._drawings)))
+        drawing.add_done_callback(lambda done: self._drawn(key, done))
+        return drawing
+
+    def _drawn(self, key: tuple[str, int], done: "Future[None]") -> None:
+        if done.cancelled() or done.exception() is None:
+            with self._lock:
+                self._drawings.pop(key, None)
+        # The image may have been deleted while it was drawn.
+        with contextlib.suppress(BenchwireError):
+            self._files.discard([key[0]])
 
     def _checked(self, draft: Draft) -> Answer:
         """Take an image's values, and note what is wrong with them."""
@@ -240,12 +263,10 @@ class Images:
         return [answers.point(item) for item in self._store.points_of(image_id)]
 
     def points_everywhere(
-        self, kinds: tuple[str, ...] = (), limit: int | None = None, offset: int = 0
+        self, kinds: tuple[str, ...] = (), limit: int | None = None
     ) -> list[Answer]:
         """Return the points of some types on all plates, newest first."""
-        return [
-            answers.point_alone(item) for item in self._store.points_of_type(kinds, limit, offset)
-        ]
+        return [answers.point_alone(item) for item in self._store.points_of_type(kinds, limit)]
 
     def point(
         self, point_id: int, place: tuple[int, int] | None = None, barcode: str | None = None
@@ -306,9 +327,22 @@ class Images:
         draft.text("description", longest=None)
         draft.moment("marked_at", self._clock.now())
 
-    def page_of_points(self, page: Page) -> list[Answer]:
-        """Return a page of all points."""
-        return self.points_everywhere((), page.limit, page.offset)
+
+def _is_within(path: Path, pixels: int) -> bool:
+    """Whether an image is no larger than so many pixels, by the file and not by what was said."""
+    try:
+        with path.open("rb") as file:
+            header = read_header(file)
+    except (NotAnImage, OSError):
+        return False
+    return max(header.width, header.height) <= pixels
+
+
+def _keep(promise: "Future[tuple[Path, str]]", drawn: "Future[None]", target: Path) -> None:
+    if drawn.cancelled() or drawn.exception() is not None:
+        promise.set_exception(Unacceptable("draw preview", ["File cannot be decoded"]))
+    else:
+        promise.set_result((target, "image/webp"))
 
 
 def _base_name(filename: str) -> str:

@@ -11,6 +11,7 @@ from benchwire.domains.plates.store.records import (
     Records,
     Row,
     contains,
+    first_row,
     is_taken,
     new_id,
     paged,
@@ -103,14 +104,11 @@ class ChemistryStore(Records):
 
         def search_anew(connection: sa.Connection) -> None:
             """Take the key from what is stored now, whoever else has changed a part of it."""
-            for row in connection.execute(
-                sa.select(chemicals).where(chemicals.c.id == chemical_id)
-            ).mappings():
-                connection.execute(
-                    chemicals.update()
-                    .where(chemicals.c.id == chemical_id)
-                    .values(search_key=_searchable(row)["search_key"])
-                )
+            own = chemicals.c.id == chemical_id
+            row = first_row(connection, sa.select(chemicals).where(own))
+            if row is not None:
+                key = _searchable(row)["search_key"]
+                connection.execute(chemicals.update().where(own).values(search_key=key))
 
         return self._save(
             "chemical",
@@ -249,6 +247,10 @@ class ChemistryStore(Records):
         """Return the id of the stock solution of that name."""
         found = self._read(sa.select(solutions.c.id).where(solutions.c.name == name))
         return int(found[0]["id"]) if found else None
+
+    def has_solution(self, solution_id: int) -> bool:
+        """Return whether there is a stock solution of that id."""
+        return bool(self._read(sa.select(solutions.c.id).where(solutions.c.id == solution_id)))
 
     def components(self, solution_ids: Sequence[int]) -> list[Row]:
         """Return the components of some stock solutions, in the order they were added."""

@@ -28,6 +28,7 @@ from benchwire.domains.plates.tables import (
     scores,
     wells,
 )
+from benchwire.domains.plates.values import is_storable
 
 HISTORY = 50
 _BARCODES = range(60_000_000, 70_000_000)
@@ -56,12 +57,13 @@ class PlateStore(Records):
         descending: bool = False,
         offset: int = 0,
         limit: int | None = None,
+        after: int = 0,
     ) -> list[Row]:
         """Return plates with their counts, in one query whatever their number."""
         order = _ORDERS[sort]
         query = (
             sa.select(plates.c.id)
-            .where(_conditions(assigned, is_deleted, search))
+            .where(_conditions(assigned, is_deleted, search), plates.c.id > after)
             .order_by(order.desc() if descending else order, plates.c.id)
         )
         return self._read(_summaries(paged(query, offset, limit), order, descending))
@@ -84,7 +86,7 @@ class PlateStore(Records):
         query = sa.select(plates.c.id).where(
             plates.c.barcode == barcode, plates.c.deleted_at.is_(None)
         )
-        found = self._read(_summaries(query, plates.c.id, False)) if "\0" not in barcode else []
+        found = self._read(_summaries(query, plates.c.id, False)) if is_storable(barcode) else []
         if not found:
             raise RecordNotFound("Plate", "barcode", barcode)
         return found[0]
@@ -94,7 +96,7 @@ class PlateStore(Records):
         query = sa.select(plates.c.id).where(
             plates.c.barcode == barcode, plates.c.deleted_at.is_(None)
         )
-        found = self._read(query) if "\0" not in barcode else []
+        found = self._read(query) if is_storable(barcode) else []
         return int(found[0]["id"]) if found else None
 
     def history(self, plate_id: int, offset: int = 0, limit: int = HISTORY) -> list[Row]:
@@ -135,8 +137,7 @@ class PlateStore(Records):
                 plates,
                 self._stamped(
                     {
-                        "barcode": chosen,
-                        "name": name,
+                        **_named(chosen, name),
                         "prototype_id": prototype_id if places else None,
                     }
                 ),
@@ -169,7 +170,7 @@ class PlateStore(Records):
     def _load_one(self, connection: sa.Connection, plate: Mapping[str, Any]) -> None:
         if _live(connection, plate["barcode"]) is not None:
             raise Unacceptable("import plates", ["Barcode has already been taken"])
-        values = {key: plate[key] for key in ("barcode", "name")}
+        values = _named(plate["barcode"], plate["name"])
         plate_id = new_id(connection, plates, self._stamped(values))
         places = plate["wells"] or {
             (item["well_row"], item["well_column"], item["subwell"]): {}
@@ -205,7 +206,9 @@ class PlateStore(Records):
             connection.execute(
                 plates.update()
                 .where(plates.c.id == plate["id"])
-                .values(**self._stamped(values, is_new=False))
+                .values(
+                    **self._stamped(_named(wanted, values.get("name", plate["name"])), is_new=False)
+                )
             )
             return str(wanted)
 
@@ -335,8 +338,7 @@ def _conditions(assigned: bool | None, is_deleted: bool, search: str) -> sa.Colu
         here = plates.c.current_location_id
         found.append(here.isnot(None) if assigned else here.is_(None))
     if search:
-        folded = sa.func.lower(plates.c.barcode + " " + sa.func.coalesce(plates.c.name, ""))
-        found.append(contains(folded, search))
+        found.append(contains(plates.c.search_key, search))
     return sa.and_(*found)
 
 
@@ -436,6 +438,11 @@ def _free_barcode(connection: sa.Connection) -> str:
     while is_taken(connection, plates, plates.c.barcode == chosen):
         chosen = draw()
     return chosen
+
+
+def _named(barcode: str, name: str | None) -> dict[str, Any]:
+    """Return a plate's names, and what they are found by."""
+    return {"barcode": barcode, "name": name, "search_key": f"{barcode}\n{name or ''}".casefold()}
 
 
 def _places_of(connection: sa.Connection, prototype_id: int) -> list[dict[str, Any]]:

@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
         sa.Column("barcode", sa.Text, nullable=False),
         sa.Column("name", sa.Text),
+        sa.Column("search_key", sa.Text, nullable=False),
         sa.Column(
             "prototype_id", sa.Integer, sa.ForeignKey("plates_prototype.id", ondelete="SET NULL")
         ),
