@@ -427,3 +427,25 @@ def test_many_viewers_cost_one_drawing(inventory: Inventory, well: int) -> None:
         assert inventory.get("/health")["status"] == "healthy"
         assert time.monotonic() - began < 2
         assert {answer.result().status_code for answer in drawn} == {200}
+
+
+def test_an_ome_tiff_of_many_planes_is_shown(inventory: Inventory, well: int) -> None:
+    from PIL import Image, TiffImagePlugin
+
+    planes = [Image.linear_gradient("L").resize((400, 300)).convert("I").convert("I;16")
+              for _ in range(3)]  # fmt: skip
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[270] = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"/>'
+    )
+    content = io.BytesIO()
+    planes[0].save(
+        content, "TIFF", save_all=True, append_images=planes[1:], tiffinfo=tags,
+        compression="tiff_lzw", big_tiff=True,
+    )  # fmt: skip
+    image = inventory.upload(well, content.getvalue(), name="movie.ome.tif")["data"]
+    assert (image["pixel_width"], image["pixel_height"]) == (400, 300)
+    assert image["file_content_type"] == "image/tiff"
+    preview = inventory.client.get(f"/api/v1/wells/{well}/images/{image['id']}/preview")
+    low, high = Image.open(io.BytesIO(preview.content)).convert("L").getextrema()
+    assert high - low > 150
