@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from benchwire.app import create_app
+from benchwire.domains.potentiostat.service import Potentiostats
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from benchwire.foundation.settings import load_server_settings
 from tests.support.waiting import until
@@ -26,6 +27,12 @@ class Bench:
         self.emulators = emulators
         self.data_dir = data_dir
         self.runs_root = data_dir / "runs"
+
+    @property
+    def potentiostats(self) -> Potentiostats:
+        """The service behind the API, for what no client may do."""
+        domains = self.client.app.domains
+        return next(domain.services[0] for domain in domains if domain.name == "potentiostat")
 
     def start(self, *modes: str, **fields: Any) -> dict[str, Any]:
         answer = self.post_job(*modes, **fields)

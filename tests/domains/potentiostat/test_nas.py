@@ -233,9 +233,7 @@ def test_finished_run_is_uploaded_by_itself_and_removed_after_its_time(
         assert all(name.startswith("Wells/") for name in listed)
         long_ago = datetime.now(UTC) - timedelta(days=20)
         (folder / "UPLOAD_DONE").write_text(long_ago.isoformat())
-        app = bench.client.app
-        uploads = app.domains[0].services[0].uploads
-        assert uploads.remove_expired() == [run["run_id"]]
+        assert bench.potentiostats.uploads.remove_expired() == [run["run_id"]]
         assert not folder.exists()
         assert bench.client.get(f"/runs/{run['run_id']}/files").status_code == 404
         assert bench.status(run["run_id"])["status"] == "done"
@@ -244,7 +242,7 @@ def test_finished_run_is_uploaded_by_itself_and_removed_after_its_time(
 @needs_server
 def test_upload_waits_for_the_nas_and_says_why(bench: Bench, tmp_path: Path) -> None:
     port = smb.free_port()
-    bench.client.app.domains[0].services[0].uploads.pause = lambda _: 0.2
+    bench.potentiostats.uploads.pause = lambda _: 0.2
     assert set_up(bench, f"127.0.0.1:{port}")["ok"] is False
     run = bench.end_of(bench.start(devices=["slot01"])["run_id"])
     folder = bench.runs_root / "Test/2025-11-03T10_15_00"

@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from benchwire.app import create_app
+from benchwire.domains.powermeter.meter import Meter
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from benchwire.foundation.settings import load_server_settings
@@ -38,6 +39,12 @@ class Bench:
 
     def status(self, meter: str | None = None) -> dict[str, Any]:
         return self.get("status", **({} if meter is None else {"meter": meter}))
+
+    def meter(self, name: str | None = None) -> Meter:
+        """The meter behind the API, for what no client may do."""
+        domains = self.client.app.domains
+        meters = next(domain.services[0] for domain in domains if domain.name == "powermeter")
+        return meters.meter(name)
 
     def control(self, command: str, *, meter: int = 1, **arguments: Any) -> Any:
         return self.emulators.control(f"p{meter}", command, **arguments)

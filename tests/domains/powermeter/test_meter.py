@@ -309,7 +309,7 @@ def test_an_hourly_poll_is_one_charge() -> None:
 def test_long_intervals_lose_nothing_while_the_stamps_catch_up(
     stepped: Bench, clock: SteppedClock
 ) -> None:
-    meter = stepped.client.app.domains[-1].services[0].meter()
+    meter = stepped.meter()
     stepped.configure(polling_interval=3600)
     until(lambda: stepped.status()["age_s"] > 0.3, what="the rest")
     clock.offset = -timedelta(minutes=10)

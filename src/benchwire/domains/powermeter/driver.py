@@ -27,7 +27,7 @@ ANSWER_SECONDS = 1.0
 # Once an answer has begun the rest follows at once; what is missing by then was lost.
 REST_SECONDS = 0.3
 # A recording has no length and no end mark: it is over when the meter falls silent.
-SILENCE_SECONDS = 0.5
+SILENCE_SECONDS = 1.0
 RECORDING_SECONDS = 15.0
 
 
