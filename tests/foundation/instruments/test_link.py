@@ -61,6 +61,18 @@ def test_work_runs_on_the_links_own_thread(link: Link) -> None:
     assert link.run(say(b"hello")).result(5) == b"hello"
 
 
+def test_a_long_answer_waits_for_a_slow_reader(link: Link) -> None:
+    def work(transport: Transport) -> bytes:
+        received = b""
+        for _ in range(10):
+            transport.write(bytes(2000))
+            # The terminal is full long before it is read.
+            received += transport.read(1, 1.0)
+        return received + transport.read(20_000 - len(received), 5.0)
+
+    assert len(link.run(work).result(10)) == 20_000
+
+
 def test_error_of_the_work_is_its_callers_and_the_port_stays(link: Link) -> None:
     assert isinstance(link.run(lambda _: 1 / 0).exception(5), ZeroDivisionError)
     assert link.connected

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,6 +40,7 @@ class _Port:
     link: Path
     master: int | None = None
     slave: int | None = None
+    unsent: bytearray = field(default_factory=bytearray)
 
 
 class PtyHost:
@@ -83,6 +84,7 @@ class PtyHost:
             if port.slave is not None:
                 os.close(port.slave)
             port.master = port.slave = None
+            port.unsent.clear()
 
     def replug(self, name: str) -> None:
         """Plug the cable in again, on the same path."""
@@ -132,25 +134,28 @@ class PtyHost:
 
     def _serve(self) -> None:
         while not self._closed:
-            for key, _ in self._selector.select(0.5):
+            for key, events in self._selector.select(0.5):
                 if key.fd == self._wake_read:
                     os.read(self._wake_read, _READ_BYTES)
                     continue
                 with self._lock:
-                    self._serve_port(key.data)
+                    self._serve_port(key.data, events)
 
-    @staticmethod
-    def _serve_port(port: _Port) -> None:
+    def _serve_port(self, port: _Port, events: int) -> None:
         if port.master is None:
             return
-        try:
-            data = os.read(port.master, _READ_BYTES)
-        except (BlockingIOError, OSError):
-            return
-        answer = port.device.receive(data, time.monotonic())
-        if answer:
-            with contextlib.suppress(BlockingIOError, OSError):
-                os.write(port.master, answer)
+        if events & selectors.EVENT_READ:
+            try:
+                data = os.read(port.master, _READ_BYTES)
+            except OSError:
+                return
+            port.unsent += port.device.receive(data, time.monotonic())
+        # A terminal holds a few kilobytes: what does not fit waits until the host has read.
+        with contextlib.suppress(OSError):
+            while port.unsent:
+                del port.unsent[: os.write(port.master, port.unsent)]
+        awaited = selectors.EVENT_READ | (selectors.EVENT_WRITE if port.unsent else 0)
+        self._selector.modify(port.master, awaited, port)
 
 
 class EmulatorProcess:
