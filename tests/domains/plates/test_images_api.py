@@ -1,5 +1,6 @@
 """Images: real ones taken, all else refused, files kept and removed with their records."""
 
+import hashlib
 import io
 import struct
 import time
@@ -414,6 +415,25 @@ def test_a_preview_goes_by_the_files_size_not_by_what_was_said(
     image = inventory.upload(well, pixel_width=1, pixel_height=1)["data"]
     answer = inventory.client.get(f"/api/v1/wells/{well}/images/{image['id']}/preview")
     assert answer.headers["content-type"] == "image/webp"
+
+
+def test_a_preview_the_disk_refused_is_drawn_once_there_is_room(
+    inventory: Inventory, well: int
+) -> None:
+    content = bomb(1500, 1100)
+    previews = inventory.app.settings.data_dir / "plates/previews"
+    folder = previews / hashlib.sha256(content).hexdigest()[:2]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_bytes(b"in the way")
+    image = inventory.upload(well, content)["data"]
+    path = f"/wells/{well}/images/{image['id']}/preview"
+    inventory.get(path, status=422)
+    folder.unlink()
+    until(
+        lambda: inventory.client.get(f"/api/v1{path}").status_code == 200,
+        seconds=20,
+        what="the preview",
+    )
 
 
 def test_many_viewers_cost_one_drawing(inventory: Inventory, well: int) -> None:

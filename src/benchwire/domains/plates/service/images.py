@@ -131,7 +131,8 @@ class Images:
         draft = Draft(root(body, "image", (*_IMAGE_COLUMNS, "file")), record)
         values = self._checked(draft)
         if values["pixel_width"] is None and not draft.reasons:
-            header = self._header(draft, None, self._files.path(record["sha256"]))
+            with self._files.path(record["sha256"]).open("rb") as file:
+                header = self._header(draft, file)
             if header is not None:
                 values = {**values, "pixel_width": header.width, "pixel_height": header.height}
         if draft.reasons:
@@ -177,7 +178,10 @@ class Images:
         return promise
 
     def _draw(self, sha256: str, pixels: int) -> "Future[None]":
-        """Have a preview drawn, once however many ask for it; a failure is remembered."""
+        """Have a preview drawn, once however many ask for it.
+
+        Pixels that cannot be decoded are remembered; a full disk or a file that is gone is not.
+        """
         key = (sha256, pixels)
         with self._lock:
             if key in self._drawings:
@@ -197,7 +201,9 @@ class Images:
         return drawing
 
     def _drawn(self, key: tuple[str, int], done: "Future[None]") -> None:
-        if done.cancelled() or done.exception() is None:
+        error = None if done.cancelled() else done.exception()
+        # Pillow's own errors have no number; those of the system do.
+        if error is None or (isinstance(error, OSError) and error.errno is not None):
             with self._lock:
                 self._drawings.pop(key, None)
         # The image may have been deleted while it was drawn.
@@ -234,12 +240,7 @@ class Images:
             draft.refuse("pixel_width" if sizes[0] is None else "pixel_height", "can't be blank")
             draft.reasons.append(_TOO_FEW)
 
-    def _header(
-        self, draft: Draft, file: BinaryIO | None, path: Path | None = None
-    ) -> Header | None:
-        if path is not None:
-            with path.open("rb") as opened:
-                return self._header(draft, opened)
+    def _header(self, draft: Draft, file: BinaryIO | None) -> Header | None:
         if file is None or not file.read(1):
             is_text = file is None and draft.is_given("file") and draft.text("file")
             draft.refuse("file", "must be an image" if is_text else "can't be blank")
