@@ -5,11 +5,9 @@ for the plates and one more for each plate's wells.
 """
 
 import argparse
-import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -23,10 +21,10 @@ from benchwire.domains.plates.tables import chemicals, locations, plates, wells
 from benchwire.foundation import schema
 from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.db import Database, open_database
+from timing import median_ms
 
 CHEMICALS = 100_000
 MOVERS, MOVE_SECONDS = 16, 3.0
-REPEATS = 15
 
 
 def fill(database: Database, count: int) -> None:
@@ -103,15 +101,6 @@ def naive_list(database: Database) -> list[tuple[str, int, int]]:
         ]
 
 
-def median(work: Callable[[], object], repeats: int = REPEATS) -> float:
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - began) * 1e3)
-    return statistics.median(times)
-
-
 def moves(database: Database, store: PlateStore) -> tuple[int, int, int]:
     """Return moves made by all threads, and the least and the most by one."""
     places = [row["id"] for row in LocationStore(database, SystemClock()).carousel()]
@@ -140,19 +129,18 @@ def measure(name: str, database: Database, count: int) -> None:
         PlateStore(*source), WellStore(*source), ChemistryStore(*source),
     )  # fmt: skip
     middle = count * 96 // 2
-    ours = median(lambda: plate_store.page(limit=100))
-    naive = median(lambda: naive_list(database), 5)
+    ours = median_ms(lambda: plate_store.page(limit=100))
+    naive = median_ms(lambda: naive_list(database), 5)
     assert len(naive_list(database)) == len(plate_store.page(limit=100))
     print(f"{name}: {count * 96:,} wells, {CHEMICALS:,} chemicals")
     print(f"  100 plates with counts   {ours:8.2f} ms (goal 10), naive ORM {naive:8.2f} ms, "
           f"ratio {ours / naive:.3f}")  # fmt: skip
-    last = median(lambda: plate_store.page(offset=count - 100, limit=100))
+    last = median_ms(lambda: plate_store.page(offset=count - 100, limit=100))
     print(f"  the last 100             {last:8.2f} ms")
-    print(
-        f"  one well in detail       {median(lambda: detail(well_store, middle)):8.2f} ms (goal 10)"
-    )
+    one = median_ms(lambda: detail(well_store, middle))
+    print(f"  one well in detail       {one:8.2f} ms (goal 10)")
     for text in ("chemical 0500", "77777-00", "no such thing", "c0099"):
-        taken = median(lambda wanted=text: chemistry.chemicals(wanted, limit=10))
+        taken = median_ms(lambda wanted=text: chemistry.chemicals(wanted, limit=10))
         print(f"  search {text!r:18} {taken:8.2f} ms (goal 20)")
     total, least, most = moves(database, plate_store)
     print(f"  moves by {MOVERS} threads      {total / MOVE_SECONDS:8.0f} a second, "

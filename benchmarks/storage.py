@@ -6,10 +6,9 @@ all eleven quantities are kept; the plain table keeps voltage, current and power
 
 import argparse
 import sqlite3
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +20,13 @@ from benchwire.domains.powermeter.readings import Readings
 from benchwire.domains.powermeter.store import PowerStore
 from benchwire.foundation import schema
 from benchwire.foundation.db import open_database
+from timing import median_ms
 
 HERTZ = 10
 REFRESH = 5
 START = 1_750_000_000_000_000
 CHUNK = 10 * 1024
 METER = 1
-REPEATS = 9
 
 
 def month(count: int) -> Iterator[Readings]:
@@ -73,16 +72,6 @@ def fill_plain(connection: sqlite3.Connection, parts: Iterator[Readings]) -> Non
         connection.commit()
 
 
-def best(work: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Return the median duration in ms."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - began) * 1e3)
-    return statistics.median(times)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--days", type=float, default=30)
@@ -123,13 +112,14 @@ def main() -> None:
         assert len(store.window(METER, ten_minutes)) == len(plain_window())
         rows = [
             ("chart of all, 1,000 steps", "ms", 200,
-             best(lambda: store.buckets(METER, whole, 1000)), best(plain_chart, 3)),
+             median_ms(lambda: store.buckets(METER, whole, 1000)), median_ms(plain_chart, 3)),
             ("statistics of all", "ms", None,
-             best(lambda: store.figures(METER, whole)),
-             best(lambda: plain.execute("SELECT count(*), min(voltage), max(voltage), avg(voltage)"
-                                        " FROM reading").fetchall(), 3)),
+             median_ms(lambda: store.figures(METER, whole)),
+             median_ms(lambda: plain.execute(
+                 "SELECT count(*), min(voltage), max(voltage), avg(voltage) FROM reading"
+             ).fetchall(), 3)),
             ("window of 10 minutes", "ms", 20,
-             best(lambda: store.window(METER, ten_minutes)), best(plain_window)),
+             median_ms(lambda: store.window(METER, ten_minutes)), median_ms(plain_window)),
             ("size", "MB", None, ours_mb, plain_mb),
             ("filling", "s", None, ours_s, plain_s),
         ]  # fmt: skip

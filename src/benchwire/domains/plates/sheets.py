@@ -127,6 +127,11 @@ def parse_volume(text: str) -> tuple[float, str] | None:
     return (number, PLAIN_UNIT) if 0 <= number < 1e12 else None
 
 
+def volume_text(content: Mapping[str, Any]) -> str:
+    """Return a content's volume as `parse_volume` reads it."""
+    return f"{plain_number(content['volume'])} {content['unit_symbol']}"
+
+
 def contents_sheet(
     wells: Sequence[Mapping[str, Any]], contents: Sequence[Mapping[str, Any]]
 ) -> tuple[list[str], list[list[str]]]:
@@ -134,8 +139,7 @@ def contents_sheet(
     names = list(dict.fromkeys(item["solution_name"] for item in contents))
     by_well: dict[int, dict[str, str]] = {}
     for item in contents:
-        text = f"{plain_number(item['volume'])} {item['unit_symbol']}"
-        by_well.setdefault(item["well_id"], {})[item["solution_name"]] = text
+        by_well.setdefault(item["well_id"], {})[item["solution_name"]] = volume_text(item)
     rows = [
         [well["well_label_with_subwell"], *(by_well.get(well["id"], {}).get(n, "") for n in names)]
         for well in wells

@@ -240,7 +240,6 @@ class PowerMeters:
                     f"name: {name!r:.60} is taken or no name",
                     hint="Up to 40 letters, digits, - and _, used by no meter before.",
                 )
-            config_of({**self._beginning, "port": port})
             self._check_port(port, None)
             return self._begin(self._new_record(port, name))
 

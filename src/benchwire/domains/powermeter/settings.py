@@ -5,6 +5,11 @@ from typing import ClassVar
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from benchwire.domains.powermeter.config import (
+    LONGEST_INTERVAL,
+    LONGEST_RETENTION,
+    SHORTEST_INTERVAL,
+)
 from benchwire.foundation.settings import SettingsBase
 
 
@@ -23,10 +28,13 @@ class PowerMeterSettings(SettingsBase):
         default_factory=list, description="Serial ports of the meters; /dev/ttyACM0 if none."
     )
     polling_interval: float = Field(
-        1.0, ge=0.05, le=3600, description="Interval a new meter begins with, in s."
+        1.0,
+        ge=SHORTEST_INTERVAL,
+        le=LONGEST_INTERVAL,
+        description="Interval a new meter begins with, in s.",
     )
     data_retention_minutes: int = Field(
-        10, ge=1, le=525_600, description="Retention a new meter begins with."
+        10, ge=1, le=LONGEST_RETENTION, description="Retention a new meter begins with."
     )
     mqtt_host: str | None = Field(None, description="MQTT broker; none publishes nothing.")
     mqtt_port: int = Field(1883, ge=1, le=65535, description="Port of the broker.")

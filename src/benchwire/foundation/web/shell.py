@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from nicegui import run, ui
 
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.jobs.runner import Jobs
 from benchwire.foundation.jobs.states import JobRecord
+
+T = TypeVar("T")
 
 PRIMARY = "#0b6e69"
 JOBS_SECONDS = 1.0
@@ -175,12 +178,25 @@ def picture(url: str, description: str) -> None:
     image.props["alt"] = description
 
 
-async def act(work: Callable[..., object], *args: object) -> object | None:
-    """Do something for the person at the page, beside the event loop; say so if it is refused."""
+def describe(error: BenchwireError) -> str:
+    """Return what went wrong and what to do about it, in a line or two."""
+    return f"{error.message}. {error.hint}".strip()
+
+
+async def act(
+    work: Callable[..., T], *args: object, told: Callable[[BenchwireError], str] = describe
+) -> T | None:
+    """Do something for the person at the page, beside the event loop; say so if it is refused.
+
+    Parameters
+    ----------
+    told
+        Gives the words for a refusal.
+    """
     try:
         return await run.io_bound(work, *args)
     except BenchwireError as error:
-        ui.notify(f"{error.message}. {error.hint}".strip(), type="negative", multi_line=True)
+        ui.notify(told(error), type="negative", multi_line=True)
         return None
 
 

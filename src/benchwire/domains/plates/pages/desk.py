@@ -1,13 +1,15 @@
 """What the pages share: the services, and the look of grids."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
-
-from nicegui import ui
 
 from benchwire.domains.plates.service import Chemistry, Images, Locations, Plates, Wells
 from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.web.shell import act
+
+T = TypeVar("T")
 
 # From nothing to the best, light enough for black letters on them.
 SCORE_COLOURS = (
@@ -80,7 +82,21 @@ def no_url(_: Any) -> str:
     return ""
 
 
-def say(error: BenchwireError) -> None:
-    """Tell a person what is wrong."""
+async def attempt(work: Callable[..., T], *arguments: object) -> T | None:
+    """Do something for the person at the page; if it is refused, tell every rule that it breaks."""
+    return await act(work, *arguments, told=_reasons)
+
+
+async def succeeds(work: Callable[..., object], *arguments: object) -> bool:
+    """Attempt something that returns nothing, and say whether it was done."""
+
+    def done() -> bool:
+        work(*arguments)
+        return True
+
+    return await attempt(done) is True
+
+
+def _reasons(error: BenchwireError) -> str:
     reasons = "; ".join(str(item.get("message", "")) for item in error.details)
-    ui.notify(f"{error.message}: {reasons}" if reasons else error.message, type="negative")
+    return f"{error.message}: {reasons}" if reasons else error.message

@@ -6,9 +6,8 @@ from typing import Any
 from nicegui import events, run, ui
 
 from benchwire.domains.plates.errors import RecordNotFound
-from benchwire.domains.plates.pages.desk import STYLE, Desk, plate_path, say
+from benchwire.domains.plates.pages.desk import STYLE, Desk, attempt, plate_path
 from benchwire.domains.plates.requests import Page
-from benchwire.foundation.errors import BenchwireError
 
 REFRESH_SECONDS = 2.0
 SHOWN_PLATES = 500
@@ -177,13 +176,9 @@ class _Board:
 
     async def _move(self, barcode: str, location: int) -> None:
         body = {"location_id": location, "moved_by": "dashboard"}
-        try:
-            answer = await run.io_bound(self._desk.plates.move, barcode, body)
-        except BenchwireError as error:
-            say(error)
-        else:
-            if answer is not None:
-                ui.notify(answer[0]["message"], type="positive")
+        answer = await attempt(self._desk.plates.move, barcode, body)
+        if answer is not None:
+            ui.notify(answer[0]["message"], type="positive")
         self._held = None
 
     async def _make_carousel(self) -> None:
@@ -196,10 +191,7 @@ class _Board:
                 ui.button("Cancel", on_click=dialog.close).props("flat")
         if await dialog:
             body = {"carousel_positions": carousels.value, "hotel_positions": hotels.value}
-            try:
-                await run.io_bound(self._desk.locations.initialise, body)
-            except BenchwireError as error:
-                say(error)
+            await attempt(self._desk.locations.initialise, body)
         dialog.delete()
         await self.refresh()
 
@@ -213,10 +205,7 @@ class _Board:
                 ui.button("Cancel", on_click=dialog.close).props("flat")
         if await dialog:
             body = {"location": {"name": name.value}, "location_type": "special"}
-            try:
-                await run.io_bound(self._desk.locations.create, body)
-            except BenchwireError as error:
-                say(error)
+            await attempt(self._desk.locations.create, body)
         dialog.delete()
         await self.refresh()
 
@@ -248,13 +237,9 @@ async def _new_plate(desk: Desk, board: _Board) -> None:
             body["plate_prototype_id"] = kind.value
         else:
             body.update({key: item.value for key, item in sizes.items()})
-        try:
-            made = await run.io_bound(desk.plates.create, body)
-        except BenchwireError as error:
-            say(error)
-        else:
-            if made is not None:
-                ui.navigate.to(plate_path(made["barcode"]))
+        made = await attempt(desk.plates.create, body)
+        if made is not None:
+            ui.navigate.to(plate_path(made["barcode"]))
     dialog.delete()
     await board.refresh()
 

@@ -11,14 +11,14 @@ from benchwire.domains.plates.pages.desk import (
     SCORE_COLOURS,
     STYLE,
     Desk,
+    attempt,
     plate_path,
     preview_url,
-    say,
+    succeeds,
     well_path,
 )
 from benchwire.domains.plates.requests import Page
 from benchwire.domains.plates.scores import SCORES
-from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.web.shell import download
 
 REFRESH_SECONDS = 3.0
@@ -153,15 +153,10 @@ class _View:
         await self._put({"location_id": None})
 
     async def _put(self, body: dict[str, Any]) -> None:
-        try:
-            answer = await run.io_bound(
-                self._desk.plates.move, self._barcode, {**body, "moved_by": "dashboard"}
-            )
-        except BenchwireError as error:
-            say(error)
-        else:
-            if answer is not None:
-                ui.notify(answer[0]["message"], type="positive")
+        body = {**body, "moved_by": "dashboard"}
+        answer = await attempt(self._desk.plates.move, self._barcode, body)
+        if answer is not None:
+            ui.notify(answer[0]["message"], type="positive")
             self._places.value = None
         await self.refresh()
 
@@ -185,13 +180,9 @@ class _View:
                 "stock_solution_id": solution.value,
                 "volume_with_unit": volume.value,
             }
-            try:
-                answer = await run.io_bound(self._desk.wells.add_to_many, body)
-            except BenchwireError as error:
-                say(error)
-            else:
-                if answer is not None:
-                    ui.notify(answer[1], type="positive")
+            answer = await attempt(self._desk.wells.add_to_many, body)
+            if answer is not None:
+                ui.notify(answer[1], type="positive")
                 self._chosen.clear()
         dialog.delete()
         await self.refresh()
@@ -205,13 +196,9 @@ class _View:
                 ui.button("Cancel", on_click=dialog.close).props("flat")
         if await dialog:
             body = {"plate": {"barcode": barcode.value, "name": name.value}}
-            try:
-                changed = await run.io_bound(self._desk.plates.update, self._barcode, body)
-            except BenchwireError as error:
-                say(error)
-            else:
-                if changed is not None:
-                    ui.navigate.to(plate_path(changed["barcode"]))
+            changed = await attempt(self._desk.plates.update, self._barcode, body)
+            if changed is not None:
+                ui.navigate.to(plate_path(changed["barcode"]))
         dialog.delete()
 
     async def _delete(self) -> None:
@@ -220,13 +207,8 @@ class _View:
             with ui.row():
                 ui.button("Delete", color="negative", on_click=lambda: dialog.submit(True))
                 ui.button("Cancel", on_click=dialog.close).props("flat")
-        if await dialog:
-            try:
-                await run.io_bound(self._desk.plates.delete, self._barcode)
-            except BenchwireError as error:
-                say(error)
-            else:
-                ui.navigate.to("/plates")
+        if await dialog and await succeeds(self._desk.plates.delete, self._barcode):
+            ui.navigate.to("/plates")
         dialog.delete()
 
 

@@ -4,9 +4,8 @@ from typing import Any
 
 from nicegui import run, ui
 
-from benchwire.domains.plates.pages.desk import Desk, say
+from benchwire.domains.plates.pages.desk import Desk, succeeds
 from benchwire.domains.plates.requests import Page
-from benchwire.foundation.errors import BenchwireError
 
 SHOWN = 200
 
@@ -129,10 +128,7 @@ class _View:
             ui.button("Add", on_click=make).mark("chemical-add")
 
     async def _do(self, work: Any, *arguments: Any) -> bool:
-        try:
-            await run.io_bound(work, *arguments)
-        except BenchwireError as error:
-            say(error)
-            return False
-        await self.refresh()
-        return True
+        is_done = await succeeds(work, *arguments)
+        if is_done:
+            await self.refresh()
+        return is_done

@@ -8,15 +8,14 @@ from benchwire.domains.plates.errors import RecordNotFound
 from benchwire.domains.plates.pages.desk import (
     STYLE,
     Desk,
+    attempt,
     no_url,
     plate_path,
     preview_url,
-    say,
     well_path,
 )
 from benchwire.domains.plates.requests import Page
 from benchwire.domains.plates.scores import POINT_TYPES, SCORES
-from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.web.shell import picture
 
 _LARGE, _SMALL = 1600, 256
@@ -288,8 +287,5 @@ class _View:
         )
 
     async def _do(self, work: Any, *arguments: Any) -> None:
-        try:
-            await run.io_bound(work, *arguments)
-        except BenchwireError as error:
-            say(error)
+        await attempt(work, *arguments)
         await self.refresh()

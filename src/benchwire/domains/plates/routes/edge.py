@@ -73,10 +73,9 @@ def base_url(request: Request) -> str:
 
 async def refuse_nul(request: Request) -> None:
     """Refuse a path or query with a NUL, which no text in the inventory can contain."""
-    if "\0" in request.url.path or "%00" in str(request.url.path):
-        raise RecordNotFound(
-            "Plate" if "/plates/" in request.url.path else "Record", "path", "with a NUL"
-        )
+    path = request.scope["path"]
+    if "\0" in path:
+        raise RecordNotFound("Plate" if "/plates/" in path else "Record", "path", "with a NUL")
     if any("\0" in value for value in request.query_params.values()):
         raise Unacceptable("search", ["Text contains characters that cannot be stored"])
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchwire.domains.plates import answers, sheets
-from benchwire.domains.plates.amounts import plain_number
 from benchwire.domains.plates.errors import Unacceptable
 from benchwire.domains.plates.labels import parse_well
 from benchwire.domains.plates.service.plates import is_barcode
@@ -55,14 +54,11 @@ class Exchange:
         """
         plate = self._plates.one(barcode)
         cells, problems = sheets.read_contents(text)
-        here = {
-            (item["well_row"], item["well_column"], item["subwell"]): int(item["id"])
-            for item in self._wells.page(plate["id"])
-        }
+        here = self._places_in(plate["id"])
         rows = []
         # Looked up once for each name, not for each of a thousand cells.
-        solution_of = functools.lru_cache(None)(self.solution_id)
-        unit_of = functools.lru_cache(None)(self.unit_id)
+        solution_of = functools.cache(self.solution_id)
+        unit_of = functools.cache(self.unit_id)
         for cell in cells:
             solution, unit = solution_of(cell.solution), unit_of(cell.unit)
             well = here.get(cell.place)
@@ -75,21 +71,19 @@ class Exchange:
                     problems.append(f"Row {cell.line}: {name}")
             if well is not None and solution is not None and unit is not None:
                 rows.append((well, solution, cell.volume, unit))
-        return self._finish(rows, problems, is_dry, "import contents")
-
-    def _finish(
-        self,
-        rows: Sequence[tuple[int, int, float, int]],
-        problems: Sequence[str],
-        is_dry: bool,
-        what: str,
-    ) -> Answer:
         if is_dry:
             return {"dry_run": True, "contents": len(rows), "problems": list(problems)}
         if problems:
-            raise Unacceptable(what, list(dict.fromkeys(problems))[:_MOST_PROBLEMS])
+            reasons = list(dict.fromkeys(problems))[:_MOST_PROBLEMS]
+            raise Unacceptable("import contents", reasons)
         added, changed = self._wells.put_contents(rows)
         return {"dry_run": False, "added": added, "updated": changed, "problems": []}
+
+    def _places_in(self, plate_id: int) -> dict[tuple[int, int, int], int]:
+        return {
+            (item["well_row"], item["well_column"], item["subwell"]): int(item["id"])
+            for item in self._wells.page(plate_id)
+        }
 
     # -- everything -------------------------------------------------------------------------
 
@@ -104,11 +98,7 @@ class Exchange:
             for well in wells:
                 spot = [well["well_label_with_subwell"], *(well[k] for k in answers.COORDINATES)]
                 for item in contents.get(well["id"], [None]):
-                    volume = (
-                        None
-                        if item is None
-                        else f"{plain_number(item['volume'])} {item['unit_symbol']}"
-                    )
+                    volume = None if item is None else sheets.volume_text(item)
                     yield [*head, *spot, item and item["solution_name"], volume]
 
     def export_json(self) -> Iterator[Answer]:
@@ -126,7 +116,7 @@ class Exchange:
                         "contents": [
                             {
                                 "stock_solution": item["solution_name"],
-                                "volume": f"{plain_number(item['volume'])} {item['unit_symbol']}",
+                                "volume": sheets.volume_text(item),
                             }
                             for item in contents.get(well["id"], [])
                         ],
@@ -176,12 +166,7 @@ class Exchange:
     def plate_wells(self, barcode: str) -> dict[tuple[int, int, int], int] | None:
         """Return the wells of a plate by place, None if there is no such plate."""
         found = self._plates.find(barcode)
-        if found is None:
-            return None
-        return {
-            (item["well_row"], item["well_column"], item["subwell"]): int(item["id"])
-            for item in self._wells.page(found)
-        }
+        return None if found is None else self._places_in(found)
 
     def places(self) -> dict[str, tuple[int, str | None]]:
         """Return the id of every place and the plate there, by the place's folded name."""
@@ -240,8 +225,9 @@ class _Plan:
         self._exchange = exchange
         self._problems = problems
         self._places: dict[str, tuple[int | None, str | None]] = {**exchange.places()}
-        self._solutions: dict[str, int | None] = {}
-        self._units: dict[str, int | None] = {}
+        # Looked up once for each name, not for each of many thousand rows.
+        self._solution_of = functools.cache(exchange.solution_id)
+        self._unit_of = functools.cache(exchange.unit_id)
         self._known: dict[str, dict[tuple[int, int, int], int] | None] = {}
         self.new: dict[str, Answer] = {}
         self._added: list[tuple[int, int, float, int]] = []
@@ -326,15 +312,11 @@ class _Plan:
         name, volume = row.values.get("stock_solution", ""), row.values.get("volume", "")
         if not name and not volume:
             return
-        if name not in self._solutions:
-            self._solutions[name] = self._exchange.solution_id(name)
         amount = sheets.parse_volume(volume)
         if amount is None or amount[0] <= 0:
             self._wrong(row, f"{volume[:40]!r} is no volume")
             return
-        if amount[1] not in self._units:
-            self._units[amount[1]] = self._exchange.unit_id(amount[1])
-        solution, unit = self._solutions[name], self._units[amount[1]]
+        solution, unit = self._solution_of(name), self._unit_of(amount[1])
         if solution is None:
             self._wrong(row, f"There is no stock solution {name[:60]!r}")
         if unit is None:

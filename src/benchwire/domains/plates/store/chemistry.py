@@ -1,19 +1,18 @@
 """Chemicals, units, and stock solutions made of them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from benchwire.domains.plates.amounts import unit_key
-from benchwire.domains.plates.errors import RecordNotFound, Refused, Unacceptable
+from benchwire.domains.plates.errors import RecordNotFound, Refused
 from benchwire.domains.plates.store.records import (
     Records,
     Row,
     contains,
     first_row,
     is_taken,
-    new_id,
     paged,
 )
 from benchwire.domains.plates.tables import chemicals, components, contents, solutions, units
@@ -102,9 +101,9 @@ class ChemistryStore(Records):
             is_known = number is not None and is_taken(connection, chemicals, same, chemical_id)
             return ["Sciformation has already been taken"] if is_known else []
 
-        def search_anew(connection: sa.Connection) -> None:
+        def search_anew(connection: sa.Connection, saved: int) -> None:
             """Take the key from what is stored now, whoever else has changed a part of it."""
-            own = chemicals.c.id == chemical_id
+            own = chemicals.c.id == saved
             row = first_row(connection, sa.select(chemicals).where(own))
             if row is not None:
                 key = _searchable(row)["search_key"]
@@ -287,27 +286,28 @@ class ChemistryStore(Records):
         reasons: Sequence[str],
     ) -> int:
         """Make a stock solution with its components, or change it; all of it or nothing."""
-        what = "create stock solution" if solution_id is None else "update stock solution"
+        name = values.get("name")
+        row = values if name is None else {**values, "search_key": name.casefold()}
 
-        def work(connection: sa.Connection) -> int:
-            told = list(reasons)
-            name = values.get("name")
-            if name is not None and is_taken(
-                connection, solutions, solutions.c.name == name, solution_id
-            ):
-                told.append("Name has already been taken")
-            told += _wrong_parts(connection, solution_id, parts)
-            if told:
-                raise Unacceptable(what, list(dict.fromkeys(told)))
-            row = dict(values)
-            if name is not None:
-                row["search_key"] = name.casefold()
-            saved = self._put(connection, solutions, solution_id, row)
+        def check(connection: sa.Connection) -> Iterator[str]:
+            same = solutions.c.name == name
+            if name is not None and is_taken(connection, solutions, same, solution_id):
+                yield "Name has already been taken"
+            yield from _wrong_parts(connection, solution_id, parts)
+
+        def apply_parts(connection: sa.Connection, saved: int) -> None:
             for part in parts:
                 self._apply(connection, saved, part)
-            return saved
 
-        return self._write(what, work)
+        return self._save(
+            "stock solution",
+            solutions,
+            solution_id,
+            row,
+            reasons,
+            lambda c: list(check(c)),
+            then=apply_parts,
+        )
 
     def delete_solution(self, solution_id: int) -> None:
         """Delete a stock solution that is in no well."""
@@ -320,19 +320,11 @@ class ChemistryStore(Records):
         self._write("delete stock solution", work)
 
     def _apply(self, connection: sa.Connection, solution_id: int, part: "ComponentChange") -> None:
-        own = (components.c.id == part.id) & (components.c.stock_solution_id == solution_id)
         if part.is_removed:
-            connection.execute(components.delete().where(own))
-        elif part.id is not None:
-            connection.execute(
-                components.update().where(own).values(**self._stamped(part.values, is_new=False))
-            )
+            connection.execute(components.delete().where(components.c.id == part.id))
         else:
-            new_id(
-                connection,
-                components,
-                self._stamped({**part.values, "stock_solution_id": solution_id}),
-            )
+            row = {**part.values, "stock_solution_id": solution_id}
+            self._put(connection, components, part.id, row)
 
 
 class ComponentChange:

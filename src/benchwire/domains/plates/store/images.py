@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from benchwire.domains.plates.errors import RecordNotFound
-from benchwire.domains.plates.store.records import Records, Row, new_id, paged
+from benchwire.domains.plates.store.records import Records, Row, paged
 from benchwire.domains.plates.tables import images, plates, points, wells
 
 
@@ -40,18 +40,12 @@ class ImageStore(Records):
 
     def create(self, well: Row, values: Mapping[str, Any]) -> int:
         """Note an image whose file is on the disk already."""
-        row = self._stamped({**values, "well_id": well["id"], "plate_id": well["plate_id"]})
-        return self._write("create image", lambda connection: new_id(connection, images, row))
+        row = {**values, "well_id": well["id"], "plate_id": well["plate_id"]}
+        return self._write("create image", lambda c: self._put(c, images, None, row))
 
     def update(self, image_id: int, values: Mapping[str, Any]) -> None:
         """Change what is said of an image."""
-        row = self._stamped(values, is_new=False)
-        self._write(
-            "update image",
-            lambda connection: connection.execute(
-                images.update().where(images.c.id == image_id).values(**row)
-            ),
-        )
+        self._write("update image", lambda c: self._put(c, images, image_id, values))
 
     def delete(self, image_id: int) -> None:
         """Forget an image with its points."""
@@ -102,20 +96,12 @@ class ImageStore(Records):
 
     def create_point(self, image_id: int, values: Mapping[str, Any]) -> int:
         """Mark a point and return its id."""
-        row = self._stamped({**values, "image_id": image_id})
-        return self._write(
-            "create point of interest", lambda connection: new_id(connection, points, row)
-        )
+        row = {**values, "image_id": image_id}
+        return self._write("create point of interest", lambda c: self._put(c, points, None, row))
 
     def update_point(self, point_id: int, values: Mapping[str, Any]) -> None:
         """Change a point."""
-        row = self._stamped(values, is_new=False)
-        self._write(
-            "update point of interest",
-            lambda connection: connection.execute(
-                points.update().where(points.c.id == point_id).values(**row)
-            ),
-        )
+        self._write("update point of interest", lambda c: self._put(c, points, point_id, values))
 
     def delete_point(self, point_id: int) -> None:
         """Remove a point."""

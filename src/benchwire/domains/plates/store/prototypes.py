@@ -5,8 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from benchwire.domains.plates.errors import RecordNotFound, Unacceptable
-from benchwire.domains.plates.store.records import Records, Row, is_taken, new_id
+from benchwire.domains.plates.errors import RecordNotFound
+from benchwire.domains.plates.store.records import Records, Row, is_taken
 from benchwire.domains.plates.tables import prototype_wells, prototypes
 
 
@@ -55,37 +55,26 @@ class PrototypeStore(Records):
         reasons: Sequence[str],
     ) -> int:
         """Make a prototype, or change it; its wells too where they are given."""
-        what = "create plate prototype" if prototype_id is None else "update plate prototype"
+        name = values.get("name")
 
-        def work(connection: sa.Connection) -> int:
-            told = list(reasons)
-            name = values.get("name")
-            if name is not None and is_taken(
-                connection, prototypes, prototypes.c.name == name, prototype_id
-            ):
-                told.append("Name has already been taken")
-            if told:
-                raise Unacceptable(what, told)
-            if prototype_id is None:
-                saved = new_id(connection, prototypes, self._stamped(values))
-            else:
-                saved = prototype_id
-                connection.execute(
-                    prototypes.update()
-                    .where(prototypes.c.id == saved)
-                    .values(**self._stamped(values, is_new=False))
-                )
-            if places is not None:
-                connection.execute(
-                    prototype_wells.delete().where(prototype_wells.c.prototype_id == saved)
-                )
-                connection.execute(
-                    prototype_wells.insert(),
-                    [{**place, "prototype_id": saved} for place in places],
-                )
-            return saved
+        def check(connection: sa.Connection) -> list[str]:
+            same = prototypes.c.name == name
+            is_known = name is not None and is_taken(connection, prototypes, same, prototype_id)
+            return ["Name has already been taken"] if is_known else []
 
-        return self._write(what, work)
+        def lay_out(connection: sa.Connection, saved: int) -> None:
+            if places is None:
+                return
+            connection.execute(
+                prototype_wells.delete().where(prototype_wells.c.prototype_id == saved)
+            )
+            connection.execute(
+                prototype_wells.insert(), [{**place, "prototype_id": saved} for place in places]
+            )
+
+        return self._save(
+            "plate prototype", prototypes, prototype_id, values, reasons, check, then=lay_out
+        )
 
     def delete(self, prototype_id: int) -> None:
         """Delete a prototype; plates made from it keep their wells."""

@@ -64,7 +64,7 @@ class Records:
         check: Callable[[sa.Connection], Sequence[str]],
         *,
         only: Collection[str] | None = None,
-        then: Callable[[sa.Connection], object] = lambda _: None,
+        then: Callable[[sa.Connection, int], object] = lambda _, __: None,
     ) -> int:
         """Make a record, or change one, unless something is wrong; return its id.
 
@@ -77,7 +77,7 @@ class Records:
         only
             Columns to be written in a change; what others change meanwhile stays theirs.
         then
-            What changes with it, in the same transaction.
+            What changes with it, by its id, in the same transaction.
         """
         what = f"{'create' if own_id is None else 'update'} {kind}"
 
@@ -87,7 +87,7 @@ class Records:
                 raise Unacceptable(what, told)
             row = values if only is None else {key: values[key] for key in only if key in values}
             saved = self._put(connection, table, own_id, row)
-            then(connection)
+            then(connection, saved)
             return saved
 
         return self._write(what, work)

@@ -29,34 +29,19 @@ class WellStore(Records):
         self, plate_id: int | None = None, offset: int = 0, limit: int | None = None
     ) -> list[Row]:
         """Return wells with their counts, in the order of plate, row, column, subwell."""
-        chosen = (
-            sa.select(wells.c.id)
-            .select_from(wells.join(plates))
-            .where(plates.c.deleted_at.is_(None))
-            .order_by(*_ORDER)
-        )
+        chosen = _live(wells.c.id).order_by(*_ORDER)
         if plate_id is not None:
             chosen = chosen.where(wells.c.plate_id == plate_id)
         return self._read(_summaries(paged(chosen, offset, limit)))
 
     def after(self, place: tuple[int, int, int, int], limit: int) -> list[Row]:
         """Return the next wells of all plates, those after plate, row, column, subwell."""
-        chosen = (
-            sa.select(wells.c.id)
-            .select_from(wells.join(plates))
-            .where(plates.c.deleted_at.is_(None), sa.tuple_(*_ORDER) > place)
-            .order_by(*_ORDER)
-            .limit(limit)
-        )
-        return self._read(_summaries(chosen))
+        chosen = _live(wells.c.id).where(sa.tuple_(*_ORDER) > place)
+        return self._read(_summaries(chosen.order_by(*_ORDER).limit(limit)))
 
     def count(self, plate_id: int | None = None) -> int:
         """Return how many wells there are."""
-        query = (
-            sa.select(sa.func.count())
-            .select_from(wells.join(plates))
-            .where(plates.c.deleted_at.is_(None))
-        )
+        query = _live(sa.func.count())
         if plate_id is not None:
             query = query.where(wells.c.plate_id == plate_id)
         return int(self._read(query)[0]["count"])
@@ -69,11 +54,7 @@ class WellStore(Records):
         RecordNotFound
             There is none.
         """
-        chosen = (
-            sa.select(wells.c.id)
-            .select_from(wells.join(plates))
-            .where(wells.c.id == well_id, plates.c.deleted_at.is_(None))
-        )
+        chosen = _live(wells.c.id).where(wells.c.id == well_id)
         if plate_id is not None:
             chosen = chosen.where(wells.c.plate_id == plate_id)
         found = self._read(_summaries(chosen))
@@ -122,7 +103,7 @@ class WellStore(Records):
     ) -> None:
         """Change a well; what belongs to it follows to another plate."""
 
-        def follow(connection: sa.Connection) -> None:
+        def follow(connection: sa.Connection, _: int) -> None:
             for table in (images, scores):
                 connection.execute(
                     table.update()
@@ -194,13 +175,7 @@ class WellStore(Records):
         """Put a stock solution into many wells; return those it is in now, and why not the rest."""
 
         def work(connection: sa.Connection) -> tuple[list[int], list[tuple[int, str]]]:
-            live = set(
-                connection.scalars(
-                    sa.select(wells.c.id)
-                    .select_from(wells.join(plates))
-                    .where(wells.c.id.in_(well_ids), plates.c.deleted_at.is_(None))
-                )
-            )
+            live = set(connection.scalars(_live(wells.c.id).where(wells.c.id.in_(well_ids))))
             full = set(
                 connection.scalars(
                     sa.select(contents.c.well_id).where(
@@ -296,6 +271,11 @@ class WellStore(Records):
             .order_by(images.c.captured_at, images.c.created_at, images.c.id)
         )
         return {int(row["well_id"]): row for row in rows}
+
+
+def _live(column: "sa.ColumnElement[Any]") -> sa.Select[Any]:
+    """Return a query of something of the wells of live plates."""
+    return sa.select(column).select_from(wells.join(plates)).where(plates.c.deleted_at.is_(None))
 
 
 def _wrong_well(
