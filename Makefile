@@ -24,6 +24,8 @@ bench: $(MARK)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/plates.py
 	$(BIN)/python benchmarks/storage.py
+	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/fitting.py
 
 clean:
 	rm -rf .venv .demo

@@ -106,8 +106,10 @@ class Application:
         )
         workers = ProcessExecutor(settings.worker_processes)
         self._closers.callback(workers.close)
+        compute = ProcessExecutor(settings.compute_processes)
+        self._closers.callback(compute.close)
         emulators = self._start_emulators()
-        self.lab = Lab(settings, clock, database, jobs, sessions, hub, workers, emulators)
+        self.lab = Lab(settings, clock, database, jobs, sessions, hub, workers, compute, emulators)
         self.domains = load_domains(self.lab)
         self._assemble()
 
@@ -167,7 +169,15 @@ class Application:
 
     def _standing_alone(self, domain: Domain, home: ASGIApp) -> ASGIApp:
         """Return a domain's application with its page at ``/`` and the dashboard beside it."""
-        app = self._apps[domain.name]
+        app: ASGIApp = self._apps[domain.name]
+        companions = [other for other in self.domains if other.name in domain.companions]
+        if companions:
+            claims = [
+                (claim, self._apps[item.name])
+                for item in (domain, *companions)
+                for claim in item.claims
+            ]
+            app = Dispatcher(claims, otherwise=app)
         if not self.settings.ui:
             return app
 

@@ -1,5 +1,6 @@
 """The command line: serve, demo, emulate, check."""
 
+import logging
 import signal
 import socket
 import sys
@@ -85,7 +86,7 @@ def serve(
             "also": parse_assignments(also) if also else None,
         }
     )
-    logs.configure(settings.log_format)
+    logs.configure(settings.log_format, level=logging.DEBUG if settings.debug else logging.INFO)
     _warn_if_open(settings)
     run_server(settings)
 

@@ -1,25 +1,33 @@
 """The whole system at work on emulated instruments, seen from outside through its public API."""
 
+import csv
 import json
+import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Table
 
 from benchwire.foundation.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from benchwire.domains.microscopy.simulation import CellTruth, Truth
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.25
 _REQUEST_SECONDS = 30.0
 _DROPS = 12
 _METER_READINGS, _METER_SECONDS = 10, 30.0
+_MOVIE_FRAMES, _SHOWN_CELLS = 60, 8
+_SAME_PLACE_PX, _FIT_TOLERANCE, _FIT_SHARE = 10.0, 0.2, 0.8
 
 RunServer = Callable[..., None]
 
@@ -68,6 +76,7 @@ def _work(settings: ServerSettings, console: Console) -> bool:
         ok = _potentiostats(client, settings, console)
         ok = _powermeters(client, console) and ok
         ok = _plates(client, console) and ok
+        ok = _microscopy(client, settings.data_dir / "demo-movie", console) and ok
     console.rule()
     console.print(f"Watch and repeat it in the dashboard: [bold]{address}/ui[/]", highlight=False)
     return ok
@@ -201,6 +210,114 @@ def _drop(number: int) -> bytes:
     content = io.BytesIO()
     image.save(content, "PNG")
     return content.getvalue()
+
+
+def _microscopy(client: httpx.Client, folder: Path, console: Console) -> bool:
+    """Make a movie of cells of known fluorescence, find them, and fit what they were given."""
+    from benchwire.domains.microscopy.simulation import MODEL, write_demo_movie
+
+    folder.mkdir(parents=True, exist_ok=True)
+    movie, output, merged = folder / "cells.ome.tif", folder / "results", folder / "merged"
+    truth = write_demo_movie(movie, n_frames=_MOVIE_FRAMES)
+    console.print(f"Movie: {truth.n_fovs} FOVs, {_MOVIE_FRAMES} frames, {movie}", highlight=False)
+
+    def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = client.post(f"/api/v1{path}", json=body).raise_for_status().json()
+        return dict(answer)
+
+    found = post("/processing/load-metadata", {"file_path": str(movie)})
+    job = post(
+        "/processing/workflow/start",
+        {
+            "microscopy_path": str(movie),
+            "output_dir": str(output),
+            "channels": found["suggested_channels"],
+        },
+    )
+    if not _follow_job(client, "/processing/workflow", job["job_id"], "  cells", console=console):
+        return False
+    results = client.get(f"/api/v1/processing/workflow/results/{job['job_id']}").json()
+    samples = folder / "samples.yaml"
+    samples.write_text(f"samples:\n  - name: demo\n    fovs: 0-{truth.n_fovs - 1}\n")
+    body = {"sample_yaml": str(samples), "input_dir": str(output), "output_dir": str(merged)}
+    files = post("/processing/merge", body)["merged_files"]
+    traces = next(path for path in files if "intensity_total" in path)
+    job = post("/analysis/fitting/start", {"csv_path": traces, "model_type": MODEL})
+    if not _follow_job(client, "/analysis/fitting", job["job_id"], "  fits", console=console):
+        return False
+    fits = client.get(f"/api/v1/analysis/fitting/results/{job['job_id']}").json()
+    return _compare_fits(truth, results["traces"], fits, console)
+
+
+def _follow_job(
+    client: httpx.Client, family: str, job_id: str, title: str, *, console: Console
+) -> bool:
+    """Show an analysis job's progress until it has ended; whether it was completed."""
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=console
+    ) as progress:
+        bar = progress.add_task(title, total=100)
+        while True:
+            status = client.get(f"/api/v1{family}/status/{job_id}").raise_for_status().json()
+            progress.update(bar, completed=status["progress"]["percentage"])
+            if status["status"] not in {"pending", "running"}:
+                break
+            time.sleep(_POLL_SECONDS)
+    if status["status"] != "completed":
+        console.print(f"[red]{title.strip()}: {status['message']}[/]")
+    return bool(status["status"] == "completed")
+
+
+def _compare_fits(
+    truth: "Truth", traces: list[str], fits: dict[str, Any], console: Console
+) -> bool:
+    """Print what the cells were given beside what was fitted; whether most agree."""
+    fitted = {(item["fov"], item["cell"]): item for item in fits["results"] if item["success"]}
+    names = ("ktl", "delta")
+    table = Table(*(f"{kind} {name}" for name in names for kind in ("true", "fitted")), "R²")
+    errors = []
+    for path in traces:
+        for row in _first_rows(Path(path)):
+            item = fitted.get((int(row["fov"]), int(row["cell"])))
+            known = _nearest(truth, row)
+            if item is None or known is None:
+                continue
+            values = item["fitted_params"]
+            errors.append(abs(values["ktl"] / known.parameters["ktl"] - 1))
+            if len(table.rows) < _SHOWN_CELLS:
+                shown = [
+                    f"{source[name]:.4g}" for name in names for source in (known.parameters, values)
+                ]
+                table.add_row(*shown, f"{item['r_squared']:.4f}")
+    console.print(table)
+    close = sum(error < _FIT_TOLERANCE for error in errors)
+    console.print(
+        f"[green]{len(errors)} of {len(truth.cells)} cells followed and fitted, {close} within "
+        f"{_FIT_TOLERANCE:.0%} of the truth, mean R² {fits['summary']['mean_r_squared']:.4f}[/]"
+    )
+    return bool(errors) and close >= _FIT_SHARE * len(truth.cells)
+
+
+def _first_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the first row of each cell in a file of traces."""
+    seen = set()
+    for row in csv.DictReader(path.read_text("utf-8").splitlines()):
+        if row["cell"] not in seen:
+            seen.add(row["cell"])
+            yield row
+
+
+def _nearest(truth: "Truth", row: dict[str, str]) -> "CellTruth | None":
+    """Return the true cell that was where a trace begins."""
+    place = (float(row["position_y"]), float(row["position_x"]))
+    frame = int(row["frame"])
+    candidates = [
+        (math.dist(place, cell.centres[frame - cell.first_frame]), cell)
+        for cell in truth.cells
+        if cell.fov == int(row["fov"]) and frame >= cell.first_frame
+    ]
+    distance, cell = min(candidates, key=lambda item: item[0], default=(math.inf, None))
+    return cell if distance < _SAME_PLACE_PX else None
 
 
 def _follow(client: httpx.Client, run: dict[str, Any], console: Console) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from benchwire.foundation.settings import ServerSettings
 ROOT = Path(__file__).parents[2]
 HEAVY = {
     "nicegui", "matplotlib", "smbprotocol", "scipy", "alembic", "rich", "httpx", "pyarrow",
-    "aiomqtt", "PIL",
+    "aiomqtt", "PIL", "cv2", "nd2", "tifffile", "zarr", "pylibCZIrw", "numcodecs", "dask", "yaml",
 }  # fmt: skip
 DOMAINS = sorted(entry.name for entry in entry_points(group="benchwire.domains"))
 

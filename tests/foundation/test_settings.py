@@ -49,3 +49,23 @@ def test_bad_file_is_a_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "benchwire.toml").write_text(text)
     with pytest.raises(SettingsInvalid):
         load_server_settings({"data_dir": tmp_path})
+
+
+def test_the_analysis_server_s_own_names_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "PYAMA_HOST": "0.0.0.0", "PYAMA_PORT": "8001", "PYAMA_DEBUG": "true",
+        "PYAMA_MAX_JOBS": "3", "PYAMA_JOB_TIMEOUT": "60",
+        "PYAMA_ALLOWED_PATHS": "/data, /experiment,",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    settings = load_server_settings({"data_dir": tmp_path})
+    assert (settings.host, settings.port, settings.debug) == ("0.0.0.0", 8001, True)
+    assert (settings.max_jobs, settings.job_timeout) == (3, 60.0)
+    assert settings.allowed_paths == (Path("/data"), Path("/experiment"))
+    monkeypatch.setenv("PYAMA_ALLOWED_PATHS", "")
+    assert load_server_settings({"data_dir": tmp_path}).allowed_paths == ()
+    monkeypatch.setenv("PYAMA_ALLOWED_PATHS", "data")
+    with pytest.raises(SettingsInvalid, match="absolute"):
+        load_server_settings({"data_dir": tmp_path})

@@ -32,7 +32,7 @@ class Server:
         clean = {
             key: value
             for key, value in os.environ.items()
-            if not key.startswith(("BENCHWIRE_", "BOX_", "RUNS_ROOT", "NAS_"))
+            if not key.startswith(("BENCHWIRE_", "BOX_", "RUNS_ROOT", "NAS_", "PYAMA_"))
         }
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(

@@ -45,6 +45,8 @@ class Domain:
         may only set flags and wake threads.
     dashboard
         Imports the domain's pages and registers them in the frame it is given.
+    companions
+        Names of domains that are served with it where it is served alone.
     front_page
         The dashboard's page a browser is shown at ``/`` where the domain is served alone.
     collectors
@@ -61,5 +63,6 @@ class Domain:
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] = field(default=nullcontext)
     make_safe: Callable[[], None] = field(default=lambda: None)
     dashboard: "Callable[[Shell], Dashboard] | None" = None
+    companions: tuple[str, ...] = ()
     front_page: str = "/"
     collectors: "tuple[Collector, ...]" = ()

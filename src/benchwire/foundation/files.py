@@ -1,13 +1,15 @@
 """Files that are whole or absent, names that are safe, and folders nobody gets out of."""
 
+import errno
 import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from benchwire.foundation.errors import NotFound
+from benchwire.foundation.errors import Failed, Forbidden, Invalid, NotFound
 
 PARTIAL_SUFFIX = ".part"
 _BLOCK_BYTES = 1 << 20
@@ -18,6 +20,111 @@ class FileNotInFolder(NotFound):
     """There is no such file, or it is not one that may be read; the answer is the same for both."""
 
     code = "files.not_found"
+
+
+class PathInvalid(Invalid):
+    """The text is no path that can be used here."""
+
+    code = "files.path_invalid"
+
+
+class PathForbidden(Forbidden):
+    """The path leads out of the folders that requests may name; whether it exists is not told."""
+
+    code = "files.path_forbidden"
+
+
+class PathMissing(NotFound):
+    """Nothing is at that path."""
+
+    code = "files.path_missing"
+
+
+class DiskRefused(Failed):
+    """The disk did not take or give what it was asked to."""
+
+    code = "files.disk_refused"
+
+
+@contextmanager
+def disk_troubles_told() -> Iterator[None]:
+    """Turn what the disk refuses within a block into a sentence for people.
+
+    Raises
+    ------
+    DiskRefused
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskRefused("The disk is full; make room and start again") from error
+        raise DiskRefused(f"The disk refused: {error.strerror or error}") from error
+
+
+class AllowedFolders:
+    """The folders in which requests may name paths; none stands for all of them.
+
+    A path counts by what it leads to once every link in it is followed, and of one that does not
+    exist yet, by the part that does.
+    """
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        self.folders = tuple(folder.resolve() for folder in folders)
+
+    def is_allowed(self, path: Path) -> bool:
+        """Whether a path leads into the allowed folders."""
+        if not self.folders:
+            return True
+        try:
+            resolved = path.resolve()
+        except (OSError, ValueError, RuntimeError):
+            return False  # a loop of links leads nowhere
+        return any(resolved.is_relative_to(folder) for folder in self.folders)
+
+    def path(self, text: str) -> Path:
+        """Return the path that a request names, whether or not anything is there.
+
+        Raises
+        ------
+        PathInvalid
+            It is not absolute, or no file can have that name.
+        PathForbidden
+            It leads out of the allowed folders.
+        """
+        path = Path(text)
+        if not path.is_absolute() or "\0" in text:
+            raise PathInvalid("A path has to be absolute", hint="Begin it with the root folder.")
+        try:
+            # Surrogates and names beyond the system's limits end here, not at the first use.
+            os.fsencode(text)
+            path.is_dir()
+        except (OSError, ValueError) as error:
+            raise PathInvalid("The path cannot be that of any file") from error
+        if not self.is_allowed(path):
+            raise PathForbidden("The path is outside the folders that may be used")
+        return path
+
+    def file(self, text: str) -> Path:
+        """Return the path of a file that is there."""
+        path = self.existing(text)
+        if not path.is_file():
+            raise PathInvalid(f"{path.name} is not a file")
+        return path
+
+    def folder(self, text: str) -> Path:
+        """Return the path of a folder that is there."""
+        path = self.existing(text)
+        if not path.is_dir():
+            raise PathInvalid(f"{path.name} is not a folder")
+        return path
+
+    def existing(self, text: str) -> Path:
+        """Return the path of a file or folder that is there."""
+        path = self.path(text)
+        if not path.exists():
+            raise PathMissing(f"There is no {path.name or 'such path'}")
+        return path
 
 
 def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:

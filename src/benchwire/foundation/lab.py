@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.db import Database
+from benchwire.foundation.files import AllowedFolders
 from benchwire.foundation.jobs.runner import Jobs
 from benchwire.foundation.jobs.sessions import Sessions
 from benchwire.foundation.settings import ServerSettings, SettingsBase
@@ -15,10 +16,21 @@ from benchwire.foundation.workers import Executor
 
 S = TypeVar("S", bound=SettingsBase)
 
+ANALYSIS_QUEUE = "analysis"
+"""The queue of long computing jobs of all domains, ``max_jobs`` of which run at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """The server's parts, shared by all domains."""
+    """The server's parts, shared by all domains.
+
+    Parameters
+    ----------
+    workers
+        For work of seconds that somebody waits for, such as plots.
+    compute
+        For work of minutes, which must not keep the other waiting.
+    """
 
     server: ServerSettings
     clock: Clock
@@ -27,12 +39,18 @@ class Lab:
     sessions: Sessions
     hub: Hub
     workers: Executor
+    compute: Executor
     emulators: Mapping[str, Sequence[Path]]
 
     @property
     def data_dir(self) -> Path:
         """Folder of everything the server keeps."""
         return self.server.data_dir
+
+    @property
+    def allowed(self) -> AllowedFolders:
+        """The folders in which requests may name paths."""
+        return AllowedFolders(self.server.allowed_paths)
 
     def emulated_ports(self, domain: str) -> Sequence[Path]:
         """Return the paths of a domain's emulated instruments, where some were asked for."""

@@ -4,16 +4,18 @@ A domain declares its own class from `SettingsBase` with its section's name; nob
 environment anywhere else, and nothing is read before `load` is called.
 """
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Self, cast
 
 from platformdirs import user_data_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -83,8 +85,18 @@ class ServerSettings(SettingsBase):
     model_config = SettingsConfigDict(env_prefix="BENCHWIRE_")
 
     data_dir: Path = Field(description="Folder of the database, the runs and everything else kept.")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    host: str = Field(
+        "127.0.0.1",
+        validation_alias=AliasChoices("BENCHWIRE_HOST", "PYAMA_HOST", "host"),
+        description="Address to listen on.",
+    )
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("BENCHWIRE_PORT", "PYAMA_PORT", "port"),
+        description="Port to listen on.",
+    )
     database_url: str | None = Field(
         None, description="PostgreSQL address; without it a SQLite file in the data folder."
     )
@@ -104,6 +116,35 @@ class ServerSettings(SettingsBase):
         description="Web origins that may also write; any origin may read.",
     )
     worker_processes: int = Field(2, ge=1, description="Processes for plots and other CPU work.")
+    compute_processes: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="Processes for image processing, fits and other long work.",
+    )
+    allowed_paths: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        validation_alias=AliasChoices(
+            "BENCHWIRE_ALLOWED_PATHS", "PYAMA_ALLOWED_PATHS", "allowed_paths"
+        ),
+        description="Folders in which requests may name paths; none allows all.",
+    )
+    max_jobs: int = Field(
+        10,
+        ge=1,
+        validation_alias=AliasChoices("BENCHWIRE_MAX_JOBS", "PYAMA_MAX_JOBS", "max_jobs"),
+        description="Analysis jobs that run at once; more wait.",
+    )
+    job_timeout: float = Field(
+        3600.0,
+        gt=0,
+        validation_alias=AliasChoices("BENCHWIRE_JOB_TIMEOUT", "PYAMA_JOB_TIMEOUT", "job_timeout"),
+        description="Longest run of an analysis job, in s.",
+    )
+    debug: bool = Field(
+        False,
+        validation_alias=AliasChoices("BENCHWIRE_DEBUG", "PYAMA_DEBUG", "debug"),
+        description="Log more.",
+    )
     ui: bool = Field(True, description="Serve the web dashboard.")
     log_format: str = Field("auto", description="json, text, or auto: text on a terminal.")
 
@@ -116,6 +157,22 @@ class ServerSettings(SettingsBase):
     @classmethod
     def _empty_key_is_no_key(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("allowed_paths", mode="before")
+    @classmethod
+    def _from_commas(cls, value: object) -> object:
+        """Accept ``/data,/experiment`` as well as a list."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("allowed_paths")
+    @classmethod
+    def _absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        for path in value:
+            if not path.is_absolute():
+                raise ValueError(f"{path} has to be absolute")
+        return value
 
     @field_validator("emulate", "also", mode="before")
     @classmethod

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -29,7 +29,12 @@ from benchwire.foundation.jobs.states import (
 )
 from benchwire.foundation.jobs.store import JobStore
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MAX_ATTEMPTS = 3
 # A job may report as often as it likes; watchers are told at most this often.
@@ -59,8 +64,10 @@ class JobKind:
     run
         Does the work; what it returns is kept as the result. It raises `JobStopped` when it has
         stopped because it was asked to.
+    queue
+        Kinds of one queue share its places; a queue of its own by default.
     concurrency
-        How many run at once; None for no limit.
+        How many jobs of the queue run at once; None for no limit.
     time_limit
         Seconds after which a job is stopped and failed; None for none.
     resumable
@@ -75,11 +82,17 @@ class JobKind:
 
     name: str
     run: Callable[["JobContext"], Mapping[str, Any] | None]
+    queue: str = ""
     concurrency: int | None = None
     time_limit: float | None = None
     resumable: bool = False
     on_interrupted: Callable[[JobRecord], Interruption] = lambda _: Interruption()
     repeat: Callable[[JobRecord, str], str] | None = None
+
+    @property
+    def queue_name(self) -> str:
+        """The queue its jobs wait in."""
+        return self.queue or self.name
 
 
 class JobContext:
@@ -112,6 +125,20 @@ class JobContext:
     def finish_part(self, part: str) -> None:
         """Declare a part finished; it is on the disk when this returns and is not done again."""
         self._engine._part_finished(self.id, part)  # noqa: SLF001 - one unit
+
+    def result_of(self, work: "Future[T]") -> T:
+        """Wait for work done elsewhere on behalf of this job and return what came of it.
+
+        Raises
+        ------
+        JobStopped
+            It ended because the job was asked to stop.
+        """
+        try:
+            return work.result()
+        except BenchwireError:
+            self.stop.raise_if_asked()
+            raise
 
     def note_partial_files(self, files: Sequence[str]) -> None:
         """Name files that hold what there is of unfinished work."""
@@ -297,6 +324,13 @@ class Jobs:
             live = dict(self._records)
         return [live.get(record.id, record) for record in self._store.newest(limit)]
 
+    def newest_in(self, queue: str, limit: int = 50) -> list[JobRecord]:
+        """Return the newest jobs of one queue, unfinished ones with their live progress."""
+        kinds = [kind.name for kind in self._kinds.values() if kind.queue_name == queue]
+        with self._lock:
+            live = dict(self._records)
+        return [live.get(record.id, record) for record in self._store.newest(limit, kinds=kinds)]
+
     def newest_of(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
         """Return the known ones of some jobs by id."""
         return self._store.get_many(job_ids)
@@ -306,9 +340,12 @@ class Jobs:
         with self._lock:
             return sorted(self._records.values(), key=lambda record: record.created_at)
 
-    def count_by_state(self) -> dict[str, int]:
-        """Return how many jobs are in each state."""
-        return self._store.count_by_state()
+    def count_by_state(self, queue: str | None = None) -> dict[str, int]:
+        """Return how many jobs are in each state, of all kinds or of one queue."""
+        if queue is None:
+            return self._store.count_by_state()
+        kinds = [kind.name for kind in self._kinds.values() if kind.queue_name == queue]
+        return self._store.count_by_state(kinds)
 
     def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job: at once while queued, by asking it to stop while running.
@@ -319,7 +356,7 @@ class Jobs:
             record = self._records.get(job_id)
             running = self._running.get(job_id)
             if record is not None and running is None:
-                self._queues[record.kind].remove(job_id)
+                self._queues[self._kinds[record.kind].queue_name].remove(job_id)
                 del self._records[job_id]
         if record is None:
             return self.get(job_id)
@@ -357,7 +394,8 @@ class Jobs:
     def _enqueue(self, record: JobRecord) -> None:
         with self._lock:
             self._records[record.id] = record
-            self._queues.setdefault(record.kind, deque()).append(record.id)
+            queue = self._kinds[record.kind].queue_name
+            self._queues.setdefault(queue, deque()).append(record.id)
 
     def _pump(self) -> None:
         """Start what may start."""
@@ -365,9 +403,14 @@ class Jobs:
             if not self._accepting:
                 return
             for name, waiting in self._queues.items():
-                kind = self._kinds[name]
-                busy = sum(self._records[job_id].kind == name for job_id in self._running)
-                while waiting and (kind.concurrency is None or busy < kind.concurrency):
+                busy = sum(
+                    self._kinds[self._records[job_id].kind].queue_name == name
+                    for job_id in self._running
+                )
+                while waiting:
+                    kind = self._kinds[self._records[waiting[0]].kind]
+                    if kind.concurrency is not None and busy >= kind.concurrency:
+                        break
                     self._launch(kind, waiting.popleft())
                     busy += 1
 
@@ -472,9 +515,10 @@ class Jobs:
             running = self._running[job_id]
             if remaining is None and progress > 0:
                 remaining = (now - running.started) * (1 - progress) / progress
-            record = replace(
-                self._records[job_id], progress=progress, remaining=remaining, message=message
-            )
+            known = self._records[job_id]
+            # A job that goes on after a restart begins behind what was told of it before.
+            progress = max(progress, known.progress)
+            record = replace(known, progress=progress, remaining=remaining, message=message)
             self._records[job_id] = record
             tell = now - running.last_told >= _REPORT_INTERVAL
             if tell:

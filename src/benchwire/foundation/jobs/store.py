@@ -1,8 +1,7 @@
 """Every query of the job engine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -74,17 +73,19 @@ class JobStore:
             )
             return [_record(row) for row in rows]
 
-    def newest(self, limit: int, *, before: datetime | None = None) -> list[JobRecord]:
-        """Return the newest jobs, of all kinds, older than a moment if one is given."""
+    def newest(self, limit: int, *, kinds: Sequence[str] | None = None) -> list[JobRecord]:
+        """Return the newest jobs, of some kinds or of all."""
         query = jobs.select().order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(jobs.c.created_at < before)
+        if kinds is not None:
+            query = query.where(jobs.c.kind.in_(kinds))
         with self._database.read() as connection:
             return [_record(row) for row in connection.execute(query)]
 
-    def count_by_state(self) -> dict[str, int]:
-        """Return how many jobs are in each state."""
+    def count_by_state(self, kinds: Sequence[str] | None = None) -> dict[str, int]:
+        """Return how many jobs are in each state, of some kinds or of all."""
         query = sa.select(jobs.c.state, sa.func.count().label("total")).group_by(jobs.c.state)
+        if kinds is not None:
+            query = query.where(jobs.c.kind.in_(kinds))
         with self._database.read() as connection:
             return {row.state: row.total for row in connection.execute(query)}
 

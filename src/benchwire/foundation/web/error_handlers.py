@@ -23,6 +23,36 @@ def render_detail(problem: Problem) -> tuple[int, Mapping[str, Any]]:
     return problem.status, {"detail": problem.message}
 
 
+_UPPER_CODES = {
+    "files.path_missing": "FILE_NOT_FOUND",
+    "files.path_forbidden": "FORBIDDEN",
+    "jobs.not_found": "JOB_NOT_FOUND",
+    "jobs.already_ended": "JOB_ALREADY_COMPLETED",
+    "jobs.not_done": "JOB_NOT_COMPLETED",
+    "work.failed": "PROCESSING_ERROR",
+    "internal.error": "INTERNAL_ERROR",
+}
+_UPPER_STATUSES = {
+    400: "INVALID_PARAMETERS",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "CONFLICT",
+    413: "REQUEST_TOO_LARGE",
+    503: "UNAVAILABLE",
+}
+
+
+def render_unsuccessful(problem: Problem) -> tuple[int, Mapping[str, Any]]:
+    """Write a problem as ``success`` false with ``error`` and ``error_code``."""
+    status = 400 if problem.kind == "validation" else problem.status
+    otherwise = "INTERNAL_ERROR" if problem.kind == "unforeseen" else "PROCESSING_ERROR"
+    code = _UPPER_CODES.get(problem.code) or _UPPER_STATUSES.get(status, otherwise)
+    text = f"{problem.message}. {problem.hint}" if problem.hint else problem.message
+    return status, {"success": False, "error": text, "error_code": code}
+
+
 def install(app: FastAPI, render: RenderError) -> None:
     """Make every failure of an application come out in one shape."""
 

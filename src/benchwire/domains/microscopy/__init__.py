@@ -1,0 +1,1 @@
+"""Time-lapse microscopy: from an image file to the traces of single cells."""

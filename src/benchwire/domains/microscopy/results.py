@@ -1,0 +1,292 @@
+"""The traces of an FOV as files: names, CSV and Parquet, and what a person made of them.
+
+Each file is whole or absent. What a person marked is kept beside the traces, never in them.
+"""
+
+import contextlib
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchwire.domains.microscopy.errors import ParametersInvalid
+from benchwire.domains.microscopy.plan import FovTable
+from benchwire.foundation.errors import Invalid
+from benchwire.foundation.files import PARTIAL_SUFFIX, sync_folder
+
+TRACES_SUFFIX = "_traces.csv"
+INSPECTED_SUFFIX = "_traces_inspected.csv"
+
+INTEGER_COLUMNS = ("fov", "cell", "frame")
+BASE_UNITS = {
+    "fov": "", "cell": "", "frame": "", "time": "min", "good": "",
+    "position_x": "px", "position_y": "px",
+    "bbox_x0": "px", "bbox_y0": "px", "bbox_x1": "px", "bbox_y1": "px",
+}  # fmt: skip
+FEATURE_UNITS = {
+    "area": "px^2",
+    "aspect_ratio": "1",
+    "circularity": "1",
+    "intensity_total": "counts",
+    "intensity_mean": "counts",
+    "intensity_variance": "counts^2",
+}
+REQUIRED_COLUMNS = ("fov", "cell", "frame", "time", "good")
+
+_LARGEST_DECIMAL = 1e30
+
+
+class TracesInvalid(Invalid):
+    """A file of traces that cannot be read as one."""
+
+    code = "microscopy.traces_invalid"
+
+
+def fov_folder(output_dir: Path, fov: int) -> Path:
+    """Return the folder of one FOV."""
+    return output_dir / f"fov_{fov:03d}"
+
+
+def traces_path(output_dir: Path, fov: int, *, base_name: str) -> Path:
+    """Return the place of the traces of one FOV."""
+    return fov_folder(output_dir, fov) / f"{base_name}_fov_{fov:03d}{TRACES_SUFFIX}"
+
+
+def inspected_path(traces_csv: Path) -> Path:
+    """Return the place of the same traces as a person marked them."""
+    return traces_csv.with_name(traces_csv.name.removesuffix(TRACES_SUFFIX) + INSPECTED_SUFFIX)
+
+
+def preferred(traces_csv: Path) -> Path:
+    """Return the inspected traces where there are any, else the traces."""
+    inspected = inspected_path(traces_csv)
+    return inspected if inspected.is_file() else traces_csv
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that gets its name only when it is whole and on the disk."""
+    descriptor, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name[:60]}.", suffix=PARTIAL_SUFFIX
+    )
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.chmod(temporary, 0o644)  # noqa: PTH101 - works on the file just made
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 - the atomic call, by its own name
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def free_name(path: Path, ending: str) -> Path:
+    """Return a name beside a file that is not taken yet."""
+    number = 1
+    while (free := path.with_name(f"{path.name}.{number}.{ending}")).exists():
+        number += 1
+    return free
+
+
+def six_decimals(values: NDArray[Any]) -> Any:
+    """Return numbers as an Arrow column that is written with six decimals; not finite is empty."""
+    import pyarrow as pa
+
+    numbers = np.asarray(values, dtype=np.float64)
+    empty = ~np.isfinite(numbers)
+    if np.any(np.abs(numbers[~empty]) >= _LARGEST_DECIMAL):
+        texts = [None if skip else f"{x:.6f}" for x, skip in zip(numbers, empty, strict=True)]
+        return pa.array(texts, pa.string())
+    return pa.array(numbers, mask=empty).cast(pa.decimal128(38, 6), safe=False)
+
+
+def write_traces(table: FovTable, csv_path: Path) -> None:
+    """Write the traces of one FOV as CSV, and as Parquet with units beside it.
+
+    The Parquet file comes first: the CSV is the one others look for.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    names = list(table.columns)
+    units = [_unit(name) for name in names]
+    schema = pa.schema(
+        [
+            pa.field(name, _arrow_type(name), metadata={"unit": unit})
+            for name, unit in zip(names, units, strict=True)
+        ],
+        metadata={"units": json.dumps(dict(zip(names, units, strict=True)))},
+    )
+    arrays = [
+        pa.array(np.asarray(values), type=_arrow_type(name), from_pandas=True)
+        for name, values in table.columns.items()
+    ]
+    with whole_file(csv_path.with_suffix(".parquet")) as file:
+        pyarrow.parquet.write_table(pa.table(arrays, schema=schema), file, compression="zstd")
+    texts = [_printed(name, np.asarray(values)) for name, values in table.columns.items()]
+    with whole_file(csv_path) as file:
+        write_csv(file, dict(zip(names, texts, strict=True)))
+
+
+def write_csv(file: BinaryIO, columns: Mapping[str, Any]) -> None:
+    """Write Arrow columns as plain comma-separated text with a header."""
+    import pyarrow as pa
+    import pyarrow.csv
+
+    plain = pyarrow.csv.WriteOptions(quoting_style="none", quoting_header="none")
+    pyarrow.csv.write_csv(pa.table(dict(columns)), file, plain)
+
+
+def read_traces(csv_path: Path) -> FovTable:
+    """Return the traces of one file; columns that are not known are left out.
+
+    Raises
+    ------
+    TracesInvalid
+        Not such a file, a column missing, or something that is no number.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+
+    header = traces_header(csv_path)
+    names = [name for name in header if name in BASE_UNITS or column_channel(name) is not None]
+    types = {name: pa.string() if name == "good" else pa.float64() for name in names}
+    convert = pyarrow.csv.ConvertOptions(
+        column_types=types, include_columns=names, strings_can_be_null=False
+    )
+    parse = pyarrow.csv.ParseOptions(ignore_empty_lines=True)
+    try:
+        read = pyarrow.csv.read_csv(csv_path, parse_options=parse, convert_options=convert)
+    except pa.ArrowInvalid as error:
+        raise TracesInvalid(f"{csv_path.name} is not a table of numbers") from error
+    return FovTable({name: _parsed(name, read[name], csv_path.name) for name in names})
+
+
+def traces_header(csv_path: Path) -> tuple[str, ...]:
+    """Return the column names of a file of traces."""
+    try:
+        with csv_path.open(encoding="utf-8-sig", newline="") as file:
+            header = tuple(next(csv.reader([file.readline(1 << 16)]), []))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TracesInvalid(f"{csv_path.name} is not a CSV file") from error
+    if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
+        raise TracesInvalid(f"{csv_path.name} has no column {missing[0]}")
+    if len(set(header)) < len(header):
+        raise TracesInvalid(f"{csv_path.name} has two columns of one name")
+    return header
+
+
+def column_channel(name: str) -> tuple[str, int] | None:
+    """Return feature and channel of ``<feature>_ch_<c>``; None for any other column."""
+    feature, separator, channel = name.rpartition("_ch_")
+    if not (feature and separator and channel.isascii() and channel.isdigit()):
+        return None
+    return feature, int(channel)
+
+
+def _unit(name: str) -> str:
+    parts = column_channel(name)
+    return FEATURE_UNITS.get(parts[0], "") if parts else BASE_UNITS.get(name, "")
+
+
+def _arrow_type(name: str) -> Any:
+    import pyarrow as pa
+
+    if name == "good":
+        return pa.bool_()
+    return pa.int64() if name in INTEGER_COLUMNS else pa.float64()
+
+
+def _printed(name: str, values: NDArray[Any]) -> Any:
+    import pyarrow as pa
+
+    if name == "good":
+        return pa.array(np.where(values.astype(bool), "True", "False"), pa.string())
+    if name in INTEGER_COLUMNS:
+        return pa.array(values.astype(np.int64))
+    return six_decimals(values)
+
+
+def _parsed(name: str, column: Any, file_name: str) -> NDArray[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if name == "good":
+        texts = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+        good = pc.is_in(texts, pa.array(["true", "1", "1.0"]))
+        if not pc.all(pc.or_(good, pc.is_in(texts, pa.array(["false", "0", "0.0"])))).as_py() and (
+            len(texts)
+        ):
+            raise TracesInvalid(f"{file_name}: the column good is neither True nor False somewhere")
+        return np.asarray(good)
+    values = np.asarray(column, dtype=np.float64)
+    if name not in INTEGER_COLUMNS:
+        return values
+    if not np.all(np.isfinite(values) & (np.abs(values) < 2**53) & (values == np.rint(values))):
+        raise TracesInvalid(f"{file_name}: the column {name} is not whole numbers")
+    return values.astype(np.int64)
+
+
+def write_inspected(traces_csv: Path, good_by_cell: Mapping[int, bool]) -> Path:
+    """Write a person's verdict on some cells, and return the file.
+
+    Earlier verdicts stay, and so does every other column as it stands in the file.
+    """
+    source = preferred(traces_csv)
+    cell_at, good_at = (traces_header(source).index(name) for name in ("cell", "good"))
+    unseen = set(good_by_cell)
+    target = inspected_path(traces_csv)
+    with (
+        source.open(encoding="utf-8-sig", newline="") as old,
+        whole_file(target) as raw,
+        _text(raw) as new,
+    ):
+        rows = csv.reader(old)
+        writer = csv.writer(new, lineterminator="\n")
+        writer.writerow(next(rows))
+        for row in filter(None, rows):
+            try:
+                cell = int(float(row[cell_at]))
+                if (good := good_by_cell.get(cell)) is not None:
+                    row[good_at] = str(good)
+            except (ValueError, OverflowError, IndexError) as error:
+                raise TracesInvalid(f"{source.name}, line {rows.line_num}: no cell") from error
+            unseen.discard(cell)
+            writer.writerow(row)
+        if unseen:
+            raise ParametersInvalid(f"There is no cell {min(unseen)} in {traces_csv.name}")
+    return target
+
+
+@contextlib.contextmanager
+def _text(raw: BinaryIO) -> Iterator[Any]:
+    import io
+
+    text = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+    yield text
+    text.flush()
+    text.detach()
+
+
+def set_aside_inspected(traces_csv: Path) -> Path | None:
+    """Rename the inspected traces before new traces come, and return the new name.
+
+    Cells get new numbers when a FOV is processed anew, so old verdicts must not be taken for
+    verdicts on the new cells. The new name is none that is read as traces.
+    """
+    inspected = inspected_path(traces_csv)
+    if not inspected.is_file():
+        return None
+    aside = free_name(inspected, "bak")
+    inspected.rename(aside)
+    sync_folder(aside.parent)
+    return aside

@@ -1,0 +1,89 @@
+"""Looking around among the files, and merging what was processed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchwire.domains.microscopy import work
+from benchwire.domains.microscopy.explorer import list_directory, search_files
+from benchwire.domains.microscopy.schemas import (
+    InspectionRequest,
+    ListRequest,
+    MergeRequest,
+    SearchRequest,
+)
+from benchwire.foundation.files import AllowedFolders, make_folders, write_whole
+from benchwire.foundation.workers import Executor
+
+MERGE_SECONDS = 3600.0
+SAMPLES_NAME = "samples.yaml"
+
+
+class Folders:
+    """Folders and files within the allowed area."""
+
+    def __init__(self, allowed: AllowedFolders, workers: Executor) -> None:
+        self._allowed = allowed
+        self._workers = workers
+
+    def listed(self, request: ListRequest) -> list[dict[str, Any]]:
+        """Return what is in a folder, folders first."""
+        return list_directory(
+            self._allowed.folder(request.directory_path),
+            self._allowed.is_allowed,
+            include_hidden=request.include_hidden,
+            extensions=request.filter_extensions,
+        )
+
+    def found(self, request: SearchRequest) -> list[dict[str, Any]]:
+        """Return the files below a folder that match."""
+        return search_files(
+            self._allowed.folder(request.search_path),
+            self._allowed.is_allowed,
+            pattern=request.pattern,
+            extensions=request.extensions,
+            max_depth=request.max_depth,
+            include_hidden=request.include_hidden,
+        )
+
+    def merge(self, request: MergeRequest) -> dict[str, Any]:
+        """Write the traces of each sample's FOVs into one file per channel and feature."""
+        samples = self._allowed.file(request.sample_yaml)
+        if request.input_dir is not None:
+            source = self._allowed.folder(request.input_dir)
+        else:
+            source = self._allowed.file(str(request.processing_results_yaml)).parent
+        target = self._allowed.path(request.output_dir)
+        merged = self._workers.submit(
+            work.merge_samples,
+            samples,
+            source,
+            target,
+            self._allowed,
+            time_limit=MERGE_SECONDS,
+        ).result()
+        files = [str(path) for path in merged.files]
+        return {
+            "message": f"{len(files)} files written",
+            "output_dir": request.output_dir,
+            "merged_files": files,
+            "merged_csv": files[0],
+            "warnings": list(merged.warnings),
+        }
+
+    def save_samples(self, folder: str, samples: Sequence[Mapping[str, str]]) -> Path:
+        """Write which FOVs belong to which sample into a folder and return the file."""
+        import yaml
+
+        target = self._allowed.path(folder)
+        make_folders(target)
+        path = target / SAMPLES_NAME
+        chosen = [{"name": item["name"], "fovs": item["fovs"]} for item in samples]
+        text = yaml.safe_dump({"samples": chosen}, sort_keys=False, allow_unicode=True)
+        write_whole(path, text.encode())
+        return path
+
+    def inspect(self, request: InspectionRequest) -> Path:
+        """Note which cells a person found good and return the file that says so."""
+        path = self._allowed.file(request.traces_path)
+        return self._workers.submit(work.mark_cells, path, request.good).result()

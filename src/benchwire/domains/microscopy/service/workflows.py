@@ -1,0 +1,325 @@
+"""Workflows: every FOV of a movie from images to traces, as a job that outlives a restart."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+from typing import Any
+
+from benchwire.domains.microscopy import results, work
+from benchwire.domains.microscopy.errors import FolderBusy, ParametersInvalid, ProcessingFailed
+from benchwire.domains.microscopy.features import Kind, load_features
+from benchwire.domains.microscopy.plan import MovieInfo, Plan
+from benchwire.domains.microscopy.schemas import Parameters, WorkflowRequest
+from benchwire.domains.microscopy.service.movies import Movies
+from benchwire.foundation.clock import Clock, utc_text
+from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.files import AllowedFolders, PathMissing, make_folders
+from benchwire.foundation.jobs.family import JobFamily
+from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
+from benchwire.foundation.jobs.states import JobRecord, JobState
+from benchwire.foundation.run_record import RUN_NAME
+from benchwire.foundation.workers import Executor
+
+logger = logging.getLogger(__name__)
+
+KIND = "microscopy.workflow"
+# The rest is the record of the run, once all FOVs are done.
+_FOVS_SHARE = 0.99
+_LOOK_SECONDS = 0.2
+_TOLD_FAILURES = 5
+
+
+class Workflows:
+    """Takes workflows in, runs them, and says how they went.
+
+    Parameters
+    ----------
+    side_by_side
+        How many FOVs of one workflow are processed at once at most, whatever it asks for.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        clock: Clock,
+        movies: Movies,
+        *,
+        allowed: AllowedFolders,
+        compute: Executor,
+        side_by_side: int,
+    ) -> None:
+        self._jobs = jobs
+        self._clock = clock
+        self._movies = movies
+        self._allowed = allowed
+        self._compute = compute
+        self._side_by_side = side_by_side
+        self._family = JobFamily(jobs, clock, kind=KIND, unit="fov")
+        self._starting = threading.Lock()
+        self._fractions: dict[str, dict[int, float]] = {}
+
+    def kind(self, *, queue: str, concurrency: int, time_limit: float) -> JobKind:
+        """Return the kind of job that workflows are."""
+        return JobKind(
+            KIND,
+            self._run,
+            queue=queue,
+            concurrency=concurrency,
+            time_limit=time_limit,
+            resumable=True,
+            repeat=self._repeat,
+        )
+
+    # -- what clients do --------------------------------------------------------------------
+
+    def features(self) -> dict[Kind, list[str]]:
+        """Return the names of all features, by the kind of channel they are measured in."""
+        found = load_features().values()
+        return {
+            kind: sorted(feature.name for feature in found if feature.kind == kind)
+            for kind in ("phase", "fluorescence")
+        }
+
+    def start(self, request: WorkflowRequest) -> str:
+        """Take a workflow in and return its job's id; whatever can be wrong is found first."""
+        output = self._allowed.path(request.output_dir)
+        info = self._movies.info(request.microscopy_path)
+        plan = request.plan()
+        self._check_channels(plan, info)
+        fovs = fov_range(request.parameters, info)
+        self._movies.check_pixels(info, channels=plan.channels, fov=fovs.start)
+        _make_output(output)
+        params = {
+            "microscopy_path": request.microscopy_path,
+            "base_name": info.base_name,
+            "output_dir": request.output_dir,
+            "plan": plan.as_json(),
+            "fov_start": fovs.start,
+            "fov_end": fovs.stop - 1,
+            "n_workers": request.parameters.n_workers,
+            "batch_size": request.parameters.batch_size,
+            "ome_zarr": request.parameters.ome_zarr,
+        }
+        with self._starting:
+            self._refuse_busy(output, fovs)
+            return self._family.start(params, total=len(fovs), title=f"Workflow {info.base_name}")
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        """Return how far a workflow is, as a whole and FOV by FOV."""
+        record = self._family.get(job_id)
+        return {**self._family.status(job_id), "fovs": self._fovs(record)}
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a workflow; what is finished of it stays."""
+        self._family.cancel(job_id)
+
+    def results(self, job_id: str) -> dict[str, Any]:
+        """Return where a completed workflow's results are."""
+        record = self._family.done(job_id)
+        return {
+            "job_id": job_id,
+            "output_dir": record.params["output_dir"],
+            **(record.result or {}),
+        }
+
+    def result_files(self, job_id: str) -> list[Path]:
+        """Return the tables and records of a completed workflow, without its image stacks."""
+        result = self._family.done(job_id).result or {}
+        folder = Path(result["results_file"]).parent
+        traces = [Path(path) for path in result["traces"]]
+        wanted = [
+            Path(result["results_file"]),
+            folder / RUN_NAME,
+            *traces,
+            *(results.inspected_path(path) for path in traces),
+            *(path.with_suffix(".parquet") for path in traces),
+        ]
+        return [path for path in wanted if path.is_file() and self._allowed.is_allowed(path)]
+
+    def record(self, job_id: str) -> JobRecord:
+        """Return the record of a workflow's job."""
+        return self._family.get(job_id)
+
+    def traces(self, job_id: str, fov: int) -> dict[str, Any]:
+        """Return what was measured of each cell of an FOV, also before the workflow's end."""
+        params = self._family.get(job_id).params
+        if not params["fov_start"] <= fov <= params["fov_end"]:
+            raise PathMissing(f"FOV {fov} is not of this workflow")
+        path = results.traces_path(Path(params["output_dir"]), fov, base_name=params["base_name"])
+        info = self._movies.look_at(Path(params["microscopy_path"]))
+        return {
+            **self._movies.ask(work.traces_of_fov, path),
+            "n_frames": info.n_frames,
+            "height": info.height,
+            "width": info.width,
+        }
+
+    def overlay(self, output_dir: str, *, fov: int, frame: int, with_names: bool) -> bytes:
+        """Return a processed frame as PNG, its cells outlined and named."""
+        folder = self._allowed.folder(output_dir)
+        return self._movies.ask(work.draw_overlay, folder, fov, frame, with_names)
+
+    def known(self, limit: int = 20) -> list[JobRecord]:
+        """Return the newest workflows."""
+        return [record for record in self._jobs.newest(limit * 5) if record.kind == KIND][:limit]
+
+    # -- checks -----------------------------------------------------------------------------
+
+    @staticmethod
+    def _check_channels(plan: Plan, info: MovieInfo) -> None:
+        features = load_features()
+        choices: list[tuple[Kind, int, tuple[str, ...]]] = [
+            ("phase", plan.phase, plan.phase_features),
+            *(("fluorescence", item.channel, item.features) for item in plan.fluorescence),
+        ]
+        for kind, channel, names in choices:
+            if channel >= info.n_channels:
+                raise ParametersInvalid(
+                    f"There is no channel {channel}; the file has 0 to {info.n_channels - 1}"
+                )
+            for name in names:
+                feature = features.get(name)
+                if feature is None or feature.kind != kind:
+                    known = sorted(item.name for item in features.values() if item.kind == kind)
+                    raise ParametersInvalid(
+                        f"'{name}' is no {kind} feature", hint=f"There are: {', '.join(known)}."
+                    )
+
+    def _refuse_busy(self, output: Path, fovs: range) -> None:
+        """Refuse to write what another workflow is writing."""
+        for record in self._jobs.unfinished():
+            if record.kind != KIND:
+                continue
+            taken = range(record.params["fov_start"], record.params["fov_end"] + 1)
+            is_same = Path(record.params["output_dir"]).resolve() == output.resolve()
+            if is_same and max(taken.start, fovs.start) < min(taken.stop, fovs.stop):
+                raise FolderBusy(
+                    f"{record.id} is writing these FOVs in that folder",
+                    hint="Wait for it, cancel it, or choose another output_dir.",
+                )
+
+    def _repeat(self, record: JobRecord, _requested_by: str) -> str:
+        params = dict(record.params)
+        return self._family.start(params, total=params.pop("total"), title=record.title)
+
+    # -- the job ----------------------------------------------------------------------------
+
+    def _run(self, job: JobContext) -> Mapping[str, Any]:
+        params, began = job.params, self._clock.now()
+        fovs = range(params["fov_start"], params["fov_end"] + 1)
+        self._fractions[job.id] = {int(part): 1.0 for part in job.finished_parts}
+        try:
+            failures = self._process(job, fovs)
+        finally:
+            del self._fractions[job.id]
+        job.stop.raise_if_asked()
+        job.report(_FOVS_SHARE, message="Writing the record of the run")
+        good = [fov for fov in fovs if fov not in failures]
+        facts = {
+            "job_id": job.id,
+            "started_at": utc_text(began),
+            "ended_at": utc_text(self._clock.now()),
+        }
+        recording = self._compute.submit(work.record_run, params, good, facts, stop=job.stop.event)
+        try:
+            found = job.result_of(recording)
+        finally:
+            if failures:
+                job.stop.raise_if_asked()
+                raise ProcessingFailed(_told(failures, len(fovs)))
+        return found
+
+    def _process(self, job: JobContext, fovs: range) -> dict[int, str]:
+        """Process all FOVs and return why some could not be."""
+        # Those of an earlier run or life are handed out too: the files tell whether they are whole.
+        waiting = deque(fovs)
+        running: dict[Future[None], int] = {}
+        failures: dict[int, str] = {}
+        at_once = min(job.params["n_workers"], self._side_by_side)
+        while waiting or running:
+            if job.stop.event.is_set():
+                waiting.clear()
+            while waiting and len(running) < at_once:
+                fov = waiting.popleft()
+                future = self._compute.submit(
+                    work.process_fov,
+                    job.params,
+                    fov,
+                    stop=job.stop.event,
+                    on_progress=self._progress_of(job, fov, len(fovs)),
+                )
+                running[future] = fov
+            for future in wait(running, _LOOK_SECONDS, FIRST_COMPLETED).done:
+                fov = running.pop(future)
+                error = future.exception()
+                if error is None:
+                    self._fractions[job.id][fov] = 1.0
+                    job.finish_part(str(fov))
+                elif not job.stop.event.is_set():
+                    failures[fov] = _reason(error)
+                    logger.warning("FOV %d of %s failed: %s", fov, job.id, failures[fov])
+        return failures
+
+    def _progress_of(self, job: JobContext, fov: int, total: int) -> Callable[[float, str], None]:
+        fractions = self._fractions[job.id]
+
+        def tell(fraction: float, _: str) -> None:
+            fractions[fov] = fraction
+            done = sum(list(fractions.values())) / total
+            job.report(_FOVS_SHARE * done, message=f"Processing FOV {int(done) + 1}/{total}")
+
+        return tell
+
+    def _fovs(self, record: JobRecord) -> list[dict[str, Any]]:
+        fractions = dict(self._fractions.get(record.id, {}))
+        fractions |= {int(part): 1.0 for part in record.finished_parts}
+        otherwise = "pending" if not record.state.is_final else record.state.value
+        if record.state is JobState.DONE:
+            otherwise = "completed"
+        rows = []
+        for fov in range(record.params["fov_start"], record.params["fov_end"] + 1):
+            fraction = fractions.get(fov)
+            is_running = fraction is not None and record.state is JobState.RUNNING
+            state = "completed" if fraction == 1.0 else "running" if is_running else otherwise
+            rows.append({"fov": fov, "status": state, "percentage": 100 * (fraction or 0.0)})
+        return rows
+
+
+def fov_range(parameters: Parameters, info: MovieInfo) -> range:
+    """Return the FOVs that a request means.
+
+    Raises
+    ------
+    ParametersInvalid
+        The movie lacks some of them, or there are none.
+    """
+    first = max(parameters.fov_start, 0)
+    last = info.n_fovs - 1 if parameters.fov_end == -1 else parameters.fov_end
+    if not first <= last < info.n_fovs:
+        raise ParametersInvalid(
+            f"FOVs {first} to {last} are not there; the file has 0 to {info.n_fovs - 1}"
+        )
+    return range(first, last + 1)
+
+
+def _make_output(output: Path) -> None:
+    try:
+        make_folders(output)
+    except OSError as error:
+        raise ParametersInvalid(f"output_dir cannot be made: {error.strerror}") from error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BenchwireError):
+        return error.message
+    logger.error("unforeseen error in a worker", exc_info=error)
+    return "an unforeseen error; the log has it"
+
+
+def _told(failures: Mapping[int, str], total: int) -> str:
+    told = [f"FOV {fov}: {failures[fov]}" for fov in sorted(failures)[:_TOLD_FAILURES]]
+    more = ["and more"] if len(failures) > _TOLD_FAILURES else []
+    return f"{len(failures)} of {total} FOVs failed. {'; '.join([*told, *more])}"

@@ -1,0 +1,1 @@
+"""Fluorescence traces of single cells, and the kinetic models fitted to them."""

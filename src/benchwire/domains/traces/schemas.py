@@ -1,0 +1,28 @@
+"""Requests of the analysis API."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+
+def _empty_where_absent(value: object) -> object:
+    return {} if value is None else value
+
+
+_Path = Annotated[str, Field(min_length=1, max_length=4096)]
+_ByName = Annotated[dict[str, Any], BeforeValidator(_empty_where_absent), Field(max_length=100)]
+
+
+class TracesRequest(BaseModel):
+    """A file of traces."""
+
+    csv_path: _Path
+
+
+class FittingRequest(BaseModel):
+    """Traces, a model, and where it departs from the model's own start values and bounds."""
+
+    csv_path: _Path
+    model_type: str = Field(min_length=1, max_length=200)
+    model_params: _ByName = Field(default_factory=dict)
+    model_bounds: _ByName = Field(default_factory=dict)

@@ -1,0 +1,163 @@
+"""Fitting models to traces, as a job that outlives a restart."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from benchwire.domains.traces import work
+from benchwire.domains.traces.errors import FolderUnwritable
+from benchwire.domains.traces.models import checked_choice, load_models
+from benchwire.domains.traces.schemas import FittingRequest
+from benchwire.foundation.clock import Clock, utc_text
+from benchwire.foundation.errors import NotFound
+from benchwire.foundation.files import AllowedFolders, make_folders
+from benchwire.foundation.jobs.family import JobFamily
+from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
+from benchwire.foundation.jobs.states import JobRecord
+from benchwire.foundation.workers import Executor
+
+T = TypeVar("T")
+
+KIND = "traces.fitting"
+READ_SECONDS = 300.0
+
+
+class Fittings:
+    """Takes fittings in, runs them, and says what they found.
+
+    Parameters
+    ----------
+    kept
+        Folder in which the table and answer of each completed fitting are kept.
+    workers, compute
+        For work that somebody waits for, and for fits.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        clock: Clock,
+        *,
+        allowed: AllowedFolders,
+        kept: Path,
+        workers: Executor,
+        compute: Executor,
+    ) -> None:
+        self._jobs = jobs
+        self._clock = clock
+        self.allowed = allowed
+        self._kept = kept
+        self._workers = workers
+        self._compute = compute
+        self._family = JobFamily(jobs, clock, kind=KIND, unit="cell")
+
+    def kind(self, *, queue: str, concurrency: int, time_limit: float) -> JobKind:
+        """Return the kind of job that fittings are."""
+        return JobKind(
+            KIND,
+            self._run,
+            queue=queue,
+            concurrency=concurrency,
+            time_limit=time_limit,
+            resumable=True,
+            repeat=self._repeat,
+        )
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return every model that can be fitted and its parameters."""
+        return [
+            {
+                "name": model.name,
+                "description": model.description,
+                "equation": model.equation,
+                "parameters": [
+                    {"name": item.name, "default": item.default, "bounds": [item.low, item.high]}
+                    for item in model.parameters
+                ],
+                "fixed_parameters": dict(model.fixed),
+            }
+            for model in load_models().values()
+        ]
+
+    def describe(self, csv_path: str) -> dict[str, Any]:
+        """Return what a file of traces holds."""
+        return self._ask(work.describe, self.allowed.file(csv_path))
+
+    def start(self, request: FittingRequest) -> str:
+        """Take a fitting in and return its job's id; whatever can be wrong is found first."""
+        path = self.allowed.file(request.csv_path)
+        choice = checked_choice(request.model_type, request.model_params, request.model_bounds)
+        total = self._ask(work.describe, path)["n_cells"]
+        results = self.allowed.path(str(path.with_name(f"{path.stem}_fitted_{choice.model}.csv")))
+        if not os.access(path.parent, os.W_OK):
+            raise FolderUnwritable("The folder of the traces cannot be written, so no results can")
+        params = {
+            "csv_path": request.csv_path,
+            "results_file": str(results),
+            "choice": choice.as_json(),
+        }
+        title = f"Fit of {choice.model} to {path.name}"
+        return self._family.start(params, total=total, title=title)
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        """Return how far a fitting is."""
+        return self._family.status(job_id)
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a fitting."""
+        self._family.cancel(job_id)
+
+    def answer_file(self, job_id: str) -> Path:
+        """Return the file with the answer for a completed fitting."""
+        return self._file(job_id, work.ANSWER_NAME)
+
+    def table_file(self, job_id: str) -> Path:
+        """Return the table of a completed fitting."""
+        return self._file(job_id, work.TABLE_NAME)
+
+    def trace(self, job_id: str, fov: int, cell: int) -> dict[str, Any]:
+        """Return one trace and the curve fitted to it."""
+        params = self._family.done(job_id).params
+        table = self._file(job_id, work.TABLE_NAME)
+        return self._ask(work.one_trace, params, table.parent, fov, cell)
+
+    def figures(self, job_id: str) -> dict[str, Any]:
+        """Return the distribution of every parameter and of R² in a completed fitting."""
+        return self._ask(work.figures, self._file(job_id, work.TABLE_NAME).parent)
+
+    def record(self, job_id: str) -> JobRecord:
+        """Return the record of a fitting's job."""
+        return self._family.get(job_id)
+
+    def known(self, limit: int = 20) -> list[JobRecord]:
+        """Return the newest fittings."""
+        return [record for record in self._jobs.newest(limit * 5) if record.kind == KIND][:limit]
+
+    def _file(self, job_id: str, name: str) -> Path:
+        self._family.done(job_id)
+        path = self._kept / job_id / name
+        if not path.is_file():
+            raise NotFound("The results of this fitting are not there any more")
+        return path
+
+    def _ask(self, task: Callable[..., T], *arguments: Any) -> T:
+        return self._workers.submit(task, *arguments, time_limit=READ_SECONDS).result()
+
+    def _repeat(self, record: JobRecord, _requested_by: str) -> str:
+        params = dict(record.params)
+        return self._family.start(params, total=params.pop("total"), title=record.title)
+
+    def _run(self, job: JobContext) -> Mapping[str, Any]:
+        kept = self._kept / job.id
+        make_folders(kept)
+        facts = {"job_id": job.id, "started_at": utc_text(self._clock.now())}
+        fitting = self._compute.submit(
+            work.fit_file,
+            job.params,
+            kept,
+            facts,
+            stop=job.stop.event,
+            on_progress=lambda fraction, message: job.report(fraction, message=message),
+        )
+        return job.result_of(fitting)

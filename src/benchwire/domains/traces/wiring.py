@@ -1,0 +1,50 @@
+"""Put the traces domain together."""
+
+from typing import TYPE_CHECKING
+
+from benchwire.domains.traces.routes import router
+from benchwire.domains.traces.service import Fittings
+from benchwire.foundation.domain import Dashboard, Domain
+from benchwire.foundation.lab import ANALYSIS_QUEUE, Lab
+from benchwire.foundation.web.error_handlers import render_unsuccessful
+
+if TYPE_CHECKING:
+    from benchwire.foundation.web.shell import Shell
+
+NAME = "traces"
+
+
+def build(lab: Lab) -> Domain:
+    """Make the domain's objects."""
+    fittings = Fittings(
+        lab.jobs,
+        lab.clock,
+        allowed=lab.allowed,
+        kept=lab.data_dir / "traces",
+        workers=lab.workers,
+        compute=lab.compute,
+    )
+    lab.jobs.register(
+        fittings.kind(
+            queue=ANALYSIS_QUEUE,
+            concurrency=lab.server.max_jobs,
+            time_limit=lab.server.job_timeout,
+        )
+    )
+
+    def dashboard(shell: "Shell") -> Dashboard:
+        from benchwire.domains.traces import pages
+
+        return pages.register(shell, fittings)
+
+    return Domain(
+        name=NAME,
+        title="Traces",
+        claims=("/api/v1/analysis",),
+        routers=(router,),
+        services=(fittings,),
+        render_error=render_unsuccessful,
+        dashboard=dashboard,
+        companions=("microscopy",),
+        front_page="/traces",
+    )

@@ -1,0 +1,126 @@
+"""Jobs of one kind as the analysis APIs speak of them: states, progress and refusals."""
+
+import math
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from benchwire.foundation.clock import Clock, utc_text
+from benchwire.foundation.errors import Conflict, Invalid
+from benchwire.foundation.jobs.runner import JobNotFound, Jobs
+from benchwire.foundation.jobs.states import JobRecord, JobState
+
+STATE_WORDS = {
+    JobState.QUEUED: "pending",
+    JobState.RUNNING: "running",
+    JobState.DONE: "completed",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+}
+_TOTAL = "total"
+
+
+class JobAlreadyEnded(Invalid):
+    """A job that has ended cannot be cancelled."""
+
+    code = "jobs.already_ended"
+
+
+class JobNotDone(Conflict):
+    """There are no results of a job that is not done."""
+
+    code = "jobs.not_done"
+
+
+class JobFamily:
+    """Jobs of one kind that count their work in pieces.
+
+    Parameters
+    ----------
+    kind
+        Name of the registered kind of job.
+    unit
+        What a piece is, as in ``current_fov`` and ``total_fovs``.
+    """
+
+    def __init__(self, jobs: Jobs, clock: Clock, *, kind: str, unit: str) -> None:
+        self._jobs = jobs
+        self._clock = clock
+        self._kind = kind
+        self._unit = unit
+
+    def start(self, params: Mapping[str, Any], *, total: int, title: str) -> str:
+        """Take in a job of so many pieces and return its id; it is on the disk by then."""
+        job_id = f"job_{secrets.token_hex(6)}"
+        self._jobs.submit(self._kind, {**params, _TOTAL: total}, job_id=job_id, title=title)
+        return job_id
+
+    def get(self, job_id: str) -> JobRecord:
+        """Return a job's record.
+
+        Raises
+        ------
+        JobNotFound
+            There is none of that id, or it is of another kind.
+        """
+        record = self._jobs.get(job_id)
+        if record.kind != self._kind:
+            raise JobNotFound(f"There is no job {job_id}")
+        return record
+
+    def done(self, job_id: str) -> JobRecord:
+        """Return the record of a job that is done.
+
+        Raises
+        ------
+        JobNotDone
+            It is in any other state.
+        """
+        record = self.get(job_id)
+        if record.state is not JobState.DONE:
+            raise JobNotDone(
+                f"The job is {STATE_WORDS[record.state]}",
+                hint="Results are there once it is completed.",
+            )
+        return record
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job, or never begin it.
+
+        Raises
+        ------
+        JobAlreadyEnded
+            There is nothing left to cancel.
+        """
+        record = self.get(job_id)
+        was_over = record.state.is_final
+        if not was_over:
+            record = self._jobs.cancel(job_id)
+        if was_over or record.state in {JobState.DONE, JobState.FAILED}:
+            raise JobAlreadyEnded(f"The job is already {STATE_WORDS[record.state]}")
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        """Return a job's state and progress in the API's words."""
+        record = self.get(job_id)
+        total = int(record.params[_TOTAL])
+        words = STATE_WORDS[record.state]
+        return {
+            "success": True,
+            "job_id": record.id,
+            "status": words,
+            "message": record.message or words.capitalize(),
+            "progress": {
+                f"current_{self._unit}": min(total, int(record.progress * total + 1e-9)),
+                f"total_{self._unit}s": total,
+                "percentage": percentage(record),
+            },
+            "error": record.message if record.state is JobState.FAILED else None,
+            "current_step": record.message if record.state is JobState.RUNNING else None,
+            "started_at": None if record.started_at is None else utc_text(record.started_at),
+            "updated_at": utc_text(record.ended_at or self._clock.now()),
+        }
+
+
+def percentage(record: JobRecord) -> float:
+    """Return how far a job is, rounded down, so that 100 is told of a finished job alone."""
+    return math.floor(record.progress * 1000) / 10
