@@ -1,0 +1,111 @@
+"""One workflow: how far it is, its cells over the frames, their traces, and merging them."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from nicegui import run, ui
+
+from benchwire.domains.microscopy.pages.cells import FovView
+from benchwire.domains.microscopy.pages.desk import PATH, STYLE, Desk, movie_path
+from benchwire.domains.microscopy.pages.merge import MergeForm
+from benchwire.domains.microscopy.pages.workflows import COLOURS, REFRESH_SECONDS, Progress
+from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.jobs.family import STATE_WORDS
+from benchwire.foundation.jobs.states import JobRecord, JobState
+from benchwire.foundation.web.shell import act, download
+
+
+async def draw(desk: Desk, job_id: str) -> None:
+    """Draw the page."""
+    ui.add_head_html(STYLE)
+    try:
+        record = await run.io_bound(desk.workflows.record, job_id)
+    except BenchwireError as error:
+        ui.label(error.message).classes("text-lg")
+        ui.link("All workflows", PATH)
+        return
+    if record is None:
+        return  # the server is ending
+    view = _View(desk, record)
+    view.draw()
+    await view.refresh()
+
+
+class _View:
+    """The workflow; FOVs can be looked at as soon as they are finished."""
+
+    def __init__(self, desk: Desk, record: JobRecord) -> None:
+        self._desk = desk
+        self._record = record
+        self._finished: list[int] = []
+        self._fov: FovView | None = None
+
+    def draw(self) -> None:
+        """Draw the page without any FOV."""
+        record = self._record
+        output = str(record.params["output_dir"])
+        movie = str(record.params["microscopy_path"])
+        with ui.card().classes("w-full").mark("run"):
+            with ui.row().classes("w-full items-center gap-3"):
+                ui.label(record.title).classes("text-lg font-medium break-all grow")
+                self._state = ui.badge("").mark("run-state")
+                self._cancel = ui.button(
+                    "Cancel", on_click=lambda: act(self._desk.workflows.cancel, record.id)
+                ).props("dense flat color=negative")
+            with ui.row().classes("gap-x-6 gap-y-1"):
+                with ui.column().classes("gap-0"):
+                    ui.label("Movie").classes("text-xs opacity-70")
+                    ui.link(Path(movie).name, movie_path(movie)).classes("break-all")
+                with ui.column().classes("gap-0"):
+                    ui.label("Results").classes("text-xs opacity-70")
+                    ui.label(output).classes("break-all")
+            self._message = ui.label("").classes("text-negative").mark("run-message")
+            with ui.column().classes("w-full gap-1") as self._going_on:
+                self._progress = Progress()
+            self._downloads = ui.row().classes("gap-2")
+        self._waiting = ui.label("No FOV is finished yet.").classes("opacity-70")
+        self._results = ui.column().classes("w-full gap-4")
+        if not record.state.is_final:
+            self._timer = ui.timer(REFRESH_SECONDS, self.refresh)
+
+    async def refresh(self) -> None:
+        """Show how things stand now."""
+        found = await run.io_bound(self._look)
+        if found is None:
+            return  # the server is ending
+        record, fovs = found
+        self._record = record
+        self._state.set_text(STATE_WORDS[record.state])
+        self._state.props(f"color={COLOURS[record.state]}")
+        is_over = record.state.is_final
+        self._cancel.set_visibility(not is_over)
+        self._going_on.set_visibility(not is_over)
+        self._progress.show(record, fovs)
+        self._message.set_text(record.message or "" if record.state is JobState.FAILED else "")
+        self._message.set_visibility(record.state is JobState.FAILED)
+        if is_over and hasattr(self, "_timer"):
+            self._timer.cancel()
+        if record.state is JobState.DONE and not self._downloads.default_slot.children:
+            with self._downloads:
+                url = f"/api/v1/processing/workflow/results/{quote(record.id)}/download"
+                download("Tables and records as ZIP", url)
+        await self._show_finished([item["fov"] for item in fovs if item["status"] == "completed"])
+
+    def _look(self) -> tuple[JobRecord, list[dict[str, Any]]]:
+        job_id = self._record.id
+        return self._desk.workflows.record(job_id), self._desk.workflows.status(job_id)["fovs"]
+
+    async def _show_finished(self, finished: list[int]) -> None:
+        if finished == self._finished:
+            return
+        self._finished = finished
+        self._waiting.set_visibility(not finished)
+        if self._fov is not None:
+            self._fov.offer(finished)
+            return
+        with self._results:
+            self._fov = FovView(self._desk, self._record, finished)
+            self._fov.draw()
+            MergeForm(self._desk, str(self._record.params["output_dir"]), finished).draw()
+        await self._fov.load()

@@ -1,0 +1,78 @@
+"""Histograms, and a trace with the curve fitted to it."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+_INK = "#7a8591"
+_BARS, _POINTS, _CURVE = "#0b8a83", "#0072b2", "#d55e00"
+_AXIS: dict[str, Any] = {
+    "axisLabel": {"color": _INK, "hideOverlap": True},
+    "nameLocation": "middle",
+    "nameTextStyle": {"color": _INK},
+    "splitLine": {"lineStyle": {"opacity": 0.25}},
+}
+R_SQUARED = "r_squared"
+
+
+def parameter_title(name: str) -> str:
+    """Return the name of a fitted number as it is written."""
+    return "R²" if name == R_SQUARED else name
+
+
+def histogram(edges: Sequence[float], counts: Sequence[int]) -> dict[str, Any]:
+    """Return a histogram's chart; the edges are one more than the counts."""
+    spans = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges)]
+    return {
+        "animation": False,
+        "grid": {"left": 44, "right": 12, "top": 12, "bottom": 40},
+        "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
+        "xAxis": {
+            **_AXIS,
+            "type": "category",
+            "data": spans,
+            "axisTick": {"show": False},
+            # Only where a bar begins: whole spans leave no room for each other.
+            "axisLabel": {**_AXIS["axisLabel"], ":formatter": "(text) => text.split(' to ')[0]"},
+        },
+        "yAxis": {**_AXIS, "type": "value", "name": "Cells", "nameGap": 30, "minInterval": 1},
+        "series": [
+            {
+                "type": "bar",
+                "name": "Cells",
+                "data": list(counts),
+                "barCategoryGap": "4%",
+                "color": _BARS,
+            }
+        ],
+    }
+
+
+def fitted_trace(trace: dict[str, Any]) -> dict[str, Any]:
+    """Return the chart of a trace and of the curve fitted to it."""
+    axis = {**_AXIS, "type": "value", "scale": True}
+    return {
+        "animation": False,
+        "grid": {"left": 76, "right": 20, "top": 36, "bottom": 48},
+        "legend": {"top": 0, "textStyle": {"color": _INK}},
+        "tooltip": {"trigger": "axis"},
+        "xAxis": {**axis, "name": "Time / h", "nameGap": 28},
+        "yAxis": {**axis, "name": "Value", "nameGap": 58},
+        "series": [
+            {
+                "type": "scatter",
+                "name": "Measured",
+                "symbolSize": 7,
+                "color": _POINTS,
+                "data": list(zip(trace["time"], trace["value"], strict=True)),
+            },
+            {
+                "type": "line",
+                "name": "Fitted",
+                "showSymbol": False,
+                "color": _CURVE,
+                "lineStyle": {"width": 2.5},
+                "data": list(zip(trace["time"], trace["curve"], strict=True)),
+            },
+        ],
+    }

@@ -1,0 +1,201 @@
+"""One fitting: how well it went, how its numbers are spread, and every trace with its curve."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from nicegui import run, ui
+
+from benchwire.domains.traces.pages import charts
+from benchwire.domains.traces.pages.fittings import (
+    COLOURS,
+    PATH,
+    REFRESH_SECONDS,
+    Progress,
+    csv_path,
+)
+from benchwire.domains.traces.service import Fittings
+from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.jobs.family import STATE_WORDS
+from benchwire.foundation.jobs.states import JobRecord, JobState
+from benchwire.foundation.web.shell import act, download
+
+_COLUMNS: list[dict[str, Any]] = [
+    {"name": key, "label": label, "field": key, "align": align, "sortable": True}
+    for key, label, align in (
+        ("fov", "FOV", "left"), ("cell", "Cell", "left"), ("fitted", "Fitted", "left"),
+        ("r_squared", "R²", "right"),
+    )
+]  # fmt: skip
+_ROW = """
+<q-tr :props="props" tabindex="0" class="cursor-pointer" :data-trace="props.row.key"
+      :class="props.row.chosen ? 'bg-amber-500/20' : ''"
+      @click="$parent.$emit('choose', [props.row.fov, props.row.cell])"
+      @keydown.enter="$parent.$emit('choose', [props.row.fov, props.row.cell])">
+  <q-td v-for="column in props.cols" :key="column.name" :props="props">{{ column.value }}</q-td>
+</q-tr>
+"""
+
+
+async def draw(fittings: Fittings, job_id: str) -> None:
+    """Draw the page."""
+    try:
+        record = await run.io_bound(fittings.record, job_id)
+    except BenchwireError as error:
+        ui.label(error.message).classes("text-lg")
+        ui.link("All fittings", PATH)
+        return
+    if record is None:
+        return  # the server is ending
+    view = _View(fittings, record)
+    view.draw()
+    if record.state is JobState.DONE:
+        await view.load()
+
+
+class _View:
+    """The fitting; its figures come once it is completed."""
+
+    def __init__(self, fittings: Fittings, record: JobRecord) -> None:
+        self._fittings = fittings
+        self._record = record
+        self._cells: list[dict[str, Any]] = []
+        self._chosen: tuple[int, int] | None = None
+
+    def draw(self) -> None:
+        """Draw the page without figures."""
+        record = self._record
+        csv = str(record.params["csv_path"])
+        with ui.card().classes("w-full").mark("fit"):
+            with ui.row().classes("w-full items-center gap-3"):
+                ui.label(record.title).classes("text-lg font-medium break-all grow")
+                ui.badge(STATE_WORDS[record.state], color=COLOURS[record.state]).mark("fit-state")
+            ui.link(Path(csv).name, csv_path(csv)).classes("break-all")
+            if record.state is JobState.FAILED:
+                ui.label(record.message or "").classes("text-negative")
+            if not record.state.is_final:
+                self._draw_progress()
+            if record.state is JobState.DONE:
+                self._summary = ui.row().classes("w-full gap-x-8 gap-y-1").mark("fit-summary")
+                download(
+                    "Table as CSV",
+                    f"/api/v1/analysis/fitting/results/{quote(record.id)}/download",
+                )
+        if record.state is JobState.DONE:
+            self._draw_results()
+
+    def _draw_progress(self) -> None:
+        progress = Progress()
+        ui.button("Cancel", on_click=lambda: act(self._fittings.cancel, self._record.id)).props(
+            "dense flat color=negative"
+        )
+
+        async def follow() -> None:
+            record = await run.io_bound(self._fittings.record, self._record.id)
+            if record is None:
+                return  # the server is ending
+            progress.show(record)
+            if record.state.is_final:
+                timer.cancel()
+                ui.navigate.reload()
+
+        timer = ui.timer(REFRESH_SECONDS, follow)
+
+    def _draw_results(self) -> None:
+        with ui.card().classes("w-full"):
+            ui.label("Distributions").classes("text-lg font-medium")
+            self._histograms = ui.element("div").classes("bw-grid").mark("histograms")
+        with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start"):
+            with ui.card().classes("w-full"):
+                self._draw_trace()
+            with ui.card().classes("w-full"):
+                ui.label("Cells, the worst first").classes("text-lg font-medium")
+                self._table = ui.table(columns=_COLUMNS, rows=[], row_key="key", pagination=10)
+                self._table.classes("w-full").props("flat dense").mark("fit-cells")
+                self._table.add_slot("body", _ROW)
+                self._table.on("choose", lambda event: self.choose(*map(int, event.args)))
+                self._count = ui.label("").classes("text-xs opacity-70")
+
+    def _draw_trace(self) -> None:
+        with ui.row().classes("w-full items-center gap-2 no-wrap"):
+            self._title = ui.label("").classes("text-lg font-medium grow").mark("fit-title")
+            for icon, step, words in (
+                ("chevron_left", -1, "Previous cell"),
+                ("chevron_right", 1, "Next cell"),
+            ):
+                ui.button(icon=icon, on_click=partial(self._step, step)).props(
+                    f'flat round dense aria-label="{words}"'
+                )
+        self._chart = ui.echart({"xAxis": {}, "yAxis": {}, "series": []})
+        self._chart.classes("w-full").style("height: 22rem").mark("fit-chart")
+        self._values = ui.row().classes("w-full gap-x-6 gap-y-1").mark("fit-values")
+
+    async def load(self) -> None:
+        """Show the figures, and the first trace that is listed."""
+        found = await act(self._fittings.figures, self._record.id)
+        if found is None:
+            return
+        with self._summary:
+            for title, text in _summary(found["summary"]):
+                with ui.column().classes("gap-0"):
+                    ui.label(title).classes("text-xs opacity-70")
+                    ui.label(text).classes("text-lg")
+        with self._histograms:
+            for name, figures in found["histograms"].items():
+                with ui.column().classes("gap-0 w-full"):
+                    ui.label(charts.parameter_title(name)).classes("font-medium")
+                    chart = ui.echart(charts.histogram(figures["edges"], figures["counts"]))
+                    chart.classes("w-full").style("height: 12rem").mark(f"histogram-{name}")
+        self._cells = found["cells"]
+        total = found["summary"]["total_cells"]
+        if total > len(self._cells):
+            self._count.set_text(f"{len(self._cells)} of {total} are listed; the CSV has all.")
+        if self._cells:
+            await self.choose(self._cells[0]["fov"], self._cells[0]["cell"])
+
+    async def choose(self, fov: int, cell: int) -> None:
+        """Show one trace and its curve."""
+        self._chosen = (fov, cell)
+        self._show_rows()
+        trace = await act(self._fittings.trace, self._record.id, fov, cell)
+        if trace is None or self._chosen != (fov, cell):
+            return  # it was said why, or another one has been chosen since
+        fitted = f"R² = {trace['r_squared']:.4f}" if trace["success"] else "not fitted"
+        self._title.set_text(f"FOV {fov}, cell {cell}: {fitted}")
+        self._chart.options.clear()
+        self._chart.options.update(charts.fitted_trace(trace))
+        self._chart.update()
+        self._values.clear()
+        with self._values:
+            for name, value in trace["parameters"].items():
+                with ui.column().classes("gap-0"):
+                    ui.label(name).classes("text-xs opacity-70")
+                    ui.label("-" if value is None else f"{value:.5g}")
+
+    async def _step(self, step: int) -> None:
+        keys = [(item["fov"], item["cell"]) for item in self._cells]
+        if self._chosen in keys:
+            await self.choose(*keys[(keys.index(self._chosen) + step) % len(keys)])
+
+    def _show_rows(self) -> None:
+        self._table.rows = [
+            {
+                "key": f"{item['fov']}_{item['cell']}",
+                "fov": item["fov"],
+                "cell": item["cell"],
+                "fitted": "yes" if item["success"] else "no",
+                "r_squared": f"{item['r_squared']:.4f}",
+                "chosen": (item["fov"], item["cell"]) == self._chosen,
+            }
+            for item in self._cells
+        ]
+
+
+def _summary(found: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Cells", str(found["total_cells"])),
+        ("Fitted", str(found["successful_fits"])),
+        ("Not fitted", str(found["failed_fits"])),
+        ("Mean R²", f"{found['mean_r_squared']:.4f}"),
+    ]
