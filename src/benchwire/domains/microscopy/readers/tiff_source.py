@@ -24,7 +24,6 @@ class TiffSource:
 
     def __init__(self, path: Path, base_name: str) -> None:
         self._file = tifffile.TiffFile(path)
-        self._mapped: np.memmap[Any, Any] | None = None
         try:
             self._read_header(path, base_name)
         except BaseException:
@@ -139,7 +138,7 @@ class TiffSource:
         start = int(np.ravel_multi_index(place, self._shape))
         plane = self.info.height * self.info.width
         if series.dataoffset is not None and self._laid_out_by_plane():
-            return self._mapped_plane(series, start)
+            return self._plane_at(series, start)
         page_size = math.prod(series.pages[0].shape)
         page = self._page(series, start // page_size)
         pixels: Pixels = page.asarray().reshape(-1)[start % page_size :][:plane]
@@ -148,15 +147,18 @@ class TiffSource:
     def _laid_out_by_plane(self) -> bool:
         return bool(self._axes.rstrip("S").endswith("YX"))
 
-    def _mapped_plane(self, series: Any, start: int) -> Pixels:
-        if self._mapped is None:
-            self._mapped = np.memmap(self._file.filehandle.path, np.uint8, "r")
+    def _plane_at(self, series: Any, start: int) -> Pixels:
+        # Read and not mapped: mapped pages count as the worker's memory, and a file that is cut
+        # short meanwhile would end the process.
         kind = np.dtype(series.dtype).newbyteorder(self._file.byteorder)
         shape = (self.info.height, self.info.width)
-        offset = series.dataoffset + start * kind.itemsize
-        return np.array(np.ndarray(shape, kind, self._mapped, offset))
+        handle = self._file.filehandle
+        handle.seek(series.dataoffset + start * kind.itemsize)
+        content = handle.read(math.prod(shape) * kind.itemsize)
+        if len(content) < math.prod(shape) * kind.itemsize:
+            raise FileUnreadable("The file ends before its last image")
+        return np.frombuffer(content, kind).reshape(shape)
 
     def close(self) -> None:
         """Give the file back."""
-        self._mapped = None
         self._file.close()
