@@ -26,6 +26,7 @@ bench: $(MARK)
 	$(BIN)/python benchmarks/storage.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/fitting.py
+	$(BIN)/python benchmarks/served_fits.py
 
 clean:
 	rm -rf .venv .demo
