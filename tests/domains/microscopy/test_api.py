@@ -437,6 +437,30 @@ def test_previews_and_overlays_are_pictures(desk: Desk, finished: dict[str, Any]
     desk.get("/processing/overlay", output_dir=finished["output_dir"], fov=99, status=404)
 
 
+@pytest.mark.parametrize(("wanted", "name"), [(True, ".zattrs"), ("0.5", "zarr.json")])
+def test_an_fov_is_read_back_as_ome_zarr(desk: Desk, wanted: object, name: str) -> None:
+    from ome_zarr.io import parse_url
+    from ome_zarr.reader import Reader
+
+    out = desk.area / f"zarr-{wanted}"
+    desk.completed(desk.workflow(movie_of(desk), out, fov_end=0, ome_zarr=wanted))
+    folder = out / "fov_000/cells_fov_000.ome.zarr"
+    assert (folder / name).exists()
+    image, labels = (node.data[0] for node in Reader(parse_url(folder))() if node.data)
+    stack = np.load(out / "fov_000/cells_fov_000_fl_ch_1.npy")
+    np.testing.assert_array_equal(np.asarray(image)[:, 1, 0], stack)
+    cells = np.load(out / "fov_000/cells_fov_000_seg_labeled_ch_0.npy")
+    np.testing.assert_array_equal(np.asarray(labels)[:, 0, 0], cells)
+
+
+def test_no_ome_zarr_is_written_where_none_is_wanted(desk: Desk) -> None:
+    out = desk.area / "no-zarr"
+    desk.completed(desk.workflow(movie_of(desk), out, fov_end=0, ome_zarr=False))
+    assert not list(out.rglob("*.zarr"))
+    body = desk.workflow(movie_of(desk), out, ome_zarr="0.6")
+    assert "ome_zarr" in desk.refused(START, body, 400, "INVALID_PARAMETERS")
+
+
 def test_a_workflow_downloads_as_one_archive(desk: Desk, finished: dict[str, Any]) -> None:
     import io
     import zipfile

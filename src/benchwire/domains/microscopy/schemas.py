@@ -1,6 +1,6 @@
 """Requests of the microscopy API."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -18,6 +18,7 @@ Decimal = Annotated[float, BeforeValidator(_not_a_truth_value), Field(allow_inf_
 _Feature = Annotated[str, Field(min_length=1, max_length=100)]
 _Path = Annotated[str, Field(min_length=1, max_length=4096)]
 _LARGEST = 2**31 - 1
+_OME_ZARR = {True: "0.4", False: "none"}
 
 
 class FileRequest(BaseModel):
@@ -68,7 +69,10 @@ class Parameters(_Exact):
     max_size: Number | None = Field(None, ge=0, le=_LARGEST)
     min_iou: Decimal = Field(0.1, ge=0, le=1)
     frame_interval: Decimal | None = Field(None, gt=0)
-    ome_zarr: bool = True
+    ome_zarr: Annotated[
+        Literal["0.4", "0.5", "none"],
+        BeforeValidator(lambda value: _OME_ZARR[value] if isinstance(value, bool) else value),
+    ] = "0.4"
 
     @model_validator(mode="before")
     @classmethod

@@ -133,8 +133,8 @@ def process_fov(reporter: Reporter, params: Mapping[str, Any], fov: int) -> None
         results.set_aside_inspected(files.traces)
         results.write_traces(table, files.traces)
         written = [files.traces, files.traces.with_suffix(".parquet"), *files.stacks()]
-        if params["ome_zarr"]:
-            _write_ome_zarr(files, info, plan, on_plane=reporter.raise_if_stopped)
+        if params["ome_zarr"] != "none":
+            _write_ome_zarr(files, info, params, on_plane=reporter.raise_if_stopped)
         finished.mark(
             folder,
             fingerprint=mark,
@@ -144,7 +144,7 @@ def process_fov(reporter: Reporter, params: Mapping[str, Any], fov: int) -> None
 
 
 def _write_ome_zarr(
-    files: "FovFiles", info: MovieInfo, plan: Plan, *, on_plane: Callable[[], None]
+    files: "FovFiles", info: MovieInfo, params: Mapping[str, Any], *, on_plane: Callable[[], None]
 ) -> None:
     from benchwire.domains.microscopy import ome_zarr
 
@@ -160,7 +160,10 @@ def _write_ome_zarr(
         files.traces.with_name(f"{name}.ome.zarr"),
         channels,
         labels=files.seg_labeled[1],
-        sampling=ome_zarr.Sampling(plan.minutes(info), info.pixel_size_um),
+        sampling=ome_zarr.Sampling(
+            Plan.from_json(params["plan"]).minutes(info), info.pixel_size_um
+        ),
+        version=params["ome_zarr"],
         on_plane=on_plane,
     )
 

@@ -83,7 +83,7 @@ class FilePicker:
         self._filter.props("dense outlined clearable").classes("w-full").mark("picker-filter")
         self._table = ui.table(columns=_COLUMNS, rows=[], row_key="number")
         self._table.classes("w-full").style("height: min(24rem, 50vh)").mark("picker-entries")
-        self._table.props('flat dense virtual-scroll hide-bottom :rows-per-page-options="[0]"')
+        self._table.props('flat dense hide-bottom :rows-per-page-options="[0]"')
         self._table.add_slot("body-cell-name", _NAME_CELL)
         self._table.on("open", self._open)
         self._note = ui.label("").classes("text-sm opacity-70").mark("picker-note")
