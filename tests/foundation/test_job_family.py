@@ -4,7 +4,6 @@ import threading
 
 import pytest
 
-from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.db import Database
 from benchwire.foundation.errors import Failed
 from benchwire.foundation.jobs.family import JobAlreadyEnded, JobFamily, JobNotDone
@@ -19,10 +18,9 @@ def fail(_: JobContext) -> None:
 
 
 def families(life: Life) -> tuple[JobFamily, JobFamily]:
-    clock = SystemClock()
     return (
-        JobFamily(life.jobs, clock, kind="test.page", unit="page"),
-        JobFamily(life.jobs, clock, kind="test.line", unit="line"),
+        JobFamily(life.jobs, kind="test.page", unit="page"),
+        JobFamily(life.jobs, kind="test.line", unit="line"),
     )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def test_record_of_a_run_is_complete(tmp_path: Path) -> None:
         inputs=(tmp_path / "a.nd2",),
         checksum=run_record.input_checksum([tmp_path / "a.nd2"], lambda size: None),
         parameters={"phase": 0},
+        packages=["numpy", "opencv-python-headless", "no-such-package"],
         started=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         ended=datetime(2026, 1, 2, 3, 5, 5, tzinfo=UTC),
         stats={"total_cells": 9},
@@ -83,3 +85,9 @@ def test_record_of_a_run_is_complete(tmp_path: Path) -> None:
     assert (written["job_id"], written["parameters"]) == ("job_1", {"phase": 0})
     assert {"benchwire", "python", "numpy", "opencv-python-headless"} <= set(written["versions"])
     assert written["stats"] == {"total_cells": 9}
+    assert written["state"] == "completed"
+    run_record.write_run(tmp_path / "run.json", record)
+    run_record.write_run(tmp_path / "run.json", replace(record, job_id="job_2", checksum=None))
+    assert json.loads((tmp_path / "run.json").read_text())["job_id"] == "job_2"
+    assert json.loads((tmp_path / "run_job_1.json").read_text()) == written
+    assert len(list(tmp_path.iterdir())) == 3

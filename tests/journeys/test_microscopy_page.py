@@ -70,10 +70,14 @@ def status(server: Server, job_id: str) -> dict[str, Any]:
     return httpx.get(server.url + path).raise_for_status().json()
 
 
-def process(server: Server, movie: Path, output: Path) -> str:
+def start(server: Server, movie: Path, output: Path) -> str:
     channels = post(server, "/load-metadata", {"file_path": str(movie)})["suggested_channels"]
     body = {"microscopy_path": str(movie), "output_dir": str(output), "channels": channels}
-    job_id = post(server, "/workflow/start", body)["job_id"]
+    return post(server, "/workflow/start", body)["job_id"]
+
+
+def process(server: Server, movie: Path, output: Path) -> str:
+    job_id = start(server, movie, output)
     until(
         lambda: status(server, job_id)["status"] not in {"pending", "running"},
         seconds=RUN_SECONDS,
@@ -94,6 +98,12 @@ def wait_for_picture(page: Any, part: str) -> str:
     viewer = page.locator(f'.mc-viewer[data-state="shown"][data-shown*="{part}"]')
     viewer.wait_for()
     return viewer.get_attribute("data-shown")
+
+
+def nudge(page: Any, slider: str) -> None:
+    """Move a slider's first handle by one step to the right."""
+    handle = page.get_by_role("slider", name=slider, exact=True).locator("[tabindex='0']")
+    handle.first.press("ArrowRight")
 
 
 def traces(path: Path) -> list[dict[str, str]]:
@@ -137,18 +147,18 @@ def test_a_movie_is_chosen_looked_at_processed_inspected_and_merged(
     page.get_by_role("button", name="demo.ome.tif", exact=True).click()
 
     page.get_by_text(f"{SIZE} x {SIZE} px").wait_for()
+    page.reload()
+    page.get_by_text(f"{SIZE} x {SIZE} px").wait_for()
     page.get_by_text(f"{N_FRAMES}, every 10 min").wait_for()
     wait_for_picture(page, "channel=0")
     picture = page.locator(".mc-viewer img")
     assert picture.evaluate("image => image.naturalWidth") == SIZE
     page.get_by_role("button", name=re.compile("^1 ")).click()
     wait_for_picture(page, "channel=1")
-    page.get_by_label("Frame").press("ArrowRight")
+    nudge(page, "Frame")
     wait_for_picture(page, "frame=1")
     page.get_by_text("Frame 1 · 10 min").wait_for()
-    page.locator(".q-range__thumb, .q-range .q-slider__thumb").first.wait_for(state="attached")
-    page.locator(".q-range").focus()
-    page.locator(".q-range").press("ArrowRight")
+    nudge(page, "Contrast")
     assert "high=" in wait_for_picture(page, "low=")
     page.get_by_role("button", name="Auto").click()
     page.locator('.mc-viewer[data-state="shown"]:not([data-shown*="low="])').wait_for()
@@ -177,7 +187,7 @@ def test_a_movie_is_chosen_looked_at_processed_inspected_and_merged(
     choose_row(page, cells[1])
     until(lambda: colours_drawn(page, 0xE6, 0x9F, 0x00) > 50, what="the chosen curve")
     page.locator(".mc-ring").wait_for()
-    page.get_by_label("Frame").press("ArrowRight")
+    nudge(page, "Frame")
     wait_for_picture(page, "frame=1")
     page.get_by_text("Frame 1 · 10 min").wait_for()
 
@@ -199,8 +209,8 @@ def test_a_movie_is_chosen_looked_at_processed_inspected_and_merged(
         page.get_by_role("link", name="Tables and records as ZIP").click()
     assert download.value.suggested_filename.endswith(".zip")
 
-    page.get_by_label("Sample").fill("control")
-    assert page.get_by_label("FOVs").input_value() == "0-1"
+    page.get_by_label("Sample", exact=True).fill("control")
+    assert page.get_by_label("FOVs", exact=True).input_value() == "0-1"
     page.get_by_role("button", name="Merge", exact=True).click()
     link = page.get_by_role("link", name="control_intensity_total_ch_1.csv")
     link.wait_for()
@@ -211,6 +221,22 @@ def test_a_movie_is_chosen_looked_at_processed_inspected_and_merged(
     page.screenshot(path=tmp_path / "merged.png", full_page=True)
     link.click()
     page.wait_for_url(re.compile(r"/traces\?csv="))
+
+    page.get_by_label("Model", exact=True).click()
+    page.get_by_role("option", name=re.compile("^maturation kinetic")).click()
+    page.get_by_role("button", name="Start").click()
+    page.locator(".q-badge", has_text="completed").wait_for()
+    page.get_by_role("link", name="Fit of maturation_kinetic").click()
+    page.get_by_text("Mean R²").wait_for()
+    page.get_by_text("ktl", exact=True).first.wait_for()
+    page.get_by_text(re.compile(r"^FOV [01], cell \d+: R² = (1|0\.9)")).wait_for()
+    until(lambda: page.locator("canvas").count() == 6, what="the histograms and the curve")
+    page.screenshot(path=tmp_path / "fit.png", full_page=True)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Table as CSV").click()
+    table = Path(download.value.path()).read_text().splitlines()
+    assert table[0].startswith("fov,cell,model_type,success,r_squared,")
+    assert len(table) == len(merged) + 1
 
 
 def test_a_cell_is_chosen_in_the_picture_and_by_keys(
@@ -250,6 +276,28 @@ def test_the_movie_plays(page, server: Server, finished: str) -> None:
     page.get_by_role("button", name="Play or pause").click()
 
 
+def test_a_workflow_is_watched_and_cancelled(
+    page, server: Server, experiment: Path, tmp_path: Path
+) -> None:
+    movie = experiment / "long.ome.tif"
+    write_demo_movie(movie, n_fovs=12, n_frames=N_FRAMES, size=SIZE, n_cells=4)
+    job_id = start(server, movie, experiment / "long")
+    page.goto(f"{server.url}/ui/microscopy/run/{job_id}")
+    page.locator(".q-badge", has_text="running").wait_for()
+    page.locator('.mc-fov[data-state="running"]').first.wait_for()
+    # What is finished can be looked at while the rest goes on.
+    wait_for_picture(page, "overlay")
+    page.screenshot(path=tmp_path / "running.png", full_page=True)
+    assert page.get_by_role("button", name="Merge", exact=True).count() == 0
+    page.get_by_role("button", name="Cancel").click()
+    page.locator(".q-badge", has_text="cancelled").wait_for()
+    assert status(server, job_id)["status"] == "cancelled"
+    assert page.locator(".mc-viewer").is_visible()
+    assert page.get_by_role("button", name="Cancel").count() == 0
+    assert page.get_by_role("link", name="Tables and records as ZIP").count() == 0
+    page.get_by_role("button", name="Merge", exact=True).wait_for()
+
+
 def test_a_refused_start_shows_its_reason(page, server: Server, experiment: Path) -> None:
     open_movie(page, experiment / "movies" / "demo.ome.tif")
     start = page.get_by_role("button", name="Start")
@@ -278,11 +326,27 @@ def test_a_file_that_cannot_be_opened_says_why(page, experiment: Path) -> None:
         (experiment / "none.nd2", "There is no none.nd2"),
         (Path("/etc/passwd"), "outside the folders"),
         (experiment / "movies" / "notes.txt", "none of the known kinds"),
-        (broken, "broken.ome.tif"),
+        (broken, "The list of the images breaks off"),
     ):
         open_movie(page, path)
         page.locator(".text-negative", has_text=words).wait_for()
         assert page.get_by_role("button", name="Start").count() == 0
+
+
+def test_a_picture_that_is_gone_says_so_and_one_that_is_there_is_shown_again(
+    page, experiment: Path
+) -> None:
+    movie = experiment / "brief.ome.tif"
+    movie.write_bytes((experiment / "movies" / "demo.ome.tif").read_bytes())
+    open_movie(page, movie)
+    wait_for_picture(page, "frame=0")
+    away = movie.rename(experiment / "away.ome.tif")
+    nudge(page, "Frame")
+    page.locator(".mc-note", has_text="There is no brief.ome.tif").wait_for()
+    away.rename(movie)
+    nudge(page, "Frame")
+    wait_for_picture(page, "frame=2")
+    page.locator(".mc-note:empty").wait_for(state="attached")
 
 
 def test_a_folder_of_thousands_stays_usable(page, experiment: Path) -> None:

@@ -5,9 +5,10 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from benchwire.foundation.errors import Failed, Forbidden, Invalid, NotFound
 
@@ -127,11 +128,12 @@ class AllowedFolders:
         return path
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Write a file so that a crash leaves either the old content or the new, never a part.
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Open a file for writing so that a crash leaves either the old content or the new.
 
     The data reach the disk before the name does: temporary file, fsync, rename, fsync of the
-    folder.
+    folder. What is raised within leaves the old file and nothing else.
     """
     descriptor, temporary = tempfile.mkstemp(
         dir=path.parent, prefix=f".{path.name[:60]}.", suffix=PARTIAL_SUFFIX
@@ -139,7 +141,7 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.chmod(temporary, mode)  # noqa: PTH101 - works on the file just made
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105 - the atomic call, by its own name
@@ -147,6 +149,12 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Write a file so that a crash leaves either the old content or the new, never a part."""
+    with whole_file(path, mode=mode) as file:
+        file.write(content)
 
 
 def sync_folder(folder: Path) -> None:
@@ -171,6 +179,24 @@ def make_folders(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:
         sync_folder(made.parent)
+
+
+def make_usable(folder: Path) -> None:
+    """Make a folder that a request names for output, and see that files can be made in it.
+
+    Raises
+    ------
+    PathInvalid
+        It cannot be made or written.
+    """
+    try:
+        make_folders(folder)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PathInvalid(
+            f"The folder {folder.name} cannot be written: {error.strerror}"
+        ) from error
 
 
 def file_inside(folder: Path, relative: str) -> Path:
@@ -203,12 +229,19 @@ def sanitise(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
     return name[:max_length].strip("_-")
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal text, read block by block."""
+def sha256_of(path: Path, on_block: Callable[[int], None] = lambda _: None) -> str:
+    """Return the SHA-256 of a file as hexadecimal text, read block by block.
+
+    Parameters
+    ----------
+    on_block
+        Called with the number of bytes of each block; what it raises stops the reading.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
+            on_block(len(block))
     return digest.hexdigest()
 
 

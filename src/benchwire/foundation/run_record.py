@@ -14,14 +14,9 @@ from typing import Any
 
 import benchwire
 from benchwire.foundation.clock import utc_text
-from benchwire.foundation.files import write_whole
+from benchwire.foundation.files import sanitise, sha256_of, write_whole
 
 RUN_NAME = "run.json"
-# Packages that results depend on.
-PACKAGES = (
-    "numpy", "scipy", "opencv-python-headless", "nd2", "pylibCZIrw", "tifffile", "zarr", "pyarrow",
-)  # fmt: skip
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +37,27 @@ class InputChecksum:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """Who made the files of a folder, of what and how."""
+    """Who made the files of a folder, of what and how.
+
+    Parameters
+    ----------
+    checksum
+        None where the run was stopped and there was no time for it.
+    packages
+        Those whose versions the results depend on.
+    state
+        How the run ended, in the words of its API.
+    """
 
     job_id: str | None
     inputs: Sequence[Path]
-    checksum: InputChecksum
+    checksum: InputChecksum | None
     parameters: Mapping[str, Any]
+    packages: Sequence[str]
     started: datetime
     ended: datetime
     stats: Mapping[str, Any]
+    state: str = "completed"
 
 
 def input_checksum(
@@ -63,17 +70,15 @@ def input_checksum(
     on_block
         Called with the number of bytes of each block read; what it raises stops the reading.
     """
-    members = sorted(_members(paths), key=lambda item: item[0])
-    digests: list[str] = []
     total = 0
-    for _name, path in members:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-                total += len(block)
-                on_block(len(block))
-        digests.append(digest.hexdigest())
+
+    def count(size: int) -> None:
+        nonlocal total
+        total += size
+        on_block(size)
+
+    members = sorted(_members(paths), key=lambda item: item[0])
+    digests = [sha256_of(path, count) for _, path in members]
     if len(paths) == 1 and paths[0].is_file():
         return InputChecksum(digests[0], total, 1)
     lines = [f"{x}  {name}\n" for x, (name, _path) in zip(digests, members, strict=True)]
@@ -97,30 +102,42 @@ def _not_left_out(error: OSError) -> None:
     raise error
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that results depend on, without loading the packages."""
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of the program and of packages, without loading these."""
     found = {"benchwire": benchwire.__version__, "python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
 
 
 def write_run(path: Path, record: RunRecord) -> None:
-    """Write the record of a run as JSON."""
+    """Write the record of a run as JSON; that of another run is kept under that run's name."""
+    _keep_former(path, record.job_id)
+    checksum = record.checksum
     content = {
         "job_id": record.job_id,
+        "state": record.state,
         "started_at": utc_text(record.started),
         "ended_at": utc_text(record.ended),
         "input": {
             "paths": [str(item) for item in record.inputs],
-            "sha256": record.checksum.sha256,
-            "size_bytes": record.checksum.size_bytes,
-            "n_files": record.checksum.n_files,
+            "sha256": checksum and checksum.sha256,
+            "size_bytes": checksum and checksum.size_bytes,
+            "n_files": checksum and checksum.n_files,
         },
         "parameters": dict(record.parameters),
-        "versions": versions(),
+        "versions": versions(record.packages),
         "platform": platform.platform(),
         "stats": dict(record.stats),
     }
     write_whole(path, json.dumps(content, indent=2, ensure_ascii=True).encode())
+
+
+def _keep_former(path: Path, job_id: str | None) -> None:
+    try:
+        former = json.loads(path.read_text("utf-8"))["job_id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if former and former != job_id and former == sanitise(former):
+        path.rename(path.with_name(f"{path.stem}_{former}{path.suffix}"))

@@ -115,7 +115,9 @@ class ServerSettings(SettingsBase):
         default_factory=list,
         description="Web origins that may also write; any origin may read.",
     )
-    worker_processes: int = Field(2, ge=1, description="Processes for plots and other CPU work.")
+    worker_processes: int = Field(
+        3, ge=1, description="Processes for plots and other work that somebody waits for."
+    )
     compute_processes: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,

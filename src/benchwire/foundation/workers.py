@@ -8,6 +8,7 @@ is killed, and cannot stop a part that hangs.
 """
 
 import contextlib
+import logging
 import os
 import pickle
 import queue
@@ -16,13 +17,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any, Protocol, TypeVar
 
-from benchwire.foundation.errors import BenchwireError, Failed
+from benchwire.foundation.errors import BenchwireError, Failed, Unavailable
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -65,6 +68,12 @@ class Reporter(Protocol):
         """Raise `WorkStopped` if the work should end."""
 
 
+class TooBusy(Unavailable):
+    """All workers were busy with other work for too long."""
+
+    code = "workers.busy"
+
+
 OnProgress = Callable[[float, str], None]
 
 
@@ -91,6 +100,58 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End all work and every worker."""
+
+
+class Turns:
+    """Takes turns among those who wait for work of one sort.
+
+    Parameters
+    ----------
+    at_once
+        How many may be under way.
+    waiting
+        How many more may wait for their turn; the next is refused.
+    """
+
+    def __init__(self, at_once: int, waiting: int = 0) -> None:
+        self._room = threading.BoundedSemaphore(at_once + waiting)
+        self._turn = threading.BoundedSemaphore(at_once)
+
+    @contextlib.contextmanager
+    def take(self) -> Iterator[None]:
+        """Wait for a turn, and have it for the length of a block.
+
+        Raises
+        ------
+        TooBusy
+            Too many are waiting already.
+        """
+        if not self._room.acquire(blocking=False):
+            raise TooBusy("The server is busy with other work; try again later")
+        try:
+            with self._turn:
+                yield
+        finally:
+            self._room.release()
+
+
+def ask(executor: Executor, work: Callable[..., T], *args: Any, seconds: float) -> T:
+    """Have something done that somebody waits for, and return what came of it.
+
+    Raises
+    ------
+    WorkTimedOut
+        It was begun and took longer.
+    TooBusy
+        It was not begun in that time.
+    """
+    future = executor.submit(work, *args, time_limit=seconds)
+    try:
+        return future.result(seconds + STOP_GRACE_SECONDS + 1.0)
+    except TimeoutError:
+        if future.cancel():
+            raise TooBusy("The server is busy with other work; try again later") from None
+        return future.result()
 
 
 @dataclass(slots=True)
@@ -246,7 +307,11 @@ class ProcessExecutor:
                 if kind != "progress":
                     return kind, value if asked_at is None or kind == "done" else reason
                 if task.on_progress is not None:
-                    task.on_progress(*value)
+                    try:
+                        task.on_progress(*value)
+                    except Exception:
+                        # The work itself goes on; its promise must be kept whatever they do.
+                        logger.exception("progress could not be told")
                 continue
             now = time.monotonic()
             if asked_at is None:

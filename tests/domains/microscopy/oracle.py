@@ -208,13 +208,13 @@ def measure(
             outside = ndimage.binary_dilation(around) & ~around
             outline = np.count_nonzero(outside[1:-1, 1:-1])
             return min(4 * math.pi * np.count_nonzero(mask) / outline**2, 1.0) if outline else 1.0
-        case "intensity_total":
+        case "intensity_total" | "intensity_mean":
+            area = np.count_nonzero(mask)
             if erosion_size > 1:
                 square = np.ones((erosion_size, erosion_size), bool)
                 mask = unpadded(ndimage.binary_erosion(np.pad(mask, PAD_PX), square))
-            return float(signal[mask].sum())
-        case "intensity_mean":
-            return float(signal[mask].mean())
+            total = float(signal[mask].sum())
+            return total if name == "intensity_total" else total / area
         case "intensity_variance":
             return float(counts[mask].astype(np.float64).var())
     raise ValueError(name)

@@ -1,6 +1,9 @@
 """The processing API: every answer, every refusal, files looked for and merged."""
 
 import csv
+import json
+import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from benchwire.foundation.jobs.runner import JobNotRepeatable
 from tests.domains.microscopy.conftest import FOVS, FRAMES, SIZE
 from tests.support.analysis import Desk, running
 from tests.support.waiting import until
@@ -130,6 +134,7 @@ def test_features_are_listed_by_kind(desk: Desk) -> None:
         ({"channels": {"phase": {"channel": 0, "features": ["volume"]}}}, "volume"),
         ({"channels": {"phase": {"channel": 0, "features": ["intensity_total"]}}}, "phase"),
         ({"channels": {"phase": {"channel": 0}, "fluorescence": [{"channel": 2}]}}, "channel 2"),
+        ({"params": {"fov_end": 0}}, "params"),
         ({"output_dir": "out"}, "absolute"),
         ({"microscopy_path": "a.nd2"}, "absolute"),
     ],
@@ -202,7 +207,6 @@ def test_a_completed_workflow_has_all_its_files(desk: Desk, finished: dict[str, 
 
 def test_the_record_of_a_run_says_what_it_was_made_of(desk: Desk, finished: dict[str, Any]) -> None:
     import hashlib
-    import json
 
     record = json.loads((desk.area / "out/run.json").read_text())
     digest = hashlib.sha256(movie_of(desk).read_bytes()).hexdigest()
@@ -223,24 +227,158 @@ def test_the_same_workflow_again_does_nothing_again(desk: Desk, finished: dict[s
     }  # fmt: skip
 
 
-def test_other_parameters_make_the_files_anew_and_set_old_verdicts_aside(desk: Desk) -> None:
+def judged(desk: Desk, traces: str | Path, cell: int) -> Path:
+    body = {"traces_path": str(traces), "good": {str(cell): False}}
+    return Path(desk.post("/processing/inspect", body)["inspected_path"])
+
+
+def test_verdicts_hold_as_long_as_the_tracks_do(desk: Desk) -> None:
     out = desk.area / "anew"
     first = desk.completed(desk.workflow(movie_of(desk), out, fov_end=0))
     path = Path(first["traces"][0])
     cell = int(rows_of(path)[0]["cell"])
-    body = {"traces_path": str(path), "good": {str(cell): False}}
-    inspected = Path(desk.post("/processing/inspect", body)["inspected_path"])
+    inspected = judged(desk, path, cell)
     assert {row["good"] for row in rows_of(inspected) if row["cell"] == str(cell)} == {"False"}
-    half = desk.workflow(movie_of(desk), out, fov_end=0, background_weight=0.5)
-    desk.completed(half)
-    assert not inspected.exists()
-    assert list(path.parent.glob("*.bak"))
     column = "intensity_total_ch_1"
-    assert rows_of(path)[0][column] != ""
-    whole = [float(row[column]) for row in rows_of(path)]
+    whole = sum(float(row[column]) for row in rows_of(path))
+    # Another background gives other intensities of the same tracks.
     none = desk.completed(desk.workflow(movie_of(desk), out, fov_end=0, background_weight=-3))
-    more = [float(row[column]) for row in rows_of(none["traces"][0])]
-    assert sum(more) > sum(whole)
+    assert none["warnings"] == []
+    assert sum(float(row[column]) for row in rows_of(path)) > whole
+    assert [row[column] for row in rows_of(inspected)] == [row[column] for row in rows_of(path)]
+    assert {row["good"] for row in rows_of(inspected) if row["cell"] == str(cell)} == {"False"}
+    # Without its small cells the FOV has other tracks.
+    areas = sorted(float(row["area_ch_0"]) for row in rows_of(path))
+    more = desk.workflow(movie_of(desk), out, fov_end=0, min_size=int(areas[len(areas) // 2]))
+    found = desk.completed(more)
+    assert not inspected.exists()
+    (aside,) = path.parent.glob("*.bak")
+    assert aside.name in found["warnings"][0]
+
+
+def test_nothing_of_a_former_run_stays_beside_the_new(desk: Desk) -> None:
+    out = desk.area / "former"
+    desk.completed(desk.workflow(movie_of(desk), out, fov_end=0))
+    folder = out / "fov_000"
+    former = {path.name for path in folder.iterdir()}
+    shutil.rmtree(folder / "cells_fov_000.ome.zarr")
+    desk.completed(desk.workflow(movie_of(desk), out, fov_end=0))
+    assert {path.name for path in folder.iterdir()} == former
+    body = desk.workflow(movie_of(desk), out, fov_end=0, ome_zarr="none", min_frames=3)
+    body["channels"] = {"phase": {"channel": 1}}
+    desk.completed(body)
+    assert {path.name for path in folder.iterdir()} == {
+        "cells_fov_000_pc_ch_1.npy", "cells_fov_000_seg_ch_1.npy",
+        "cells_fov_000_seg_labeled_ch_1.npy", "cells_fov_000_traces.csv",
+        "cells_fov_000_traces.parquet", "finished.json",
+    }  # fmt: skip
+
+
+def split_set(desk: Desk, movie: Path, folder: str) -> Path:
+    import tifffile
+
+    (desk.area / folder).mkdir()
+    for fov in range(2):
+        stack = tifffile.imread(movie, series=fov)
+        path = desk.area / folder / f"s_scene{fov}.ome.tif"
+        tifffile.imwrite(path, stack, ome=True, metadata={"axes": "TCYX"})
+    return desk.area / folder / "s_scene0.ome.tif"
+
+
+def test_a_changed_file_of_a_movie_is_processed_anew(desk: Desk, movie: Path) -> None:
+    import tifffile
+
+    path, out = split_set(desk, movie, "set"), desk.area / "set-out"
+    first = desk.completed(desk.workflow(path, out))
+    assert "10 min" in first["warnings"][0]
+    before = rows_of(first["traces"][1])
+    other = tifffile.imread(movie, series=2)
+    target = path.with_name("s_scene1.ome.tif")
+    tifffile.imwrite(target, other, ome=True, metadata={"axes": "TCYX"})
+    second = desk.completed(desk.workflow(path, out))
+    assert rows_of(second["traces"][1]) != before
+    stack = np.load(out / "fov_001/s_fov_001_pc_ch_0.npy")
+    np.testing.assert_array_equal(stack, other[:, 0])
+
+
+def test_a_movie_that_changes_under_way_fails_the_run(desk: Desk, movie: Path) -> None:
+    path, out = split_set(desk, movie, "moving"), desk.area / "moving-out"
+    job = desk.post(START, desk.workflow(path, out, n_workers=1))["job_id"]
+    until(lambda: (out / "fov_000").exists(), seconds=30)
+    os.utime(path.with_name("s_scene1.ome.tif"), (1, 1))
+    status = desk.ended(job)
+    assert status["status"] == "failed"
+    assert "was changed while it was processed" in status["message"]
+    assert json.loads((out / "run.json").read_text())["state"] == "failed"
+
+
+def test_times_that_cannot_be_right_are_refused_not_replaced(desk: Desk, movie: Path) -> None:
+    import tifffile
+
+    path = desk.area / "stamps.ome.tif"
+    stack = tifffile.imread(movie, series=0)
+    times = [float(10 * min(frame, 5)) for frame in range(len(stack)) for _ in range(2)]
+    metadata = {"axes": "TCYX", "Plane": {"DeltaT": times, "DeltaTUnit": ["s"] * len(times)}}
+    tifffile.imwrite(path, stack, ome=True, metadata=metadata)
+    body = desk.workflow(path, desk.area / "stamps")
+    assert "frame_interval" in desk.refused(START, body, 400, "INVALID_PARAMETERS")
+    found = desk.completed(desk.workflow(path, desk.area / "stamps", frame_interval=0.5))
+    assert float(rows_of(found["traces"][0])[1]["time"]) == 0.5
+
+
+def test_a_folder_is_not_shared_by_two_movies(desk: Desk, finished: dict[str, Any]) -> None:
+    other = desk.area / "other.ome.tif"
+    other.hardlink_to(movie_of(desk))
+    body = desk.workflow(other, Path(finished["output_dir"]))
+    assert "another movie" in desk.refused(START, body, 400, "INVALID_PARAMETERS")
+
+
+def test_a_stopped_run_leaves_its_record_and_merge_tells_what_is_unfinished(desk: Desk) -> None:
+    out = desk.area / "half"
+    desk.completed(desk.workflow(movie_of(desk), out))
+    body = desk.workflow(movie_of(desk), out, background_weight=0, n_workers=1)
+    job = desk.post(START, body)["job_id"]
+
+    def first_is_done() -> bool:
+        fovs = desk.get(f"/processing/workflow/status/{job}")["fovs"]
+        return bool(fovs[0]["status"] == "completed")
+
+    until(first_is_done, seconds=60)
+    desk.post(f"/processing/workflow/cancel/{job}")
+    assert desk.ended(job)["status"] == "cancelled"
+    record = json.loads((out / "run.json").read_text())
+    assert (record["job_id"], record["state"]) == (job, "cancelled")
+    assert 0 in record["stats"]["fovs"]
+    assert len(list(out.glob("run_job_*.json"))) == 1
+    sheet = desk.area / "half.yaml"
+    sheet.write_text("samples: [{name: all, fovs: 0-2}]")
+    merged = desk.post(
+        "/processing/merge",
+        {"sample_yaml": str(sheet), "input_dir": str(out), "output_dir": f"{out}/merged"},
+    )
+    assert any("parameters" in warning for warning in merged["warnings"])
+
+
+def test_a_workflow_is_repeated_only_once_it_has_ended(desk: Desk) -> None:
+    jobs = desk.app.lab.jobs
+    body = desk.workflow(movie_of(desk), desk.area / "repeated", fov_end=0)
+    job = desk.post(START, body)["job_id"]
+    with pytest.raises(JobNotRepeatable):
+        jobs.repeat(job)
+    assert desk.ended(job)["status"] == "completed"
+    again = jobs.repeat(job)
+    assert desk.ended(again)["status"] == "completed"
+
+
+def test_the_message_names_the_fov_under_way(desk: Desk) -> None:
+    body = desk.workflow(movie_of(desk), desk.area / "told", n_workers=1)
+    job = desk.post(START, body)["job_id"]
+    seen = set()
+    while (status := desk.get(f"/processing/workflow/status/{job}"))["status"] != "completed":
+        assert status["status"] in {"pending", "running"}
+        seen.add(status["message"])
+        time.sleep(0.01)
+    assert {f"Processing FOV {k}/{FOVS}" for k in (1, 2, 3)} <= seen
 
 
 def test_results_of_others_and_of_unfinished_jobs_are_refused(desk: Desk) -> None:

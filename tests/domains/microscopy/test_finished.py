@@ -11,7 +11,7 @@ def finished(folder: Path) -> list[Path]:
     files = [folder / "a.npy", folder / "b.csv"]
     for path in files:
         path.write_bytes(b"12345")
-    marks.mark(folder, fingerprint="v1", files=files, stats={"cells": 3})
+    marks.mark(folder, fingerprint="v1", files=files, facts={"cells": 3})
     return files
 
 
@@ -19,7 +19,7 @@ def test_finished_fov_is_known_by_its_fingerprint(tmp_path: Path) -> None:
     assert not marks.is_finished(tmp_path, "v1")
     finished(tmp_path)
     assert marks.is_finished(tmp_path, "v1")
-    assert marks.stats(tmp_path) == {"cells": 3}
+    assert marks.facts(tmp_path)["cells"] == 3
     assert not marks.is_finished(tmp_path, "v2")
     marks.forget(tmp_path)
     assert not marks.is_finished(tmp_path, "v1")
@@ -45,5 +45,5 @@ def test_damaged_mark_counts_for_nothing(tmp_path: Path, text: str) -> None:
 
 def test_fov_without_one_of_its_files_cannot_be_marked(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        marks.mark(tmp_path, fingerprint="v1", files=[tmp_path / "missing"], stats={})
+        marks.mark(tmp_path, fingerprint="v1", files=[tmp_path / "missing"], facts={})
     assert list(tmp_path.iterdir()) == []

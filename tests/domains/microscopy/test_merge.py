@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchwire.domains.microscopy import finished, results
 from benchwire.domains.microscopy import merge as merging
-from benchwire.domains.microscopy import results
 from benchwire.domains.microscopy.errors import ParametersInvalid
 from benchwire.domains.microscopy.index import FovFiles, ResultsIndex, write_results
 from benchwire.domains.microscopy.plan import FluorescenceChannel, FovTable
@@ -131,12 +131,21 @@ def test_inspected_traces_win(tmp_path: Path, with_index: bool) -> None:
     assert merged.files[0].read_text().splitlines()[2:] == ["0.000000,0,2,200.000000"]
 
 
-def test_verdicts_set_aside_no_longer_count(tmp_path: Path) -> None:
-    path = put(tmp_path, 0, frames=1)
-    results.write_inspected(path, {1: False})
-    results.set_aside_inspected(path)
-    merged = merge([Sample("s", (0,))], tmp_path, tmp_path / "out")
-    assert len(merged.files[0].read_text().splitlines()) == 4
+def test_doubts_about_the_fovs_are_told(tmp_path: Path) -> None:
+    paths = [put(tmp_path, fov) for fov in range(4)]
+    samples = [Sample("s", (0, 1, 2, 3))]
+    assert merge(samples, tmp_path, tmp_path / "out").warnings == ()
+    for fov, weight, aside in ((0, 1.0, None), (1, 0.5, None), (2, 1.0, "x.1.bak")):
+        finished.mark(
+            paths[fov].parent,
+            fingerprint="f",
+            files=[paths[fov]],
+            facts={"plan": {"background_weight": weight}, "verdicts_set_aside": aside},
+        )
+    warnings = merge(samples, tmp_path, tmp_path / "out").warnings
+    assert warnings[0] == "FOV 3 was not finished by its last workflow"
+    assert "same parameters" in warnings[1]
+    assert warnings[2].startswith("FOV 2 has other cells")
 
 
 def test_fovs_without_traces_are_named(tmp_path: Path) -> None:

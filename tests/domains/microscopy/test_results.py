@@ -197,14 +197,34 @@ def test_verdict_on_a_cell_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert visible(tmp_path) == ["a_traces.csv", "a_traces.parquet"]
 
 
-def test_old_verdicts_are_set_aside_where_nothing_reads_them(tmp_path: Path) -> None:
+def made_anew(path: Path, new: FovTable) -> Path | None:
+    verdicts = results.keep_verdicts(path, new)
+    results.write_traces(new, path)
+    return verdicts.put_back()
+
+
+def test_verdicts_are_carried_over_to_the_same_tracks(tmp_path: Path) -> None:
     path = tmp_path / "a_fov_000_traces.csv"
-    results.write_traces(table(), path)
-    assert results.set_aside_inspected(path) is None
+    old = table()
+    results.write_traces(old, path)
+    assert made_anew(path, old) is None
+    results.write_inspected(path, {2: False})
+    brighter = FovTable({**old.columns, "area_ch_0": old.columns["area_ch_0"] * 2})
+    assert made_anew(path, brighter) is None
+    judged = results.read_traces(results.preferred(path)).columns
+    assert results.preferred(path) != path
+    assert judged["good"].tolist() == (judged["cell"] != 2).tolist()
+    np.testing.assert_allclose(judged["area_ch_0"], brighter.columns["area_ch_0"], atol=1e-6)
+
+
+def test_verdicts_on_other_tracks_are_set_aside_where_nothing_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "a_fov_000_traces.csv"
+    old = table()
+    results.write_traces(old, path)
     asides = []
-    for _ in range(2):
+    for cells in (3, 2):
         results.write_inspected(path, {1: False})
-        asides.append(results.set_aside_inspected(path))
+        asides.append(made_anew(path, table(cells)))
     assert len(set(asides)) == 2
     assert all(aside and aside.is_file() for aside in asides)
     assert results.preferred(path) == path

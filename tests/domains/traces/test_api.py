@@ -185,6 +185,7 @@ def test_hopeless_traces_fail_honestly_and_answers_hold_no_nan(desk: Desk) -> No
         ({"model_bounds": {"rate": [2, 1]}}, "rate"),
         ({"model_bounds": {"rate": [1, 1]}}, "rate"),
         ({"model_bounds": {"rate": [0, None]}}, "rate"),
+        ({"model_parms": {"rate": 1}}, "model_parms"),
         ({"csv_path": "a.csv"}, "absolute"),
     ],
 )
@@ -217,6 +218,8 @@ def test_numbers_that_are_none_are_refused(desk: Desk, traces: Path) -> None:
         ("time,fov,cell,value\n", 400, "INVALID_PARAMETERS"),
         ("# Time units: weeks\ntime,fov,cell,value\n1,2,3,4\n", 400, "INVALID_PARAMETERS"),
         (b"\xff\xfe\x00\x01" * 50, 400, "INVALID_PARAMETERS"),
+        ("time,fov,cell,value\r0,0,1,5\r", 400, "INVALID_PARAMETERS"),
+        ('time,fov,cell,value\n0,0,1,5\n1,0,1,"\n2,0,1,7\n', 400, "INVALID_PARAMETERS"),
     ],
 )
 def test_files_that_are_no_traces_are_refused(
@@ -281,3 +284,32 @@ def test_figures_are_shown_to_the_page(desk: Desk, fitted: dict[str, Any]) -> No
         assert sum(histogram["counts"]) == 3
         assert len(histogram["edges"]) == len(histogram["counts"]) + 1
     assert [item["cell"] for item in found["cells"]]
+
+
+def test_a_table_is_written_by_one_fitting_at_a_time_and_repeated_after(desk: Desk) -> None:
+    path = write_csv(desk.area / "twice.csv", cells=2000, noise=0.3)
+    body = {"csv_path": str(path), "model_type": "gene_expression"}
+    job = desk.post(START, body)["job_id"]
+    assert job in desk.post(START, body, status=409)["error"]
+    assert desk.ended(job, "analysis/fitting")["status"] == "completed"
+    again = desk.app.lab.jobs.repeat(job)
+    assert desk.ended(again, "analysis/fitting")["status"] == "completed"
+    path.write_text("time,fov,cell,value\n0,0,1,5\n")
+    answer = desk.get(f"/analysis/fitting/results/{job}/traces/0/1", status=409)
+    assert "changed" in answer["error"]
+
+
+def test_values_without_any_number_are_refused(desk: Desk) -> None:
+    path = desk.area / "commas.csv"
+    path.write_text('time,fov,cell,value\n0,0,1,"0,5"\n1,0,1,"0,7"\n')
+    body = {"csv_path": str(path), "model_type": "trivial"}
+    assert "point" in desk.refused(START, body, 400, "INVALID_PARAMETERS")
+
+
+def test_a_cancelled_fitting_never_ends_completed(desk: Desk, traces: Path) -> None:
+    body = {"csv_path": str(traces), "model_type": "trivial"}
+    for _ in range(10):
+        job = desk.post(START, body)["job_id"]
+        answer = desk.client.post(f"/api/v1/analysis/fitting/cancel/{job}")
+        state = desk.ended(job, "analysis/fitting")["status"]
+        assert state == ("cancelled" if answer.status_code == 200 else "completed")

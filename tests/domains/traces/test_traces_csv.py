@@ -14,7 +14,6 @@ from benchwire.domains.traces.fitting import fit
 from benchwire.domains.traces.kinetics import Maturation
 from benchwire.domains.traces.traces_csv import (
     TraceSet,
-    fitted_path,
     read_fits,
     read_traces,
     write_fits,
@@ -167,8 +166,7 @@ def test_fits_are_written_sorted_and_read_back(tmp_path: Path) -> None:
     time = np.linspace(0, 10, 21)
     values = np.array([2.0, 3.0, np.nan])[:, None] * (1 - np.exp(-0.3 * time)) + 1
     fits = fit(Maturation(), time, values)
-    path = fitted_path(tmp_path / "drug.csv", Maturation())
-    assert path.name == "drug_fitted_maturation.csv"
+    path = tmp_path / "drug_fitted_maturation.csv"
     write_fits(path, Maturation(), fov=np.array([1, 0, 0]), cell=np.array([1, 9, 2]), fits=fits)
     lines = path.read_text().splitlines()
     assert lines[0] == "fov,cell,model_type,success,r_squared,amplitude,rate,offset"

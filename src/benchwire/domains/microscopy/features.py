@@ -163,14 +163,14 @@ class IntensityTotal:
 
 
 class IntensityMean:
-    """Mean of what exceeds the background, over the whole cell."""
+    """Light of the cell as `IntensityTotal` has it, for each pixel of its area."""
 
     name = "intensity_mean"
     kind: Kind = "fluorescence"
 
     def measure(self, cells: Cells) -> Values:
         """Return the means in counts."""
-        return cells.outlines.mean(cells.signal)
+        return cells.outlines.mean(cells.signal * cells.inner)
 
 
 class IntensityVariance:

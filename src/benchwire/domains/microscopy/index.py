@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchwire.domains.microscopy.plan import FluorescenceChannel, Plan
-from benchwire.domains.microscopy.results import free_name
+from benchwire.domains.microscopy.results import column_channel, free_name
 from benchwire.domains.microscopy.stacks import Stack
 from benchwire.domains.microscopy.yaml_files import YamlInvalid, is_number, load_yaml
 from benchwire.foundation.files import write_whole
@@ -45,6 +45,19 @@ class FovFiles:
 
         (pc,), (seg,), (labels,) = every("pc"), every("seg"), every("seg_labeled")
         return cls(pc, every("fl"), seg, labels, every("fl_background"), traces)
+
+    @property
+    def table(self) -> Path:
+        """The traces of an FOV as it is processed."""
+        assert self.traces is not None  # noqa: S101 - `of` gives them
+        return self.traces
+
+    @property
+    def phase_and_labels(self) -> tuple[tuple[int, Path], tuple[int, Path]]:
+        """The stacks of an FOV as it is processed."""
+        assert self.pc is not None  # noqa: S101 - `of` gives them
+        assert self.seg_labeled is not None  # noqa: S101 - as above
+        return self.pc, self.seg_labeled
 
     def stacks(self) -> list[Path]:
         """Return the files of all stacks."""
@@ -136,7 +149,10 @@ def _channel(value: Any) -> FluorescenceChannel | None:
     if not (isinstance(value, list) and value and is_number(value[0])):
         return None
     features = _list(value[1] if len(value) > 1 else None)[:_MAX_NAMES]
-    return FluorescenceChannel(int(value[0]), tuple(x for x in features if isinstance(x, str)))
+    return FluorescenceChannel(
+        int(value[0]),
+        tuple(x for x in features if isinstance(x, str) and column_channel(f"{x}_ch_0")),
+    )
 
 
 def _fov_files(files: Mapping[Any, Any], folder: Path) -> FovFiles:

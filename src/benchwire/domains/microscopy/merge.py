@@ -1,6 +1,7 @@
 """Traces of many FOVs, put together by sample, one file for each channel and feature."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchwire.domains.microscopy import finished
 from benchwire.domains.microscopy.errors import ParametersInvalid
 from benchwire.domains.microscopy.index import RESULTS_NAME, ResultsIndex, read_results
 from benchwire.domains.microscopy.results import (
@@ -18,12 +20,11 @@ from benchwire.domains.microscopy.results import (
     inspected_path,
     read_traces,
     six_decimals,
-    whole_file,
     write_csv,
 )
 from benchwire.domains.microscopy.samples import Sample
 from benchwire.domains.microscopy.yaml_files import YamlInvalid
-from benchwire.foundation.files import make_folders
+from benchwire.foundation.files import PathForbidden, make_usable, whole_file
 
 TIME_LINE = b"# Time units: min\n"
 
@@ -59,7 +60,8 @@ def merge(
     Parameters
     ----------
     is_allowed
-        Whether a file of traces may be read: the index of results may name any.
+        Whether a file may be read or written: the index of results may name any, and links may
+        lead anywhere.
 
     Raises
     ------
@@ -75,6 +77,7 @@ def merge(
     sources = {fov: path for fov, path in found.items() if path}
     if missing := [fov for fov in wanted if fov not in sources]:
         warnings.append(f"No traces for FOV {', '.join(map(str, missing))}")
+    warnings += _doubts(sources)
     written: dict[str, Path] = {}
     for sample in samples:
         rows = _rows_of(sample, sources, index.columns())
@@ -85,7 +88,10 @@ def merge(
             path = Path(output_dir, f"{sample.name}_{name}.csv").absolute()
             if path.name.casefold() in written:
                 raise ParametersInvalid(f"Two samples would write the same file: {path.name}")
-            make_folders(path.parent)
+            if not written:
+                make_usable(output_dir)
+            if not is_allowed(path):
+                raise PathForbidden(f"{path.name} would lie outside the folders that may be used")
             _write(path, rows, name)
             written[path.name.casefold()] = path
     if not written:
@@ -123,6 +129,26 @@ def _traces_of(
         if paths:
             return paths[0]
     return None
+
+
+def _doubts(sources: Mapping[int, Path]) -> list[str]:
+    """Return what speaks against taking these FOVs together."""
+    marks = {fov: finished.facts(path.parent) for fov, path in sources.items()}
+    marked = {fov: found for fov, found in marks.items() if found}
+    doubts = []
+    if marked and (unmarked := [fov for fov in marks if fov not in marked]):
+        doubts.append(f"FOV {', '.join(map(str, unmarked))} was not finished by its last workflow")
+    plans = {json.dumps(found.get("plan"), sort_keys=True) for found in marked.values()}
+    if len(plans) > 1:
+        doubts.append(
+            "The FOVs were not all processed with the same parameters; finished.json in each "
+            "folder has those"
+        )
+    if aside := [fov for fov, found in marked.items() if found.get("verdicts_set_aside")]:
+        doubts.append(
+            f"FOV {', '.join(map(str, aside))} has other cells than when it was inspected"
+        )
+    return doubts
 
 
 def _files_of(folder: Path) -> Iterable[Path]:

@@ -7,10 +7,10 @@ reader knows.
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from benchwire.foundation.files import PARTIAL_SUFFIX, sync_folder
 
 Version = Literal["0.4", "0.5"]
+ROOT_NAMES: Mapping[str, str] = {"0.4": ".zattrs", "0.5": "zarr.json"}
+"""The file in the root of an image by which its version is known."""
 LABELS_NAME = "cells"
 PHASE_COLOR = "FFFFFF"
 FLUORESCENCE_COLORS = ("00FF00", "FF0000", "0000FF", "FFFF00", "FF00FF", "00FFFF")
@@ -63,7 +65,7 @@ def write_image(
     *,
     labels: Path | None,
     sampling: Sampling,
-    version: Version = "0.4",
+    version: str = "0.4",
     on_plane: Callable[[], None] = lambda: None,
 ) -> Path:
     """Write an image folder, or replace it, and return it; it is there when it is whole.
@@ -85,7 +87,7 @@ def write_image(
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
-        writer = _Writer(temporary, sampling, version, on_plane)
+        writer = _Writer(temporary, sampling, cast("Version", version), on_plane)
         writer.image(
             "",
             stacks,
@@ -93,7 +95,7 @@ def write_image(
             name=folder.name.removesuffix(".zarr").removesuffix(".ome"),
         )
         if labels:
-            source = {"image-label": _label_source(version)}
+            source = {"image-label": _label_source(cast("Version", version))}
             writer.group("labels", {"labels": [LABELS_NAME]})
             writer.image(f"labels/{LABELS_NAME}", [labels], source, name=LABELS_NAME)
         _take_place(temporary, folder)

@@ -36,6 +36,11 @@ class MovieInfo:
         Whether the file gives times; `DEFAULT_INTERVAL_MINUTES` apart otherwise.
     pixel_size_um
         Side of a pixel; None when the file does not say.
+    members
+        Every file or folder that the movie is read from, the one at `path` first.
+    has_unusable_times
+        Whether the file gives times that are not finite, do not ascend, or are not one for each
+        frame; `has_times` is False then.
     """
 
     path: Path
@@ -51,6 +56,8 @@ class MovieInfo:
     timepoints_ms: tuple[float, ...]
     has_times: bool
     pixel_size_um: float | None
+    members: tuple[Path, ...] = ()
+    has_unusable_times: bool = False
 
 
 class Movie(Protocol):
@@ -157,3 +164,24 @@ class FovTable:
     def n_cells(self) -> int:
         """Number of cells."""
         return len(np.unique(self.columns["cell"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run went.
+
+    Parameters
+    ----------
+    began, ended
+        As ISO 8601 text in UTC.
+    state
+        ``completed``, ``failed`` or ``cancelled``.
+    failures
+        Why FOVs could not be processed.
+    """
+
+    job_id: str
+    began: str
+    ended: str
+    state: str
+    failures: Mapping[int, str]

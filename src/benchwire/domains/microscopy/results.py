@@ -6,9 +6,9 @@ Each file is whole or absent. What a person marked is kept beside the traces, ne
 import contextlib
 import csv
 import json
-import os
-import tempfile
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchwire.domains.microscopy.errors import ParametersInvalid
 from benchwire.domains.microscopy.plan import FovTable
 from benchwire.foundation.errors import Invalid
-from benchwire.foundation.files import PARTIAL_SUFFIX, sync_folder
+from benchwire.foundation.files import sync_folder, whole_file
 
 TRACES_SUFFIX = "_traces.csv"
 INSPECTED_SUFFIX = "_traces_inspected.csv"
@@ -37,6 +37,8 @@ FEATURE_UNITS = {
     "intensity_mean": "counts",
     "intensity_variance": "counts^2",
 }
+_FEATURE_COLUMN = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,99})_ch_([0-9]{1,9})", re.ASCII)
+_TRACK_COLUMNS = ("cell", "frame", "bbox_x0", "bbox_y0", "bbox_x1", "bbox_y1")
 REQUIRED_COLUMNS = ("fov", "cell", "frame", "time", "good")
 
 _LARGEST_DECIMAL = 1e30
@@ -63,29 +65,25 @@ def inspected_path(traces_csv: Path) -> Path:
     return traces_csv.with_name(traces_csv.name.removesuffix(TRACES_SUFFIX) + INSPECTED_SUFFIX)
 
 
+def own_traces(path: Path) -> Path:
+    """Return the traces that a file is, or that it is the inspected form of.
+
+    Raises
+    ------
+    TracesInvalid
+        Its name is not that of a file of traces.
+    """
+    if path.name.endswith(INSPECTED_SUFFIX):
+        return path.with_name(path.name.removesuffix(INSPECTED_SUFFIX) + TRACES_SUFFIX)
+    if path.name.endswith(TRACES_SUFFIX):
+        return path
+    raise TracesInvalid(f"{path.name} is not a file of traces, which ends with {TRACES_SUFFIX}")
+
+
 def preferred(traces_csv: Path) -> Path:
     """Return the inspected traces where there are any, else the traces."""
     inspected = inspected_path(traces_csv)
     return inspected if inspected.is_file() else traces_csv
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that gets its name only when it is whole and on the disk."""
-    descriptor, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name[:60]}.", suffix=PARTIAL_SUFFIX
-    )
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.chmod(temporary, 0o644)  # noqa: PTH101 - works on the file just made
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 - the atomic call, by its own name
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def free_name(path: Path, ending: str) -> Path:
@@ -186,11 +184,12 @@ def traces_header(csv_path: Path) -> tuple[str, ...]:
 
 
 def column_channel(name: str) -> tuple[str, int] | None:
-    """Return feature and channel of ``<feature>_ch_<c>``; None for any other column."""
-    feature, separator, channel = name.rpartition("_ch_")
-    if not (feature and separator and channel.isascii() and channel.isdigit()):
-        return None
-    return feature, int(channel)
+    """Return feature and channel of ``<feature>_ch_<c>``; None for any other column.
+
+    A feature's name becomes part of a file's name, so it is made of plain letters.
+    """
+    match = _FEATURE_COLUMN.fullmatch(name)
+    return None if match is None else (match[1], int(match[2]))
 
 
 def _unit(name: str) -> str:
@@ -241,7 +240,10 @@ def write_inspected(traces_csv: Path, good_by_cell: Mapping[int, bool]) -> Path:
 
     Earlier verdicts stay, and so does every other column as it stands in the file.
     """
-    source = preferred(traces_csv)
+    return _judge(preferred(traces_csv), traces_csv, good_by_cell)
+
+
+def _judge(source: Path, traces_csv: Path, good_by_cell: Mapping[int, bool]) -> Path:
     cell_at, good_at = (traces_header(source).index(name) for name in ("cell", "good"))
     unseen = set(good_by_cell)
     target = inspected_path(traces_csv)
@@ -277,16 +279,52 @@ def _text(raw: BinaryIO) -> Iterator[Any]:
     text.detach()
 
 
-def set_aside_inspected(traces_csv: Path) -> Path | None:
-    """Rename the inspected traces before new traces come, and return the new name.
+def keep_verdicts(traces_csv: Path, table: FovTable) -> "Verdicts":
+    """Return what a person said of an FOV's cells, to be put back once its traces are made anew.
 
-    Cells get new numbers when a FOV is processed anew, so old verdicts must not be taken for
-    verdicts on the new cells. The new name is none that is read as traces.
+    Parameters
+    ----------
+    table
+        The new traces, not written yet. Where cells have other frames or boxes than before, their
+        numbers may stand for other cells, and no verdict is carried over.
     """
     inspected = inspected_path(traces_csv)
     if not inspected.is_file():
-        return None
-    aside = free_name(inspected, "bak")
-    inspected.rename(aside)
-    sync_folder(aside.parent)
-    return aside
+        return Verdicts(traces_csv, {}, is_valid=True)
+    try:
+        before, judged = read_traces(traces_csv).columns, read_traces(inspected).columns
+    except (TracesInvalid, OSError):
+        return Verdicts(traces_csv, {}, is_valid=False)
+    is_same = len(before["cell"]) == table.n_rows and all(
+        # As far as six decimals tell.
+        name in before and np.allclose(before[name], table.columns[name], rtol=0, atol=1e-5)
+        for name in _TRACK_COLUMNS
+    )
+    cells, first = np.unique(judged["cell"], return_index=True)
+    good = dict(zip(cells.tolist(), judged["good"][first].tolist(), strict=True))
+    return Verdicts(traces_csv, good, is_valid=is_same)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What a person said of an FOV's cells, and whether it still holds of the new traces."""
+
+    traces_csv: Path
+    good: Mapping[int, bool]
+    is_valid: bool
+
+    def put_back(self) -> Path | None:
+        """Apply the verdicts to the new traces, or set them aside and return the file's new name.
+
+        That name is none that is read as traces.
+        """
+        inspected = inspected_path(self.traces_csv)
+        if not inspected.is_file():
+            return None
+        if self.is_valid:
+            _judge(self.traces_csv, self.traces_csv, self.good)
+            return None
+        aside = free_name(inspected, "bak")
+        inspected.rename(aside)
+        sync_folder(aside.parent)
+        return aside

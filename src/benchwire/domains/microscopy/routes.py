@@ -50,7 +50,9 @@ def features(workflows: WorkflowService) -> dict[str, Any]:
 @processing.post("/workflow/start")
 def start_workflow(request: WorkflowRequest, workflows: WorkflowService) -> dict[str, Any]:
     """Process the FOVs of a movie into traces of single cells."""
-    return told(job_id=workflows.start(request), message="Workflow started")
+    job_id = workflows.start(request)
+    warnings = workflows.record(job_id).params["warnings"]
+    return told(job_id=job_id, message=". ".join(["Workflow started", *warnings]))
 
 
 @processing.get("/workflow/status/{job_id}")

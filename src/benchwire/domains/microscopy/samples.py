@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ MAX_FOV = 99_999
 MAX_NAME_BYTES = 150
 _MAX_FILE_BYTES = 1 << 20
 _MAX_SAMPLES = 10_000
+_MOST_FOVS = 200_000
 _RANGE = re.compile(r"\s*([0-9]+)\s*(?:-\s*([0-9]+)\s*)?", re.ASCII)
 
 
@@ -47,9 +49,15 @@ def read_samples(path: Path) -> tuple[Sample, ...]:
         raise SamplesInvalid(f"{path.name} has no list named samples")
     if len(entries) > _MAX_SAMPLES:
         raise SamplesInvalid(f"{path.name} has more than {_MAX_SAMPLES} samples")
-    samples = tuple(_sample(entry, number) for number, entry in enumerate(entries, start=1))
+    samples: list[Sample] = []
+    total = 0
+    for number, entry in enumerate(entries, start=1):
+        samples.append(_sample(entry, number))
+        total += len(samples[-1].fovs)
+        if total > _MOST_FOVS:
+            raise SamplesInvalid(f"{path.name} names more than {_MOST_FOVS} FOVs")
     _refuse_equal_names(samples)
-    return samples
+    return tuple(samples)
 
 
 def _sample(entry: Any, number: int) -> Sample:
@@ -119,7 +127,7 @@ def _not_a_fov(part: str, sample: str) -> str:
     return f"Sample {sample}: {shown!r} is neither a whole number nor a range"
 
 
-def _refuse_equal_names(samples: tuple[Sample, ...]) -> None:
+def _refuse_equal_names(samples: Sequence[Sample]) -> None:
     seen: dict[str, str] = {}
     for sample in samples:
         # Some file systems take Ä and a, or two spellings of ä, for the same.

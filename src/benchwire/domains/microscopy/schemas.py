@@ -88,7 +88,7 @@ class Parameters(_Exact):
         return self
 
 
-class WorkflowRequest(BaseModel):
+class WorkflowRequest(_Exact):
     """A movie, where its results go, and what is measured."""
 
     microscopy_path: _Path

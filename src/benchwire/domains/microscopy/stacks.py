@@ -72,7 +72,9 @@ class StackWriter:
         self._shape = shape
         self._dtype = np.dtype(dtype)
         self._n_frames = 0
-        self._file = self._partial.open("wb")
+        # What another run left is removed and not written through: it may be a link.
+        self._partial.unlink(missing_ok=True)
+        self._file = self._partial.open("xb")
         header = {
             "descr": np.lib.format.dtype_to_descr(self._dtype),
             "fortran_order": False,

@@ -32,12 +32,10 @@ def build(lab: Lab) -> Domain:
         compute=lab.compute,
         side_by_side=lab.server.compute_processes,
     )
-    lab.jobs.register(
-        workflows.kind(
-            queue=ANALYSIS_QUEUE,
-            concurrency=lab.server.max_jobs,
-            time_limit=lab.server.job_timeout,
-        )
+    workflows.register(
+        queue=ANALYSIS_QUEUE,
+        concurrency=lab.server.max_jobs,
+        time_limit=lab.server.job_timeout,
     )
     folders = Folders(lab.allowed, lab.workers)
 

@@ -1,60 +1,61 @@
 """What runs in a worker process: opening files, processing FOVs, drawing, merging."""
 
-import hashlib
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchwire.domains.microscopy import results
-from benchwire.domains.microscopy.errors import ProcessingFailed
-from benchwire.domains.microscopy.plan import MovieInfo, Plan
-from benchwire.foundation.clock import SystemClock, utc_moment
+from benchwire.domains.microscopy.plan import Ending, MovieInfo, Pixels
+from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.files import (
     AllowedFolders,
+    PathForbidden,
     PathMissing,
     disk_troubles_told,
-    make_folders,
 )
 from benchwire.foundation.workers import Reporter
 
 if TYPE_CHECKING:
-    from benchwire.domains.microscopy.index import FovFiles
     from benchwire.domains.microscopy.merge import Merged
-
-# Raised when FOVs would come out otherwise than before, so that finished ones are done anew.
-PIPELINE_VERSION = 1
 
 
 # -- looking at movies ----------------------------------------------------------------------
 
 
-def read_info(_: Reporter, path: Path) -> MovieInfo:
-    """Return what a movie says of itself."""
-    from benchwire.domains.microscopy.readers import opened
+def read_info(_: Reporter, path: Path, allowed: AllowedFolders) -> MovieInfo:
+    """Return what a movie says of itself.
 
-    with opened(path) as movie:
+    Raises
+    ------
+    PathForbidden
+        It has files outside the allowed folders.
+    """
+    from benchwire.domains.microscopy.allowed_movies import opened_inside
+
+    with opened_inside(path, allowed) as movie:
         return movie.info
 
 
-def check_pixels(_: Reporter, path: Path, channels: Sequence[int], fov: int) -> None:
+def check_pixels(
+    _: Reporter, path: Path, channels: Sequence[int], fov: int, allowed: AllowedFolders
+) -> None:
     """Raise `PixelsUnsuitable` if the first frame of an FOV is not made of 16-bit counts."""
-    from benchwire.domains.microscopy.readers import as_counts, opened
+    from benchwire.domains.microscopy.allowed_movies import opened_inside
+    from benchwire.domains.microscopy.readers import as_counts
 
-    with opened(path) as movie:
+    with opened_inside(path, allowed) as movie:
         for channel in channels:
             as_counts(movie.frame(fov, 0, channel=channel))
 
 
-def levels(_: Reporter, path: Path, place: tuple[int, int, int]) -> dict[str, float]:
+def levels(
+    _: Reporter, path: Path, place: tuple[int, int, int], allowed: AllowedFolders
+) -> dict[str, float]:
     """Return the range of a plane's counts, and of that part that is drawn unless one chooses."""
     from benchwire.domains.microscopy.drawing import contrast
-    from benchwire.domains.microscopy.readers import opened
 
-    fov, frame, channel = place
-    with opened(path) as movie:
-        plane = movie.frame(fov, frame, channel=channel)
+    plane = _plane(path, place, allowed)
     low, high = contrast(plane)
     return {
         "smallest": float(plane.min()), "largest": float(plane.max()), "low": low, "high": high,
@@ -62,21 +63,37 @@ def levels(_: Reporter, path: Path, place: tuple[int, int, int]) -> dict[str, fl
 
 
 def draw_plane(
-    _: Reporter, path: Path, place: tuple[int, int, int], low: float | None, high: float | None
+    _: Reporter,
+    path: Path,
+    place: tuple[int, int, int],
+    low: float | None,
+    high: float | None,
+    allowed: AllowedFolders,
 ) -> bytes:
     """Return a plane as PNG; ``place`` is FOV, frame and channel."""
     from benchwire.domains.microscopy.drawing import contrast, grey, png
-    from benchwire.domains.microscopy.readers import opened
 
-    fov, frame, channel = place
-    with opened(path) as movie:
-        plane = movie.frame(fov, frame, channel=channel)
+    plane = _plane(path, place, allowed)
     black, white = contrast(plane)
     return png(grey(plane, black if low is None else low, white if high is None else high))
 
 
-def draw_overlay(_: Reporter, output_dir: Path, fov: int, frame: int, with_names: bool) -> bytes:
-    """Return a processed frame as PNG, its cells outlined.
+def _plane(path: Path, place: tuple[int, int, int], allowed: AllowedFolders) -> Pixels:
+    from benchwire.domains.microscopy.allowed_movies import opened_inside
+
+    fov, frame, channel = place
+    with opened_inside(path, allowed) as movie:
+        return movie.frame(fov, frame, channel=channel)
+
+
+def draw_overlay(
+    _: Reporter,
+    output_dir: Path,
+    place: tuple[int, int],
+    with_names: bool,
+    allowed: AllowedFolders,
+) -> bytes:
+    """Return a processed frame as PNG, its cells outlined; ``place`` is FOV and frame.
 
     Raises
     ------
@@ -85,13 +102,19 @@ def draw_overlay(_: Reporter, output_dir: Path, fov: int, frame: int, with_names
     """
     import numpy as np
 
+    from benchwire.domains.microscopy import finished
     from benchwire.domains.microscopy.drawing import contrast, grey, outlined, png
 
+    fov, frame = place
+    folder = results.fov_folder(output_dir, fov)
+    names = finished.facts(folder).get("files", {})
+
     def stack(kind: str) -> Any:
-        found = sorted(results.fov_folder(output_dir, fov).glob(f"*_{kind}_ch_*.npy"))
-        if not found:
+        name = next((name for name in names if f"_{kind}_ch_" in name), "")
+        path = folder / Path(name).name
+        if not path.is_file() or not allowed.is_allowed(path):
             raise PathMissing(f"FOV {fov} has not been processed")
-        return np.load(found[0], mmap_mode="r")
+        return np.load(path, mmap_mode="r")
 
     phase, labels = stack("pc"), stack("seg_labeled")
     if frame >= len(labels):
@@ -104,146 +127,51 @@ def draw_overlay(_: Reporter, output_dir: Path, fov: int, frame: int, with_names
 # -- workflows ------------------------------------------------------------------------------
 
 
-def process_fov(reporter: Reporter, params: Mapping[str, Any], fov: int) -> None:
-    """Process one FOV, unless its files are there and were made in just this way."""
-    from benchwire.domains.microscopy import finished
-    from benchwire.domains.microscopy.features import load_features
-    from benchwire.domains.microscopy.pipeline import process_fov as process
-    from benchwire.domains.microscopy.readers import opened
+def fingerprint(_: Reporter, params: Mapping[str, Any]) -> str:
+    """Return what tells the FOVs of this movie and plan from all others."""
+    from benchwire.domains.microscopy.processing import Order
 
-    path, plan = Path(params["microscopy_path"]), Plan.from_json(params["plan"])
-    folder = results.fov_folder(Path(params["output_dir"]), fov)
-    mark = fingerprint(params)
-    if finished.is_finished(folder, mark):
-        return
-    with disk_troubles_told(), opened(path) as movie:
-        make_folders(folder)
-        finished.forget(folder)
-        info = movie.info
-
-        def on_frame(frame: int) -> None:
-            reporter.raise_if_stopped()
-            reporter.progress((frame + 1) / (info.n_frames + 1), "")
-
-        table = process(
-            movie, plan, fov=fov, folder=folder, features=load_features(), on_frame=on_frame
-        )
-        files = _files(params, fov)
-        assert files.traces is not None  # noqa: S101 - of a processed FOV there always are
-        results.set_aside_inspected(files.traces)
-        results.write_traces(table, files.traces)
-        written = [files.traces, files.traces.with_suffix(".parquet"), *files.stacks()]
-        if params["ome_zarr"] != "none":
-            _write_ome_zarr(files, info, params, on_plane=reporter.raise_if_stopped)
-        finished.mark(
-            folder,
-            fingerprint=mark,
-            files=written,
-            stats={"cells": table.n_cells, "frames": info.n_frames},
-        )
+    return Order.of(params).fingerprint()
 
 
-def _write_ome_zarr(
-    files: "FovFiles", info: MovieInfo, params: Mapping[str, Any], *, on_plane: Callable[[], None]
+def process_fov(
+    reporter: Reporter,
+    params: Mapping[str, Any],
+    fov: int,
+    mark: str,
+    job_id: str,
+    allowed: AllowedFolders,
 ) -> None:
-    from benchwire.domains.microscopy import ome_zarr
+    """Process one FOV, unless its files are there and were made in just this way."""
+    from benchwire.domains.microscopy.processing import Order, process
 
-    assert files.traces is not None  # noqa: S101 - as above
-    assert files.pc is not None  # noqa: S101 - as above
-    assert files.seg_labeled is not None  # noqa: S101 - as above
-    name = files.traces.name.removesuffix(results.TRACES_SUFFIX)
-    channels = [
-        ome_zarr.ImageChannel(info.channel_names[channel], path, is_phase=path == files.pc[1])
-        for channel, path in (files.pc, *files.fl)
-    ]
-    ome_zarr.write_image(
-        files.traces.with_name(f"{name}.ome.zarr"),
-        channels,
-        labels=files.seg_labeled[1],
-        sampling=ome_zarr.Sampling(
-            Plan.from_json(params["plan"]).minutes(info), info.pixel_size_um
-        ),
-        version=params["ome_zarr"],
-        on_plane=on_plane,
-    )
+    with disk_troubles_told():
+        process(Order.of(params), fov, mark=mark, job_id=job_id, allowed=allowed, reporter=reporter)
 
 
 def record_run(
-    reporter: Reporter, params: Mapping[str, Any], fovs: Sequence[int], facts: Mapping[str, str]
+    reporter: Reporter,
+    params: Mapping[str, Any],
+    mark: str,
+    ending: Ending,
+    with_checksum: bool,
+    allowed: AllowedFolders,
 ) -> dict[str, Any]:
-    """Enter the finished FOVs into the folder's index, write the run's record, and sum it up.
+    """Enter the finished FOVs into the folder's index, write the run's record, and sum it up."""
+    from benchwire.domains.microscopy.processing import Order, record
 
-    Parameters
-    ----------
-    facts
-        ``job_id``, ``started_at`` and ``ended_at`` of the run.
-    """
-    from benchwire.domains.microscopy import finished, index
-    from benchwire.domains.microscopy.readers import members
-    from benchwire.foundation import run_record
+    def on_block(_: int) -> None:
+        reporter.raise_if_stopped()
 
-    output, plan = Path(params["output_dir"]), Plan.from_json(params["plan"])
-    files = {fov: _files(params, fov) for fov in fovs}
-    shown = {key: value for key, value in params.items() if key != "plan"} | plan.as_json()
     with disk_troubles_told():
-        results_file = index.write_results(
-            output, index.ResultsIndex.of_plan(plan, files), params=shown
+        return record(
+            Order.of(params),
+            params,
+            mark=mark,
+            ending=ending,
+            allowed=allowed,
+            on_block=on_block if with_checksum else None,
         )
-        inputs = members(Path(params["microscopy_path"]))
-        checksum = run_record.input_checksum(inputs, lambda _: reporter.raise_if_stopped())
-        counts = [finished.stats(results.fov_folder(output, fov)) for fov in fovs]
-        began, ended = utc_moment(facts["started_at"]), utc_moment(facts["ended_at"])
-        stats = {
-            "total_cells": sum(item["cells"] for item in counts),
-            "total_frames": sum(item["frames"] for item in counts),
-            "processing_time": round((ended - began).total_seconds(), 3),
-        }
-        run_record.write_run(
-            output / run_record.RUN_NAME,
-            run_record.RunRecord(
-                job_id=facts["job_id"],
-                inputs=tuple(inputs),
-                checksum=checksum,
-                parameters=params,
-                started=began,
-                ended=ended,
-                stats=stats,
-            ),
-        )
-    return {
-        "results_file": str(results_file),
-        "traces": [str(item.traces) for item in files.values()],
-        "stats": stats,
-    }
-
-
-def fingerprint(params: Mapping[str, Any]) -> str:
-    """Return a text that is another one whenever an FOV would come out otherwise."""
-    path = Path(params["microscopy_path"])
-    try:
-        seen = path.stat()
-    except OSError as error:
-        raise ProcessingFailed(f"{path.name} is not there any more") from error
-    facts = {
-        "version": PIPELINE_VERSION,
-        "plan": params["plan"],
-        "ome_zarr": params["ome_zarr"],
-        "input": [str(path.resolve()), seen.st_size, seen.st_mtime_ns],
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _files(params: Mapping[str, Any], fov: int) -> "FovFiles":
-    from benchwire.domains.microscopy import index
-    from benchwire.domains.microscopy.stacks import stacks_of
-
-    output, base_name = Path(params["output_dir"]), params["base_name"]
-    folder = results.fov_folder(output, fov)
-    stacks = {
-        stack: folder / stack.name(base_name, fov)
-        for stack in stacks_of(Plan.from_json(params["plan"]))
-    }
-    return index.FovFiles.of(stacks, results.traces_path(output, fov, base_name=base_name))
 
 
 # -- after the workflow ---------------------------------------------------------------------
@@ -270,6 +198,7 @@ def merge_samples(
                 inputs=merged.sources,
                 checksum=run_record.input_checksum(merged.sources),
                 parameters={"sample_yaml": str(samples_yaml), "input_dir": str(source)},
+                packages=("numpy", "pyarrow"),
                 started=began,
                 ended=SystemClock().now(),
                 stats={"merged_files": len(merged.files)},
@@ -278,15 +207,21 @@ def merge_samples(
     return merged
 
 
-def mark_cells(_: Reporter, traces: Path, good: Mapping[int, bool]) -> Path:
+def mark_cells(_: Reporter, path: Path, good: Mapping[int, bool], allowed: AllowedFolders) -> Path:
     """Note which cells a person found good and return the file that says so."""
-    from benchwire.domains.microscopy.results import write_inspected
-
+    traces = results.own_traces(path)
+    _refuse_foreign(traces, allowed)
     with disk_troubles_told():
-        return write_inspected(traces, good)
+        return results.write_inspected(traces, good)
 
 
-def traces_of_fov(_: Reporter, traces: Path) -> dict[str, Any]:
+def _refuse_foreign(traces: Path, allowed: AllowedFolders) -> None:
+    for path in (traces, results.inspected_path(traces)):
+        if not allowed.is_allowed(path):
+            raise PathForbidden(f"{path.name} is outside the folders that may be used")
+
+
+def traces_of_fov(_: Reporter, traces: Path, allowed: AllowedFolders) -> dict[str, Any]:
     """Return what was measured of each cell of an FOV, as a person has judged it.
 
     Raises

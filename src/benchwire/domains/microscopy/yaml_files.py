@@ -29,6 +29,8 @@ def load_yaml(path: Path, *, max_bytes: int) -> Any:
     import yaml
 
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    if path.exists() and not path.is_file():
+        raise YamlInvalid(f"{path.name} is not a file")
     with path.open("rb") as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:

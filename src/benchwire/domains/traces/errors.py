@@ -1,6 +1,6 @@
 """Errors of the traces."""
 
-from benchwire.foundation.errors import Invalid, NotFound
+from benchwire.foundation.errors import Conflict, Invalid, NotFound
 
 
 class ModelUnknown(Invalid):
@@ -21,13 +21,25 @@ class CsvInvalid(Invalid):
     code = "traces.csv_invalid"
 
 
-class FolderUnwritable(Invalid):
-    """The results cannot be put where they belong."""
+class NameTooLong(Invalid):
+    """The results cannot be named as they should be."""
 
-    code = "traces.folder_unwritable"
+    code = "traces.name_too_long"
 
 
 class TraceUnknown(NotFound):
     """There is no such trace."""
 
     code = "traces.trace_unknown"
+
+
+class FittingUnderWay(Conflict):
+    """The same table is being written by another fitting."""
+
+    code = "traces.fitting_under_way"
+
+
+class TracesChanged(Conflict):
+    """The traces are not those that were fitted."""
+
+    code = "traces.changed"

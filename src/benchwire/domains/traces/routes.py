@@ -56,8 +56,8 @@ def fitting_results(job_id: str, fittings: FittingService) -> Response:
 @router.get("/fitting/results/{job_id}/download")
 def download_fitting(job_id: str, fittings: FittingService) -> Response:
     """The table of a completed fitting as CSV."""
-    path = fittings.table_file(job_id)
-    return FileResponse(path, media_type="text/csv", filename=f"{job_id}_fits.csv")
+    path, name = fittings.table_file(job_id)
+    return FileResponse(path, media_type="text/csv", filename=name)
 
 
 @router.get("/fitting/results/{job_id}/traces/{fov}/{cell}")

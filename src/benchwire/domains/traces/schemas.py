@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _empty_where_absent(value: object) -> object:
@@ -21,6 +21,9 @@ class TracesRequest(BaseModel):
 
 class FittingRequest(BaseModel):
     """Traces, a model, and where it departs from the model's own start values and bounds."""
+
+    # A misspelt name must not be passed over in silence.
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     csv_path: _Path
     model_type: str = Field(min_length=1, max_length=200)

@@ -1,26 +1,29 @@
 """Fitting models to traces, as a job that outlives a restart."""
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from benchwire.domains.traces import work
-from benchwire.domains.traces.errors import FolderUnwritable
+from benchwire.domains.traces.errors import CsvInvalid, FittingUnderWay, NameTooLong
 from benchwire.domains.traces.models import checked_choice, load_models
 from benchwire.domains.traces.schemas import FittingRequest
 from benchwire.foundation.clock import Clock, utc_text
 from benchwire.foundation.errors import NotFound
-from benchwire.foundation.files import AllowedFolders, make_folders
+from benchwire.foundation.files import AllowedFolders, make_folders, make_usable
 from benchwire.foundation.jobs.family import JobFamily
-from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
+from benchwire.foundation.jobs.runner import JobContext, Jobs
 from benchwire.foundation.jobs.states import JobRecord
-from benchwire.foundation.workers import Executor
+from benchwire.foundation.workers import Executor, Turns, ask
 
 T = TypeVar("T")
 
 KIND = "traces.fitting"
 READ_SECONDS = 300.0
+# With ``.run.json`` at its end it still is a name that file systems take.
+_LONGEST_NAME = 240
 
 
 class Fittings:
@@ -44,24 +47,24 @@ class Fittings:
         workers: Executor,
         compute: Executor,
     ) -> None:
-        self._jobs = jobs
         self._clock = clock
         self.allowed = allowed
         self._kept = kept
         self._workers = workers
         self._compute = compute
-        self._family = JobFamily(jobs, clock, kind=KIND, unit="cell")
+        self._family = JobFamily(jobs, kind=KIND, unit="cell")
+        self._submitting = threading.Lock()
+        # One large file is read at a time, so that the workers have room for what takes a moment.
+        self._reading = Turns(at_once=1, waiting=6)
 
-    def kind(self, *, queue: str, concurrency: int, time_limit: float) -> JobKind:
-        """Return the kind of job that fittings are."""
-        return JobKind(
-            KIND,
+    def register(self, *, queue: str, concurrency: int, time_limit: float) -> None:
+        """Make fittings known to the job engine."""
+        self._family.register(
             self._run,
             queue=queue,
             concurrency=concurrency,
             time_limit=time_limit,
-            resumable=True,
-            repeat=self._repeat,
+            repeat=self._submit,
         )
 
     def models(self) -> list[dict[str, Any]]:
@@ -88,17 +91,30 @@ class Fittings:
         """Take a fitting in and return its job's id; whatever can be wrong is found first."""
         path = self.allowed.file(request.csv_path)
         choice = checked_choice(request.model_type, request.model_params, request.model_bounds)
-        total = self._ask(work.describe, path)["n_cells"]
-        results = self.allowed.path(str(path.with_name(f"{path.stem}_fitted_{choice.model}.csv")))
-        if not os.access(path.parent, os.W_OK):
-            raise FolderUnwritable("The folder of the traces cannot be written, so no results can")
+        found = self._ask(work.describe, path)
+        if found["value_range"] is None:
+            raise CsvInvalid(
+                "No value of the CSV is a number", hint="Decimals are written with a point."
+            )
+        results = self.allowed.path(str(work.fitted_path(path, choice.model)))
+        make_usable(path.parent)
+        if len(os.fsencode(results.name)) > _LONGEST_NAME:
+            raise NameTooLong("The name of the CSV is too long for the name of its results")
         params = {
             "csv_path": request.csv_path,
             "results_file": str(results),
             "choice": choice.as_json(),
+            "n_cells": found["n_cells"],
         }
-        title = f"Fit of {choice.model} to {path.name}"
-        return self._family.start(params, total=total, title=title)
+        return self._submit(params, f"Fit of {choice.model} to {path.name}")
+
+    def _submit(self, params: Mapping[str, Any], title: str) -> str:
+        self.allowed.path(params["csv_path"])
+        with self._submitting:
+            for record in self._family.unfinished():
+                if record.params["results_file"] == params["results_file"]:
+                    raise FittingUnderWay(f"{record.id} is fitting this model to these traces")
+            return self._family.start(params, total=params["n_cells"], title=title)
 
     def status(self, job_id: str) -> dict[str, Any]:
         """Return how far a fitting is."""
@@ -112,9 +128,10 @@ class Fittings:
         """Return the file with the answer for a completed fitting."""
         return self._file(job_id, work.ANSWER_NAME)
 
-    def table_file(self, job_id: str) -> Path:
-        """Return the table of a completed fitting."""
-        return self._file(job_id, work.TABLE_NAME)
+    def table_file(self, job_id: str) -> tuple[Path, str]:
+        """Return the table of a completed fitting, and the name it has beside the traces."""
+        path = self._file(job_id, work.TABLE_NAME)
+        return path, Path(self._family.get(job_id).params["results_file"]).name
 
     def trace(self, job_id: str, fov: int, cell: int) -> dict[str, Any]:
         """Return one trace and the curve fitted to it."""
@@ -132,7 +149,7 @@ class Fittings:
 
     def known(self, limit: int = 20) -> list[JobRecord]:
         """Return the newest fittings."""
-        return [record for record in self._jobs.newest(limit * 5) if record.kind == KIND][:limit]
+        return self._family.newest(limit)
 
     def _file(self, job_id: str, name: str) -> Path:
         self._family.done(job_id)
@@ -142,11 +159,8 @@ class Fittings:
         return path
 
     def _ask(self, task: Callable[..., T], *arguments: Any) -> T:
-        return self._workers.submit(task, *arguments, time_limit=READ_SECONDS).result()
-
-    def _repeat(self, record: JobRecord, _requested_by: str) -> str:
-        params = dict(record.params)
-        return self._family.start(params, total=params.pop("total"), title=record.title)
+        with self._reading.take():
+            return ask(self._workers, task, *arguments, seconds=READ_SECONDS)
 
     def _run(self, job: JobContext) -> Mapping[str, Any]:
         kept = self._kept / job.id
@@ -160,4 +174,6 @@ class Fittings:
             stop=job.stop.event,
             on_progress=lambda fraction, message: job.report(fraction, message=message),
         )
-        return job.result_of(fitting)
+        found = job.result_of(fitting)
+        job.stop.raise_if_asked()
+        return found

@@ -126,7 +126,10 @@ def _heading(path: Path) -> tuple[list[str], int, float]:
                     raise CsvInvalid(f"The time unit {unit[:40]!r} is none of s, min, h")
                 hours = _HOURS[unit.lower()]
             elif text and not text.startswith("#"):
-                names = [name.strip().lower() for name in next(csv.reader([text]))]
+                try:
+                    names = [name.strip().lower() for name in next(csv.reader([text]))]
+                except csv.Error as error:
+                    raise CsvInvalid(f"The heading of the CSV cannot be read: {error}") from error
                 missing = [name for name in COLUMNS if name not in names]
                 if missing:
                     raise CsvInvalid(
@@ -143,7 +146,11 @@ def _columns(path: Path, names: list[str], skipped: int) -> dict[str, Array]:
     import pyarrow.csv
 
     # A name may be there twice; the first counts.
-    unique = [name if names.index(name) == k else f"{k} {name}" for k, name in enumerate(names)]
+    seen: set[str] = set()
+    unique = []
+    for number, name in enumerate(names):
+        unique.append(f"{number} {name}" if name in seen else name)
+        seen.add(name)
     wanted = {name: pa.float64() for name in COLUMNS}
     try:
         try:
@@ -183,6 +190,8 @@ def _numbers(column: Any) -> Array:
     import pyarrow.compute as pc
 
     if column.type == pa.string():
+        if pc.any(pc.match_substring(column, "\n")).as_py():
+            raise CsvInvalid("A quotation mark in the CSV is opened and not closed on its line")
         text = pc.utf8_trim_whitespace(column)
         is_number = pc.match_substring_regex(text, _NUMBER)
         text = pc.if_else(pc.fill_null(is_number, False), text, pa.scalar(None, pa.string()))
@@ -244,11 +253,6 @@ class FittedTraces:
     model: str
     names: tuple[str, ...]
     fits: Fits
-
-
-def fitted_path(path: Path, model: Model) -> Path:
-    """Return where the fits of a CSV's traces are written."""
-    return path.with_name(f"{path.stem}_fitted_{model.name}.csv")
 
 
 def write_fits(path: Path, model: Model, *, fov: Ints, cell: Ints, fits: Fits) -> None:

@@ -24,12 +24,10 @@ def build(lab: Lab) -> Domain:
         workers=lab.workers,
         compute=lab.compute,
     )
-    lab.jobs.register(
-        fittings.kind(
-            queue=ANALYSIS_QUEUE,
-            concurrency=lab.server.max_jobs,
-            time_limit=lab.server.job_timeout,
-        )
+    fittings.register(
+        queue=ANALYSIS_QUEUE,
+        concurrency=lab.server.max_jobs,
+        time_limit=lab.server.job_timeout,
     )
 
     def dashboard(shell: "Shell") -> Dashboard:

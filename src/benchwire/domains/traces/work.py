@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchwire.domains.traces.errors import TraceUnknown
+from benchwire.domains.traces.errors import TracesChanged, TraceUnknown
 from benchwire.foundation.clock import SystemClock, utc_moment
 from benchwire.foundation.files import disk_troubles_told, write_whole
 from benchwire.foundation.workers import Reporter
@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 TABLE_NAME = "fits.csv"
 ANSWER_NAME = "answer.json"
+SOURCE_NAME = "source.json"
 _BINS = 40
 # Values further apart are counted in bins of equal ratio.
 _DECADES = 50.0
 _MOST_LISTED = 2000
+
+
+def fitted_path(path: Path, model: str) -> Path:
+    """Return where the fits of a file's traces are written."""
+    return path.with_name(f"{path.stem}_fitted_{model}.csv")
 
 
 def describe(_: Reporter, path: Path) -> dict[str, Any]:
@@ -61,6 +67,7 @@ def fit_file(
     model = find_model(choice.model)
     with disk_troubles_told():
         checksum = run_record.input_checksum([path], lambda _: reporter.raise_if_stopped())
+        source = _seen(path)
         traces = read_traces(path)
         total = traces.n_cells
 
@@ -72,6 +79,7 @@ def fit_file(
             model, traces.time, traces.values, start=choice.start, bounds=choice.bounds,
             fixed=choice.fixed, on_progress=on_progress,
         )  # fmt: skip
+        reporter.raise_if_stopped()
         for path_of_table in (kept / TABLE_NAME, results):
             write_fits(path_of_table, model, fov=traces.fov, cell=traces.cell, fits=fits)
         fitted = read_fits(kept / TABLE_NAME)
@@ -83,6 +91,7 @@ def fit_file(
             "summary": summary,
             "results": list(_rows(fitted)),
         }
+        write_whole(kept / SOURCE_NAME, json.dumps(source).encode())
         write_whole(kept / ANSWER_NAME, json.dumps(body, allow_nan=False).encode())
         run_record.write_run(
             results.with_suffix(".run.json"),
@@ -90,7 +99,8 @@ def fit_file(
                 job_id=facts["job_id"],
                 inputs=[path],
                 checksum=checksum,
-                parameters=params,
+                parameters={**params, "in_force": _in_force(choice)},
+                packages=("numpy", "pyarrow", "numba"),
                 started=utc_moment(facts["started_at"]),
                 ended=SystemClock().now(),
                 stats=summary,
@@ -117,6 +127,8 @@ def one_trace(
     path = Path(params["csv_path"])
     if not path.is_file():
         raise TraceUnknown("The file of the traces is not there any more")
+    if _seen(path) != json.loads((kept / SOURCE_NAME).read_text("utf-8")):
+        raise TracesChanged("The file of the traces has been changed since it was fitted")
     traces, fitted = read_traces(path), read_fits(kept / TABLE_NAME)
     at = np.flatnonzero((traces.fov == fov) & (traces.cell == cell))
     row = np.flatnonzero((fitted.fov == fov) & (fitted.cell == cell))
@@ -150,7 +162,10 @@ def figures(_: Reporter, kept: Path) -> dict[str, Any]:
     worst = fitted.fits.r_squared.argsort(kind="stable")[:_MOST_LISTED]
     return {
         "summary": _summary(fitted),
-        "histograms": {name: _histogram(values) for name, values in columns.items()},
+        "histograms": {
+            name: _histogram(values, is_share=name == "r_squared")
+            for name, values in columns.items()
+        },
         "cells": [
             {
                 "fov": int(fitted.fov[row]),
@@ -163,13 +178,13 @@ def figures(_: Reporter, kept: Path) -> dict[str, Any]:
     }
 
 
-def _histogram(values: Any) -> dict[str, list[float]]:
+def _histogram(values: Any, *, is_share: bool) -> dict[str, list[float]]:
     import numpy as np
 
     if not len(values):
         return {"edges": [0.0, 1.0], "counts": [0]}
     low, high = float(values.min()), float(values.max())
-    if low > 0 and high / low > _DECADES:
+    if low > 0 and not is_share and high / low > _DECADES:
         counts, edges = np.histogram(values, np.geomspace(low, high, _BINS + 1))
     else:
         counts, edges = np.histogram(values, _BINS)
@@ -202,6 +217,24 @@ def _rows(fitted: "FittedTraces") -> Iterator[dict[str, Any]]:
             "r_squared": r_squared,
             "fitted_params": dict(zip(fitted.names, values, strict=True)),
         }
+
+
+def _seen(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _in_force(choice: "Choice") -> dict[str, Any]:
+    """Return starts, bounds and fixed values as they counted, the model's own among them."""
+    from benchwire.domains.traces.models import find_model
+
+    model = find_model(choice.model)
+    return {
+        "start": {item.name: item.default for item in model.parameters} | dict(choice.start),
+        "bounds": {item.name: [item.low, item.high] for item in model.parameters}
+        | {name: list(ends) for name, ends in choice.bounds.items()},
+        "fixed": {**model.fixed, **choice.fixed},
+    }
 
 
 def _choice(params: Mapping[str, Any]) -> "Choice":

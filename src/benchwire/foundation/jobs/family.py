@@ -2,12 +2,12 @@
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchwire.foundation.clock import Clock, utc_text
+from benchwire.foundation.clock import utc_text
 from benchwire.foundation.errors import Conflict, Invalid
-from benchwire.foundation.jobs.runner import JobNotFound, Jobs
+from benchwire.foundation.jobs.runner import JobContext, JobKind, JobNotFound, Jobs
 from benchwire.foundation.jobs.states import JobRecord, JobState
 
 STATE_WORDS = {
@@ -43,11 +43,50 @@ class JobFamily:
         What a piece is, as in ``current_fov`` and ``total_fovs``.
     """
 
-    def __init__(self, jobs: Jobs, clock: Clock, *, kind: str, unit: str) -> None:
+    def __init__(self, jobs: Jobs, *, kind: str, unit: str) -> None:
         self._jobs = jobs
-        self._clock = clock
         self._kind = kind
         self._unit = unit
+
+    def register(
+        self,
+        run: Callable[[JobContext], Mapping[str, Any]],
+        *,
+        queue: str,
+        concurrency: int,
+        time_limit: float,
+        repeat: Callable[[Mapping[str, Any], str], str],
+    ) -> None:
+        """Make the kind known to the engine; its jobs go on after a restart.
+
+        Parameters
+        ----------
+        repeat
+            Takes a job in anew, given the parameters and the title of a former one.
+        """
+
+        def again(record: JobRecord, _requested_by: str) -> str:
+            return repeat(record.params, record.title)
+
+        self._jobs.register(
+            JobKind(
+                self._kind,
+                run,
+                queue=queue,
+                concurrency=concurrency,
+                time_limit=time_limit,
+                resumable=True,
+                repeat=again,
+            )
+        )
+
+    def newest(self, limit: int = 20) -> list[JobRecord]:
+        """Return the newest jobs of the kind."""
+        return self._jobs.newest_of_kinds([self._kind], limit)
+
+    def unfinished(self) -> list[JobRecord]:
+        """Return the jobs of the kind that are queued or running."""
+        return [record for record in self._jobs.unfinished() if record.kind == self._kind]
 
     def start(self, params: Mapping[str, Any], *, total: int, title: str) -> str:
         """Take in a job of so many pieces and return its id; it is on the disk by then."""
@@ -117,7 +156,7 @@ class JobFamily:
             "error": record.message if record.state is JobState.FAILED else None,
             "current_step": record.message if record.state is JobState.RUNNING else None,
             "started_at": None if record.started_at is None else utc_text(record.started_at),
-            "updated_at": utc_text(record.ended_at or self._clock.now()),
+            "updated_at": utc_text(record.ended_at or record.updated_at or record.created_at),
         }
 
 

@@ -10,8 +10,9 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -29,9 +30,6 @@ from benchwire.foundation.jobs.states import (
 )
 from benchwire.foundation.jobs.store import JobStore
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -39,6 +37,8 @@ T = TypeVar("T")
 MAX_ATTEMPTS = 3
 # A job may report as often as it likes; watchers are told at most this often.
 _REPORT_INTERVAL = 0.2
+_LOOK_SECONDS = 0.2
+_SAVE_AGAIN_SECONDS = 5.0
 
 
 class JobNotFound(NotFound):
@@ -126,7 +126,7 @@ class JobContext:
         """Declare a part finished; it is on the disk when this returns and is not done again."""
         self._engine._part_finished(self.id, part)  # noqa: SLF001 - one unit
 
-    def result_of(self, work: "Future[T]") -> T:
+    def result_of(self, work: Future[T]) -> T:
         """Wait for work done elsewhere on behalf of this job and return what came of it.
 
         Raises
@@ -134,9 +134,12 @@ class JobContext:
         JobStopped
             It ended because the job was asked to stop.
         """
+        while not wait([work], _LOOK_SECONDS).done:
+            if self.stop.reason is not None:
+                work.cancel()  # has an effect only if it was not begun
         try:
             return work.result()
-        except BenchwireError:
+        except (BenchwireError, CancelledError):
             self.stop.raise_if_asked()
             raise
 
@@ -179,6 +182,7 @@ class Jobs:
         self._records: dict[str, JobRecord] = {}
         self._queues: dict[str, deque[str]] = {}
         self._running: dict[str, _Running] = {}
+        self._unsaved: dict[str, JobRecord] = {}
         self._lock = threading.RLock()
         self._accepting = False
 
@@ -307,7 +311,7 @@ class Jobs:
             There is no job of that id.
         """
         with self._lock:
-            live = self._records.get(job_id)
+            live = self._records.get(job_id) or self._unsaved.get(job_id)
         record = live or self._store.get(job_id)
         if record is None:
             raise JobNotFound(f"There is no job {job_id}")
@@ -321,14 +325,18 @@ class Jobs:
     def newest(self, limit: int = 50) -> list[JobRecord]:
         """Return the newest jobs of all kinds, unfinished ones with their live progress."""
         with self._lock:
-            live = dict(self._records)
+            live = {**self._records, **self._unsaved}
         return [live.get(record.id, record) for record in self._store.newest(limit)]
 
     def newest_in(self, queue: str, limit: int = 50) -> list[JobRecord]:
         """Return the newest jobs of one queue, unfinished ones with their live progress."""
         kinds = [kind.name for kind in self._kinds.values() if kind.queue_name == queue]
+        return self.newest_of_kinds(kinds, limit)
+
+    def newest_of_kinds(self, kinds: Sequence[str], limit: int = 50) -> list[JobRecord]:
+        """Return the newest jobs of some kinds, unfinished ones with their live progress."""
         with self._lock:
-            live = dict(self._records)
+            live = {**self._records, **self._unsaved}
         return [live.get(record.id, record) for record in self._store.newest(limit, kinds=kinds)]
 
     def newest_of(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
@@ -338,7 +346,9 @@ class Jobs:
     def unfinished(self) -> list[JobRecord]:
         """Return the jobs that are queued or running, oldest first."""
         with self._lock:
-            return sorted(self._records.values(), key=lambda record: record.created_at)
+            # A job that has just ended is still here while its end is being stored.
+            left = [record for record in self._records.values() if not record.state.is_final]
+        return sorted(left, key=lambda record: record.created_at)
 
     def count_by_state(self, queue: str | None = None) -> dict[str, int]:
         """Return how many jobs are in each state, of all kinds or of one queue."""
@@ -382,12 +392,14 @@ class Jobs:
         kind = self._kinds.get(record.kind)
         if kind is None or kind.repeat is None:
             raise JobNotRepeatable("This kind of work cannot be repeated from here")
+        if not record.state.is_final:
+            raise JobNotRepeatable("The job has not ended yet", hint="Wait for its end.")
         return kind.repeat(record, requested_by)
 
     def can_repeat(self, record: JobRecord) -> bool:
         """Whether `repeat` works for a job."""
         kind = self._kinds.get(record.kind)
-        return kind is not None and kind.repeat is not None
+        return kind is not None and kind.repeat is not None and record.state.is_final
 
     # -- running ----------------------------------------------------------------------------
 
@@ -482,8 +494,10 @@ class Jobs:
         try:
             self._store.save(record)
         except BenchwireError as error:
-            # The next start finds it running and settles it from what is on the disk.
             logger.error("the end of job %s could not be stored: %s", job_id, error.message)
+            with self._lock:
+                self._unsaved[job_id] = record
+            self._save_later()
         with self._lock:
             running = self._running.pop(job_id)
             self._records.pop(job_id, None)
@@ -493,9 +507,27 @@ class Jobs:
         self._notify(record)
         self._pump()
 
+    def _save_later(self) -> None:
+        timer = threading.Timer(_SAVE_AGAIN_SECONDS, self._save_unsaved)
+        timer.daemon = True
+        timer.start()
+
+    def _save_unsaved(self) -> None:
+        """Store the ends of jobs that the disk refused; until then they are told from memory."""
+        with self._lock:
+            left = list(self._unsaved.values())
+        for record in left:
+            try:
+                self._store.save(record)
+            except BenchwireError:
+                self._save_later()
+                return
+            with self._lock:
+                self._unsaved.pop(record.id, None)
+
     def _change(self, job_id: str, **values: Any) -> JobRecord:
         with self._lock:
-            record = replace(self._records[job_id], **values)
+            record = replace(self._records[job_id], **values, updated_at=self._clock.now())
             self._records[job_id] = record
         self._notify(record)
         return record
@@ -512,13 +544,21 @@ class Jobs:
         now = self._clock.monotonic()
         progress = min(max(progress, 0.0), 1.0)
         with self._lock:
-            running = self._running[job_id]
+            running = self._running.get(job_id)
+            if running is None:
+                return  # work that outlived its job
             if remaining is None and progress > 0:
                 remaining = (now - running.started) * (1 - progress) / progress
             known = self._records[job_id]
             # A job that goes on after a restart begins behind what was told of it before.
             progress = max(progress, known.progress)
-            record = replace(known, progress=progress, remaining=remaining, message=message)
+            record = replace(
+                known,
+                progress=progress,
+                remaining=remaining,
+                message=message,
+                updated_at=self._clock.now(),
+            )
             self._records[job_id] = record
             tell = now - running.last_told >= _REPORT_INTERVAL
             if tell:

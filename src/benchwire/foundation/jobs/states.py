@@ -39,7 +39,8 @@ class JobRecord:
     """What is known of one job; a new record for every change.
 
     ``progress`` runs from 0 to 1, ``remaining`` is in seconds, None when unknown.
-    ``interrupted`` is true when the server ended while the job was running.
+    ``interrupted`` is true when the server ended while the job was running. ``updated_at`` is when
+    something of it last changed in this life of the server.
     """
 
     id: str
@@ -60,6 +61,7 @@ class JobRecord:
     partial_files: tuple[str, ...] = ()
     attempts: int = 0
     interrupted: bool = False
+    updated_at: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the record for clients: plain values, times as ISO 8601 UTC text."""

@@ -73,7 +73,8 @@ class FilePicker:
             self._draw()
             await self._visit(await run.io_bound(self._beginning, near))
             chosen = await dialog
-        dialog.delete()
+        if not dialog.is_deleted:  # as it is where the person left the page meanwhile
+            dialog.delete()
         return None if chosen is None else str(chosen)
 
     def _draw(self) -> None:
@@ -90,7 +91,7 @@ class FilePicker:
         with ui.row().classes("w-full justify-end"):
             if self._accepts is None:
                 ui.button("Use this folder", on_click=self._use_folder).mark("picker-use")
-            ui.button("Close", on_click=self._dialog.close).props("flat")
+            ui.button("Close", color=None, on_click=self._dialog.close).props("flat")
 
     def _beginning(self, near: str) -> Path | None:
         """Return the folder to begin in; None stands for the list of allowed folders."""
@@ -140,7 +141,8 @@ class FilePicker:
                 self._draw_crumb(folder.name or str(folder), folder)
 
     def _draw_crumb(self, text: str, folder: Path | None) -> None:
-        ui.button(text, on_click=lambda: self._visit(folder)).props("flat dense no-caps")
+        button = ui.button(text, color=None, on_click=lambda: self._visit(folder))
+        button.props("flat dense no-caps")
 
     def _way(self) -> list[Path]:
         """Return the folders from the allowed one down to the one that is looked at."""

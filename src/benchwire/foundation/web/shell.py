@@ -34,7 +34,8 @@ _HEAD = """
   .body--dark .bw-download { color: #5fd3cb; }
   .q-card { border-radius: 10px; }
   .body--dark .q-card, .body--dark .q-table__card { background: #1c2229; }
-  .body--dark .q-page-container, .body--dark .q-drawer { --q-primary: #2b9a92; }
+  .body--dark .q-page-container, .body--dark .q-drawer, .body--dark .q-dialog {
+    --q-primary: #2b9a92; }
   @media (max-width: 600px) { .bw-page { padding: .6rem; } .bw-wide { display: none; } }
 </style>
 """
@@ -198,6 +199,12 @@ async def act(
     except BenchwireError as error:
         ui.notify(told(error), type="negative", multi_line=True)
         return None
+
+
+def discard(dialog: ui.dialog) -> None:
+    """Remove a dialog that was answered, unless it went with the page it was on."""
+    if not dialog.is_deleted:
+        dialog.delete()
 
 
 def _switch_theme(dark: ui.dark_mode) -> None:

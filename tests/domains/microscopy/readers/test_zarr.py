@@ -165,3 +165,17 @@ def test_chunks_larger_than_memory_are_refused(tmp_path: Path, fmt) -> None:
         described.write_text(json.dumps(content))
     with pytest.raises(FileUnreadable, match="claims a size"):
         open_movie(path)
+
+
+@pytest.mark.parametrize("label", ["\ud800x", 5, None])
+def test_odd_channel_labels_are_read_as_text(tmp_path: Path, label: object) -> None:
+    fmt = FormatV04()
+    folder = tmp_path / "odd.ome.zarr"
+    write(root(folder, fmt), PIXELS, fmt)
+    path = folder / ".zattrs"
+    attributes = json.loads(path.read_text())
+    attributes["omero"] = {"channels": [{"label": label}]}
+    path.write_text(json.dumps(attributes))
+    with opened(folder) as movie:
+        for name in movie.info.channel_names:
+            assert name.encode()

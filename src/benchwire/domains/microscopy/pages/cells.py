@@ -8,20 +8,22 @@ from nicegui import events, ui
 
 from benchwire.domains.microscopy.pages import curves
 from benchwire.domains.microscopy.pages.desk import Desk
-from benchwire.domains.microscopy.pages.viewer import Viewer, picture_url
+from benchwire.domains.microscopy.pages.frames import Frames
 from benchwire.domains.microscopy.schemas import InspectionRequest
 from benchwire.foundation.jobs.states import JobRecord
 from benchwire.foundation.web.shell import act
 
-PLAY_SECONDS = 0.3
 _RING_PX = 60
 _COLUMNS: list[dict[str, Any]] = [
     {"name": key, "label": label, "field": key, "align": align, "sortable": True}
     for key, label, align in (
-        ("cell", "Cell", "left"), ("frames", "Frames", "right"), ("first", "First", "right"),
-        ("last", "Last", "right"), ("mean", "Mean", "right"), ("good", "Good", "center"),
+        ("cell", "Cell", "left"), ("good", "Good", "center"), ("mean", "Mean", "right"),
+        ("frames", "Frames", "right"), ("first", "First", "right"), ("last", "Last", "right"),
     )
 ]  # fmt: skip
+_COLUMNS[2][":format"] = (
+    '(value) => value === null ? "" : Number(value.toPrecision(6)).toLocaleString("en")'
+)
 _ROW = """
 <q-tr :props="props" tabindex="0" class="cursor-pointer" :data-cell="props.row.cell"
       :class="props.row.chosen ? 'mc-chosen' : ''"
@@ -43,9 +45,12 @@ class FovView:
     def __init__(self, desk: Desk, record: JobRecord, fovs: list[int]) -> None:
         self._desk = desk
         self._job_id = record.id
-        self._output = str(record.params["output_dir"])
         self._fovs = fovs
-        self._data: dict[str, Any] = {"cells": [], "features": [], "n_frames": 1}
+        self._frames = Frames(
+            str(record.params["output_dir"]), moved=self._show_frame, clicked=self._choose_nearest
+        )
+        self._data: dict[str, Any] = {"cells": []}
+        self._minutes: dict[int, float] = {}
         self._chosen: int | None = None
         self._marking = asyncio.Lock()
         self._loads = 0
@@ -55,14 +60,13 @@ class FovView:
         with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start"):
             with ui.card().classes("w-full"):
                 self._draw_head()
-                self._picture = ui.element("div").classes("w-full")
-                self._draw_time()
+                self._frames.draw()
             with ui.column().classes("w-full gap-4"):
                 with ui.card().classes("w-full"):
                     self._draw_curves()
                 with ui.card().classes("w-full"):
                     self._draw_table()
-        ui.keyboard(on_key=self._key, ignore=["input", "select", "button", "textarea"])
+        ui.keyboard(on_key=self._key, ignore=["input", "select", "textarea"])
 
     def offer(self, fovs: list[int]) -> None:
         """Offer these FOVs from now on."""
@@ -79,15 +83,6 @@ class FovView:
             )
             self._fov.props("dense outlined").mark("run-fov")
 
-    def _draw_time(self) -> None:
-        with ui.row().classes("w-full items-center gap-3 no-wrap"):
-            self._play = ui.button(icon="play_arrow", on_click=self._play_or_pause)
-            self._play.props('flat round dense aria-label="Play or pause"').mark("play")
-            self._frame = ui.slider(min=0, max=1, value=0, on_change=self._show_frame)
-            self._frame.props('aria-label="Frame"').classes("grow").mark("run-frame")
-            self._when = ui.label("").classes("text-sm w-36 text-right").mark("run-when")
-        self._clock = ui.timer(PLAY_SECONDS, self._advance, active=False)
-
     async def load(self) -> None:
         """Show the FOV that is chosen."""
         self._loads += 1
@@ -103,54 +98,32 @@ class FovView:
             for cell in cells
             for frame, time in zip(cell["frame"], cell["time"], strict=True)
         }
-        self._picture.clear()
-        with self._picture:
-            self._viewer = Viewer(
-                "Frame with the outlines of its cells",
-                height=found["height"],
-                width=found["width"],
-                clicked=self._choose_nearest,
-            )
-        last = max(found["n_frames"] - 1, 0)
-        self._frame.props["max"] = max(last, 1)
-        self._frame.set_enabled(last > 0)
-        self._frame.value = min(int(self._frame.value or 0), last)
+        size = {key: found[key] for key in ("n_frames", "height", "width")}
+        self._frames.load(**size)
         features = {name: curves.feature_title(name) for name in found["features"]}
-        value = (
-            self._feature.value if self._feature.value in features else next(iter(features), None)
-        )
+        # The last is of a fluorescence channel, where there is one: what most come for.
+        value = self._feature.value if self._feature.value in features else None
+        value = value or next(reversed(features), None)
         self._feature.set_options(features, value=value)
         self._note.set_text(_told(cells))
         self._show_curves()
         self._show_frame()
 
-    @property
-    def _shown_frame(self) -> int:
-        return int(self._frame.value or 0)
-
     def _show_frame(self) -> None:
-        if "height" not in self._data:
-            return
-        frame = self._shown_frame
-        url = picture_url(
-            "overlay",
-            output_dir=self._output,
-            fov=self._fov.value,
-            frame=frame,
-            labels=self._names.value,
+        self._frames.show(
+            self._fov.value,
+            with_names=self._names.value,
+            ring=self._ring(),
+            minutes=self._minutes.get(self._frames.frame),
         )
-        self._viewer.show(url, self._ring())
-        minutes = self._minutes.get(frame)
-        text = f"Frame {frame}" + ("" if minutes is None else f" · {minutes:.4g} min")
-        self._when.set_text(text)
         self._show_chosen()
 
     def _ring(self) -> dict[str, float] | None:
         """Return where the chosen cell is, in parts of the picture; None while it is not there."""
-        cell = self._cell(self._chosen)
-        if cell is None or self._shown_frame not in cell["frame"]:
+        cell, frame = self._cell(self._chosen), self._frames.frame
+        if cell is None or frame not in cell["frame"]:
             return None
-        at = cell["frame"].index(self._shown_frame)
+        at = cell["frame"].index(frame)
         height, width = self._data["height"], self._data["width"]
         return {
             "left": (cell["position_x"][at] + 0.5) / width,
@@ -158,15 +131,8 @@ class FovView:
             "width": _RING_PX / width,
         }
 
-    def _play_or_pause(self) -> None:
-        self._clock.active = not self._clock.active
-        self._play.props(f"icon={'pause' if self._clock.active else 'play_arrow'}")
-
-    def _advance(self) -> None:
-        self._frame.value = (self._shown_frame + 1) % self._data["n_frames"]
-
     async def _choose_nearest(self, across: float, down: float) -> None:
-        frame, best = self._shown_frame, None
+        frame, best = self._frames.frame, None
         x, y = across * self._data["width"], down * self._data["height"]
         for cell in self._data["cells"]:
             if frame in cell["frame"]:
@@ -190,21 +156,19 @@ class FovView:
         self._note = ui.label("").classes("text-xs opacity-70").mark("traces-note")
 
     def _show_curves(self) -> None:
+        self._show_rows()
         feature = self._feature.value
         if feature is None:
-            self._chart.options["series"] = []
-            self._table.rows = []
-            return
+            return  # nothing was measured
         options = curves.chart_options(
             self._data["cells"],
             feature,
             chosen=self._chosen,
-            minutes=self._minutes.get(self._shown_frame, 0.0),
+            minutes=self._minutes.get(self._frames.frame, 0.0),
         )
         self._chart.options.clear()
         self._chart.options.update(options)
         self._chart.update()
-        self._show_rows()
 
     def _show_chosen(self) -> None:
         if self._feature.value is None:
@@ -213,7 +177,7 @@ class FovView:
             self._data["cells"],
             self._feature.value,
             chosen=self._chosen,
-            minutes=self._minutes.get(self._shown_frame, 0.0),
+            minutes=self._minutes.get(self._frames.frame, 0.0),
         )
         self._chart.run_chart_method("setOption", {"series": [series]})
 
@@ -253,7 +217,7 @@ class FovView:
                 "frames": len(cell["frame"]),
                 "first": cell["frame"][0],
                 "last": cell["frame"][-1],
-                "mean": _mean(cell[feature]),
+                "mean": None if feature is None else _mean(cell[feature]),
                 "good": cell["good"],
                 "chosen": cell["cell"] == self._chosen,
             }
@@ -305,21 +269,31 @@ class FovView:
         request = InspectionRequest(traces_path=path, good={number: good})
         async with self._marking:
             written = await act(self._desk.folders.inspect, request)
-        if written is not None and cell is not None:
-            cell["good"] = good
-            series = curves.curve(cell, self._feature.value)
-            self._chart.run_chart_method("setOption", {"series": [series]})
-            self._note.set_text(f"{_told(self._data['cells'])} Verdicts are in {written.name}.")
+        if written is None or cell is None:
+            self._show_rows()  # as it was
+            return
+        cell["good"] = good
+        if self._cell(number) is not cell:
+            return  # another FOV has been chosen since
+        self._note.set_text(f"{_told(self._data['cells'])} Verdicts are in {written.name}.")
         self._show_rows()
+        self._show_verdict(cell)
+
+    def _show_verdict(self, cell: dict[str, Any]) -> None:
+        cells = self._data["cells"]
+        if self._feature.value is not None and cell in cells[: curves.MOST_CURVES]:
+            series = curves.curve(cell, self._feature.value, of=len(cells))
+            self._chart.run_chart_method("setOption", {"series": [series]})
+        self._show_chosen()
 
 
 def _fov_names(fovs: list[int]) -> dict[int, str]:
     return {fov: f"FOV {fov}" for fov in fovs}
 
 
-def _mean(values: list[float | None]) -> str:
+def _mean(values: list[float | None]) -> float | None:
     present = [value for value in values if value is not None]
-    return f"{sum(present) / len(present):.5g}" if present else ""
+    return sum(present) / len(present) if present else None
 
 
 def _told(cells: list[dict[str, Any]]) -> str:

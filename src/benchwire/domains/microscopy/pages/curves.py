@@ -7,7 +7,9 @@ Point = tuple[float, float | None]
 
 # What a browser draws at once without stutter; the chosen cell is drawn in any case.
 MOST_CURVES = 150
-MOST_POINTS = 1200
+MOST_POINTS = 60_000
+# Two for each pixel of the chart's width.
+MOST_POINTS_OF_CURVE = 1200
 GOOD, BAD, CHOSEN = "#0b8a83", "#d0453c", "#e69f00"
 _INK = "#7a8591"
 CHOSEN_ID = "chosen"
@@ -29,14 +31,15 @@ def chart_options(
     minutes
         Time that is marked.
     """
-    drawn = [curve(cell, feature) for cell in cells[:MOST_CURVES]]
+    drawn = [curve(cell, feature, of=len(cells)) for cell in cells[:MOST_CURVES]]
     axis = {
         "type": "value",
         "scale": True,
         "nameLocation": "middle",
         "axisLabel": {"color": _INK, "hideOverlap": True},
         "nameTextStyle": {"color": _INK},
-        "splitLine": {"lineStyle": {"opacity": 0.25}},
+        "axisLine": {"onZero": False},
+        "splitLine": {"lineStyle": {"color": _INK, "opacity": 0.2}},
     }
     return {
         "animation": False,
@@ -48,14 +51,15 @@ def chart_options(
     }
 
 
-def curve(cell: dict[str, Any], feature: str) -> dict[str, Any]:
-    """Return the curve of one cell."""
+def curve(cell: dict[str, Any], feature: str, *, of: int) -> dict[str, Any]:
+    """Return the curve of one cell of so many."""
+    most = min(MOST_POINTS_OF_CURVE, MOST_POINTS // min(of, MOST_CURVES))
     is_good = cell["good"]
     return {
         "id": f"cell-{cell['cell']}",
         "name": f"Cell {cell['cell']}",
         "type": "line",
-        "data": thinned(cell["time"], cell[feature]),
+        "data": thinned(cell["time"], cell[feature], most),
         "showSymbol": False,
         "triggerLineEvent": True,
         "color": GOOD if is_good else BAD,
@@ -76,10 +80,10 @@ def chosen_curve(
         "id": CHOSEN_ID,
         "name": "" if cell is None else f"Cell {chosen}",
         "type": "line",
-        "data": [] if cell is None else thinned(cell["time"], cell[feature]),
+        "data": [] if cell is None else thinned(cell["time"], cell[feature], MOST_POINTS_OF_CURVE),
         "showSymbol": False,
         "color": CHOSEN,
-        "lineStyle": {"width": 3.5},
+        "lineStyle": {"width": 3.5, "type": "solid" if cell is None or cell["good"] else "dashed"},
         "z": 10,
         "markLine": {
             "symbol": "none",
@@ -91,13 +95,13 @@ def chosen_curve(
     }
 
 
-def thinned(times: Sequence[float], values: Sequence[float | None]) -> list[Point]:
-    """Return a curve in few enough points, the extremes of every stretch among them."""
+def thinned(times: Sequence[float], values: Sequence[float | None], most: int) -> list[Point]:
+    """Return a curve in so many points at most, the extremes of every stretch among them."""
     points: list[Point] = list(zip(times, values, strict=True))
-    if len(points) <= MOST_POINTS:
+    if len(points) <= most:
         return points
     kept: list[Point] = []
-    stretches = MOST_POINTS // 2
+    stretches = most // 2
     for number in range(stretches):
         first = number * len(points) // stretches
         stretch = points[first : (number + 1) * len(points) // stretches]

@@ -99,7 +99,7 @@ class WorkflowForm:
         label = "Measured" if kind == "phase" else "Measured (none: left out)"
         return (
             ui.select(names, value=known, label=label, multiple=True)
-            .classes("w-64")
+            .classes("w-full sm:w-64")
             .props("use-chips options-dense")
         )
 

@@ -1,6 +1,7 @@
 """Choosing a movie, looking at it, processing it, and all workflows."""
 
 from pathlib import Path
+from urllib.parse import urlencode
 
 from nicegui import run, ui
 
@@ -36,33 +37,38 @@ class _View:
 
     def draw(self, path: str) -> None:
         """Draw the page without a movie."""
-        with ui.card().classes("w-full"):
-            ui.label("Movie").classes("text-lg font-medium")
-            with ui.row().classes("w-full items-center gap-2 no-wrap"):
-                self._path = ui.input("File on the server", value=path).classes("grow")
-                self._path.props("outlined dense clearable").on("keydown.enter", self.open)
-                self._path.mark("movie-path")
-                ui.button("Browse", icon="folder_open", on_click=self._browse).props(
-                    "outline no-wrap"
-                ).mark("movie-browse")
-                ui.button("Open", on_click=self.open).mark("movie-open")
-            self._trouble = ui.label("").classes("text-negative").mark("movie-trouble")
-            self._trouble.set_visibility(False)
-            self._facts = ui.row().classes("w-full gap-x-6 gap-y-1").mark("movie-facts")
-            self._recent = ui.column().classes("w-full gap-0").mark("recent")
-        self._chosen = ui.element("div").classes(
-            "w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start"
-        )
-        self._workflows = WorkflowList(self._desk)
-        self._workflows.draw()
+        with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start"):
+            with ui.column().classes("w-full gap-4"):
+                with ui.card().classes("w-full"):
+                    self._draw_file(path)
+                self._preview = ui.column().classes("w-full")
+            with ui.column().classes("w-full gap-4"):
+                self._form = ui.column().classes("w-full")
+                self._workflows = WorkflowList(self._desk)
+                self._workflows.draw()
+
+    def _draw_file(self, path: str) -> None:
+        ui.label("Movie").classes("text-lg font-medium")
+        self._path = ui.input("File on the server", value=path).classes("w-full")
+        self._path.props("outlined dense clearable").on("keydown.enter", self.open)
+        self._path.mark("movie-path")
+        with ui.row().classes("gap-2"):
+            ui.button("Browse", icon="folder_open", on_click=self._browse).props("outline").mark(
+                "movie-browse"
+            )
+            ui.button("Open", on_click=self.open).mark("movie-open")
+        self._trouble = ui.label("").classes("text-negative").mark("movie-trouble")
+        self._trouble.set_visibility(False)
+        self._facts = ui.row().classes("w-full gap-x-6 gap-y-1").mark("movie-facts")
+        self._recent = ui.row().classes("w-full gap-x-4 gap-y-0 items-baseline").mark("recent")
 
     async def open(self) -> None:
         """Open the movie whose path is in the field."""
         path = (self._path.value or "").strip()
         if not path:
             return
-        self._chosen.clear()
-        self._facts.clear()
+        for part in (self._preview, self._form, self._facts):
+            part.clear()
         self._trouble.set_visibility(False)
         try:
             info = await run.io_bound(self._desk.movies.info, path)
@@ -73,14 +79,16 @@ class _View:
             return
         if info is None:
             return  # the server is ending
+        ui.navigate.history.replace(f"?{urlencode({'path': path})}")
         with self._facts:
             for title, text in await run.io_bound(_facts, info) or []:
                 with ui.column().classes("gap-0"):
                     ui.label(title).classes("text-xs opacity-70")
                     ui.label(text).classes("break-all")
-        with self._chosen:
+        with self._preview:
             preview = Preview(self._desk.movies, path, info)
             preview.draw()
+        with self._form:
             WorkflowForm(self._desk, path, info, started=self._workflows.refresh).draw()
         await preview.refresh()
         await self.show_recent()
@@ -91,7 +99,7 @@ class _View:
         self._recent.clear()
         with self._recent:
             if found:
-                ui.label("Opened last").classes("text-xs opacity-70")
+                ui.label("Opened last:").classes("text-xs opacity-70")
             for item in found or []:
                 link = ui.link(item["name"], movie_path(item["path"])).classes("break-all")
                 with link:

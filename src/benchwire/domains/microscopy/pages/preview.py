@@ -40,15 +40,17 @@ class Preview:
                 )
                 self._frame.props('aria-label="Frame"').classes("grow").mark("preview-frame")
                 self._frame.set_enabled(info.n_frames > 1)
-                self._when = ui.label("").classes("text-sm w-36 text-right").mark("preview-when")
+                self._when = ui.label("").classes("text-sm w-36 text-right whitespace-nowrap")
+                self._when.mark("preview-when")
             with ui.row().classes("w-full items-center gap-3 no-wrap"):
                 self._range = ui.range(min=0, max=1, step=1).classes("grow")
-                self._range.props('left-thumb-color=dark aria-label="Contrast"')
+                self._range.props('aria-label="Contrast"')
                 self._range.mark("preview-contrast")
                 self._range.on("update:model-value", self._by_hand, throttle=0.05)
-                self._levels = (
-                    ui.label("").classes("text-sm w-36 text-right").mark("preview-levels")
-                )
+                self._levels = ui.label("").classes("text-sm w-28 text-right whitespace-nowrap")
+                self._levels.mark("preview-levels")
+                with self._levels:
+                    ui.tooltip("Counts that are drawn black and white")
                 ui.button("Auto", on_click=self._automatic).props("flat dense").mark("preview-auto")
 
     async def refresh(self) -> None:
@@ -106,7 +108,7 @@ class Preview:
 
     def _tell_levels(self) -> None:
         low, high = self._contrast or (self._range.value["min"], self._range.value["max"])
-        self._levels.set_text(f"{low:.0f} to {high:.0f} counts")
+        self._levels.set_text(f"{low:.0f} to {high:.0f}")
 
 
 def _channel_choice(info: MovieInfo, changed: Any) -> ui.toggle | ui.select:

@@ -40,6 +40,8 @@ class _View:
         self._record = record
         self._finished: list[int] = []
         self._fov: FovView | None = None
+        self._timer: ui.timer | None = None
+        self._has_merge = False
 
     def draw(self) -> None:
         """Draw the page without any FOV."""
@@ -84,7 +86,7 @@ class _View:
         self._progress.show(record, fovs)
         self._message.set_text(record.message or "" if record.state is JobState.FAILED else "")
         self._message.set_visibility(record.state is JobState.FAILED)
-        if is_over and hasattr(self, "_timer"):
+        if is_over and self._timer is not None:
             self._timer.cancel()
         if record.state is JobState.DONE and not self._downloads.default_slot.children:
             with self._downloads:
@@ -97,15 +99,17 @@ class _View:
         return self._desk.workflows.record(job_id), self._desk.workflows.status(job_id)["fovs"]
 
     async def _show_finished(self, finished: list[int]) -> None:
-        if finished == self._finished:
-            return
-        self._finished = finished
         self._waiting.set_visibility(not finished)
-        if self._fov is not None:
+        is_new = finished != self._finished
+        self._finished = finished
+        if is_new and self._fov is not None:
             self._fov.offer(finished)
-            return
-        with self._results:
-            self._fov = FovView(self._desk, self._record, finished)
-            self._fov.draw()
-            MergeForm(self._desk, str(self._record.params["output_dir"]), finished).draw()
-        await self._fov.load()
+        elif is_new:
+            with self._results:
+                self._fov = FovView(self._desk, self._record, finished)
+                self._fov.draw()
+            await self._fov.load()
+        if finished and self._record.state.is_final and not self._has_merge:
+            self._has_merge = True
+            with self._results:
+                MergeForm(self._desk, str(self._record.params["output_dir"]), finished).draw()

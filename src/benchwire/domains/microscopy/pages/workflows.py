@@ -5,6 +5,7 @@ from typing import Any
 from nicegui import run, ui
 
 from benchwire.domains.microscopy.pages.desk import PATH, STYLE, Desk, run_path
+from benchwire.foundation.clock import utc_text
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.jobs.family import STATE_WORDS
 from benchwire.foundation.jobs.states import JobRecord, JobState
@@ -89,7 +90,10 @@ class WorkflowList:
                 ui.badge(STATE_WORDS[record.state], color=COLOURS[record.state]).classes(
                     "w-20 justify-center shrink-0"
                 )
-                ui.link(record.title, run_path(record.id)).classes("grow break-all")
+                ui.link(record.title, run_path(record.id)).classes("grow min-w-0 break-words")
+                ui.label(utc_text(record.created_at)[:16].replace("T", " ")).classes(
+                    "text-xs opacity-70 whitespace-nowrap bw-wide"
+                )
                 if not record.state.is_final:
                     ui.button(
                         "Cancel", on_click=lambda: act(self._desk.workflows.cancel, record.id)

@@ -5,6 +5,7 @@ only the first plane is read.
 """
 
 from benchwire.domains.microscopy.readers.counts import as_counts
-from benchwire.domains.microscopy.readers.opening import is_movie, members, open_movie, opened
+from benchwire.domains.microscopy.readers.member_files import linked_paths
+from benchwire.domains.microscopy.readers.opening import is_movie, open_movie, opened
 
-__all__ = ["as_counts", "is_movie", "members", "open_movie", "opened"]
+__all__ = ["as_counts", "is_movie", "linked_paths", "open_movie", "opened"]

@@ -10,9 +10,10 @@ from pylibCZIrw import czi
 
 from benchwire.domains.microscopy.errors import FileUnreadable
 from benchwire.domains.microscopy.plan import Pixels
+from benchwire.domains.microscopy.readers.alike import FovMetadata, refuse_unlike_durations
 from benchwire.domains.microscopy.readers.czi_times import recorded_times
 from benchwire.domains.microscopy.readers.sources import describe, refuse_colours, same_for_all
-from benchwire.domains.microscopy.readers.units import number, pixel_size, regular
+from benchwire.domains.microscopy.readers.units import duration, number, pixel_size, regular
 
 _NUMBER_TYPES = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32"}
 _NO_SCENE = -1
@@ -56,7 +57,6 @@ class CziSource:
         width, height = self._areas[self._scenes[0]][2:]
         n_frames = len(self._frames)
         image = ET.fromstring(self._file.raw_metadata)  # noqa: S314 - expat limits entities
-        increment = number(image.findtext(".//Image/Dimensions/T/Positions/Interval/Increment"))
         side = number(image.findtext(".//Scaling/Items/Distance[@Id='X']/Value"))
         self.info = describe(
             path,
@@ -65,11 +65,22 @@ class CziSource:
             plane=(height, width),
             counts=(len(self._scenes), n_frames, len(self._channels)),
             dtype=self._dtype,
-            channel_names=_channel_names(image),
-            times_ms=recorded_times(path, self._scenes[0], self._frames)
-            or regular(None if increment is None else increment * 1000.0, n_frames),
-            pixel_size_um=pixel_size(side, "m"),
+            fovs=[
+                FovMetadata(
+                    tuple(_channel_names(image)), self._times(path, image), pixel_size(side, "m")
+                )
+            ],
         )
+
+    def _times(self, path: Path, image: ET.Element) -> list[float] | None:
+        """Return the times of FOV 0, after a look at how long the others lasted."""
+        recorded, durations = recorded_times(path, self._scenes, self._frames)
+        if recorded is not None and len(recorded) == len(self._frames):
+            refuse_unlike_durations(durations, recorded)
+            return recorded
+        increment = image.findtext(".//Image/Dimensions/T/Positions/Interval/Increment")
+        planned = regular(duration(increment, "s"), len(self._frames))
+        return recorded if planned is None else planned
 
     def read(self, fov: int, frame: int, channel: int) -> Pixels:
         """Return one plane."""

@@ -7,10 +7,10 @@ little-endian.
 
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 _SEGMENT = struct.Struct("<16sqq")
 _FILE_HEADER = struct.Struct("<iiii16s16siqqiq")
@@ -23,22 +23,50 @@ _SUBBLOCK = struct.Struct("<iiq")
 _SUBBLOCK_HEAD = 256
 _ATTACHMENT_HEAD = 256
 _MOST_METADATA = 1 << 20
+_MOST_TIMES = 1 << 20
 _ACQUIRED = re.compile(rb"<AcquisitionTime>\s*([0-9T:.+-]+Z?)\s*</AcquisitionTime>")
 
+_Found = TypeVar("_Found")
 
-def recorded_times(path: Path, scene: int, frames: Sequence[int]) -> list[float] | None:
-    """Return the time of each frame of a scene in ms; None when the file does not hold them.
+
+def recorded_times(
+    path: Path, scenes: Sequence[int], frames: Sequence[int]
+) -> tuple[list[float] | None, list[float | None]]:
+    """Return the times of the first scene's frames, and how long each scene lasted, in ms.
+
+    Times are None when the file holds none, and fewer than there are frames when some are not in
+    it. To look at every image of every scene would take long, so of the other scenes only the
+    first and the last frame are looked at.
 
     Parameters
     ----------
-    frames
-        Indices of the frames as the file has them.
+    scenes, frames
+        Indices as the file has them; scene -1 for images of no scene.
     """
     with path.open("rb") as file:
-        try:
-            return _attached(file, len(frames)) or _acquired(file, scene, frames)
-        except (struct.error, ValueError, OverflowError, OSError):
-            return None
+        attached = _unless_damaged(_attached, file)
+        complete = attached is not None and len(attached) == len(frames)
+        if complete and len(scenes) == 1:
+            return attached, [None]
+        images = _unless_damaged(_first_images, file) or {}
+
+        def stamp(scene: int, frame: int) -> float | None:
+            position = images.get((scene, frame))
+            return None if position is None else _unless_damaged(_acquisition_time, file, position)
+
+        ends = [(stamp(scene, frames[0]), stamp(scene, frames[-1])) for scene in scenes]
+        durations = [None if a is None or b is None else b - a for a, b in ends]
+        if complete:
+            return attached, durations
+        stamps = [stamp(scenes[0], frame) for frame in frames]
+    return [time for time in stamps if time is not None] or attached or None, durations
+
+
+def _unless_damaged(read: Callable[..., _Found], *args: object) -> _Found | None:
+    try:
+        return read(*args)
+    except (struct.error, ValueError, OverflowError, OSError):
+        return None
 
 
 def _read(file: BinaryIO, layout: struct.Struct) -> tuple[int, ...]:
@@ -62,7 +90,7 @@ def _positions(file: BinaryIO) -> tuple[int, int]:
     return header[7], header[10]
 
 
-def _attached(file: BinaryIO, n_frames: int) -> list[float] | None:
+def _attached(file: BinaryIO) -> list[float] | None:
     _, directory = _positions(file)
     if directory <= 0:
         return None
@@ -75,28 +103,23 @@ def _attached(file: BinaryIO, n_frames: int) -> list[float] | None:
         _segment(file, position, b"ZISRAWATTACH")
         file.seek(_ATTACHMENT_HEAD, 1)
         _, n_times = struct.unpack("<ii", file.read(8))
-        if n_times != n_frames:
+        if not 0 <= n_times <= _MOST_TIMES:
             return None
         seconds = struct.unpack(f"<{n_times}d", file.read(8 * n_times))
         return [1000.0 * time for time in seconds]
     return None
 
 
-def _acquired(file: BinaryIO, scene: int, frames: Sequence[int]) -> list[float] | None:
-    """Return the times at which the first image of each frame was taken."""
+def _first_images(file: BinaryIO) -> dict[tuple[int, int], int]:
+    """Return the file position of the first image of each scene and frame."""
     directory, _ = _positions(file)
-    first: dict[int, tuple[tuple[int, int], int]] = {}
+    first: dict[tuple[int, int], tuple[tuple[int, int], int]] = {}
     for place, position in _entries(file, directory):
-        frame, rank = place.get("T", 0), (place.get("C", 0), place.get("Z", 0))
-        if scene in (-1, place.get("S", -1)) and (frame not in first or rank < first[frame][0]):
-            first[frame] = (rank, position)
-    times = []
-    for frame in frames:
-        stamp = _acquisition_time(file, first[frame][1]) if frame in first else None
-        if stamp is None:
-            return None
-        times.append(stamp)
-    return times
+        at = (place.get("S", -1), place.get("T", 0))
+        rank = (place.get("C", 0), place.get("Z", 0))
+        if at not in first or rank < first[at][0]:
+            first[at] = (rank, position)
+    return {at: position for at, (_, position) in first.items()}
 
 
 def _entries(file: BinaryIO, directory: int) -> Iterator[tuple[dict[str, int], int]]:

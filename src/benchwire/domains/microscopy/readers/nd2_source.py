@@ -8,6 +8,7 @@ import numpy as np
 
 from benchwire.domains.microscopy.errors import FileUnreadable
 from benchwire.domains.microscopy.plan import Pixels
+from benchwire.domains.microscopy.readers.alike import FovMetadata, refuse_unlike_durations
 from benchwire.domains.microscopy.readers.sources import MOST_BYTES, describe, refuse_colours
 from benchwire.domains.microscopy.readers.units import number, pixel_size
 
@@ -55,9 +56,13 @@ class Nd2Source:
             plane=(sizes["Y"], sizes["X"]),
             counts=(loops.get("P", 1), n_frames, n_channels),
             dtype=file.dtype,
-            channel_names=[channel.channel.name for channel in file.metadata.channels or ()],
-            times_ms=self._times(n_frames) or self._planned_times(n_frames),
-            pixel_size_um=self._pixel_size(),
+            fovs=[
+                FovMetadata(
+                    tuple(channel.channel.name for channel in file.metadata.channels or ()),
+                    self._times(loops.get("P", 1), n_frames),
+                    self._pixel_size(),
+                )
+            ],
         )
         if self._offsets is not None:
             for index in (0, planned - 1):
@@ -79,10 +84,23 @@ class Nd2Source:
             index = index * n + wanted.get(axis, 0)
         return index
 
-    def _times(self, n_frames: int) -> list[float] | None:
+    def _times(self, n_fovs: int, n_frames: int) -> list[float] | None:
+        """Return the times of FOV 0, after a look at how long the others lasted."""
+        stamps = [self._stamp(0, frame) for frame in range(n_frames)]
+        recorded = [stamp for stamp in stamps if stamp is not None]
+        if len(recorded) < n_frames:
+            planned = self._planned_times(n_frames)
+            return planned if planned is not None else recorded or None
+        ends = [(self._stamp(fov, 0), self._stamp(fov, n_frames - 1)) for fov in range(n_fovs)]
+        refuse_unlike_durations(
+            [None if a is None or b is None else b - a for a, b in ends], recorded
+        )
+        return recorded
+
+    def _stamp(self, fov: int, frame: int) -> float | None:
         try:
-            metadata = [self._file.frame_metadata(self._index(0, t)) for t in range(n_frames)]
-            return [float(item.channels[0].time.relativeTimeMs) for item in metadata]  # type: ignore[union-attr]
+            metadata = self._file.frame_metadata(self._index(fov, frame))
+            return float(metadata.channels[0].time.relativeTimeMs)  # type: ignore[union-attr]
         except (LookupError, TypeError, ValueError, AttributeError):
             return None
 

@@ -33,7 +33,7 @@ def open_movie(path: Path) -> Movie:
     PixelsUnsuitable
         The pixels are colours or complex numbers.
     FileUnreadable
-        The file is damaged, or its FOVs are not alike.
+        The file is damaged, names files outside its own folder, or its FOVs are not alike.
     """
     suffix = _suffix(path)
     if suffix is None:
@@ -57,12 +57,6 @@ def opened(path: Path) -> Iterator[Movie]:
         yield movie
     finally:
         movie.close()
-
-
-def members(path: Path) -> list[Path]:
-    """Return all files and folders a movie consists of: one, or those of its split set."""
-    split = _SPLIT.fullmatch(path.name)
-    return [path] if split is None else _members(path, split[1])
 
 
 def _suffix(path: Path) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchwire.domains.microscopy.errors import FileUnreadable
 from benchwire.domains.microscopy.plan import Pixels
+from benchwire.domains.microscopy.readers.alike import refuse_unlike
 from benchwire.domains.microscopy.readers.sources import same_for_all
 from benchwire.domains.microscopy.readers.tiff_source import TiffSource
 
@@ -16,16 +17,19 @@ class SplitSource:
     def __init__(self, path: Path, base_name: str, members: Sequence[Path]) -> None:
         self._members = members
         self._open: tuple[int, TiffSource] | None = None
-        infos = []
+        infos, fovs = [], []
         for member in members:
             source = TiffSource(member, base_name)
             infos.append(source.info)
+            fovs.append(source.fovs[0])
             source.close()
         if any(info.n_fovs != 1 for info in infos):
             raise FileUnreadable("A file of the set holds more than one field of view")
         same_for_all([(i.height, i.width, i.n_frames, i.n_channels) for i in infos], "size")
         same_for_all([i.dtype for i in infos], "number type")
-        self.info = replace(infos[0], path=path, n_fovs=len(infos))
+        refuse_unlike(fovs, infos[0].n_frames)
+        files = dict.fromkeys([path, *(file for info in infos for file in info.members)])
+        self.info = replace(infos[0], path=path, n_fovs=len(infos), members=tuple(files))
 
     def read(self, fov: int, frame: int, channel: int) -> Pixels:
         """Return one plane."""

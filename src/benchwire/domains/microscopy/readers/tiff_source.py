@@ -3,6 +3,8 @@
 import math
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,18 @@ import tifffile
 
 from benchwire.domains.microscopy.errors import FileUnreadable
 from benchwire.domains.microscopy.plan import Pixels
-from benchwire.domains.microscopy.readers.ome_xml import OmeImage, read_ome_xml
+from benchwire.domains.microscopy.readers.alike import FovMetadata
+from benchwire.domains.microscopy.readers.member_files import refuse_outside
+from benchwire.domains.microscopy.readers.ome_xml import named_files, read_ome_xml
 from benchwire.domains.microscopy.readers.sources import describe, refuse_colours, same_for_all
-from benchwire.domains.microscopy.readers.units import ms_per, number, pixel_size, regular
+from benchwire.domains.microscopy.readers.units import duration, pixel_size, regular
 
 _COLOURS = 3
 _CENTIMETRE = 3
 
 
 class TiffSource:
-    """One TIFF file; its image series are the FOVs."""
+    """One TIFF file, with those that its OME-XML names; its image series are the FOVs."""
 
     def __init__(self, path: Path, base_name: str) -> None:
         self._file = tifffile.TiffFile(path)
@@ -35,7 +39,13 @@ class TiffSource:
         self._check_chain()
         if re.search(r"\.ome\.tiff?$", path.name, re.IGNORECASE) and not file.is_ome:
             raise FileUnreadable("The OME-XML of the file is missing or not complete")
+        if file.is_ome and file.ome_metadata:
+            # The library opens whatever the OME-XML names as soon as it is asked for the series.
+            refuse_outside(path, named_files(file.ome_metadata))
         self._series: list[Any] = list(file.series)
+        others = self._other_files()
+        if any(other.parent != path.resolve().parent for other in others):
+            raise FileUnreadable(f"Some images of {path.name} are in another folder")
         kinds = [(s.get_axes(squeeze=False), s.get_shape(squeeze=False)) for s in self._series]
         same_for_all([*kinds], "size")
         same_for_all([str(s.dtype) for s in self._series], "number type")
@@ -54,7 +64,7 @@ class TiffSource:
             sizes.get(self._frame_axis, 1),
             sizes.get("C", 1),
         )
-        described = self._description(counts[1])
+        self.fovs = self._described(counts[1])
         self.info = describe(
             path,
             base_name=base_name,
@@ -62,9 +72,8 @@ class TiffSource:
             plane=(sizes["Y"], sizes["X"]),
             counts=counts,
             dtype=self._series[0].dtype,
-            channel_names=described.channel_names,
-            times_ms=described.times_ms,
-            pixel_size_um=described.pixel_size_um,
+            fovs=self.fovs,
+            others=others,
         )
         for series in self._series:
             self._check_extent(series)
@@ -79,9 +88,27 @@ class TiffSource:
         if following != 0:
             raise FileUnreadable("The list of the images breaks off")
 
+    def _other_files(self) -> list[Path]:
+        """Return the files besides this one that hold images, in the order of the images."""
+        found: dict[str, None] = {}
+        for series in self._series:
+            # Only series of several files have pages of more than one.
+            for page in series.pages if series.is_multifile else [series.keyframe]:
+                if page is not None and page.parent is not self._file:
+                    found[page.parent.filehandle.path] = None
+        return [Path(place) for place in found]
+
+    def _offset(self, series: Any) -> int | None:
+        """Return where the images of a series begin when they follow each other in this file."""
+        if series.is_multifile or series.keyframe.parent is not self._file:
+            return None
+        offset: int | None = series.dataoffset
+        return offset
+
     def _check_extent(self, series: Any) -> None:
-        if series.dataoffset is not None:
-            end = series.dataoffset + math.prod(self._shape) * series.dtype.itemsize
+        offset = self._offset(series)
+        if offset is not None:
+            end = offset + math.prod(self._shape) * series.dtype.itemsize
             if end > self._file.filehandle.size:
                 raise FileUnreadable("The file ends before its last image")
             return
@@ -100,22 +127,17 @@ class TiffSource:
             raise FileUnreadable("The file ends before its last image")
         return page
 
-    def _description(self, n_frames: int) -> OmeImage:
+    def _described(self, n_frames: int) -> list[FovMetadata]:
+        """Return what the file says of each FOV, or of all."""
         file = self._file
         if file.is_ome and file.ome_metadata:
-            image, n_images = read_ome_xml(file.ome_metadata)
-            if n_images != len(self._series):
+            images = read_ome_xml(file.ome_metadata)
+            if len(images) != len(self._series):
                 raise FileUnreadable("Some of the image series have no pixels in the file")
-            return image
-        return OmeImage((), self._imagej_times(n_frames), self._resolution())
-
-    def _imagej_times(self, n_frames: int) -> list[float] | None:
-        values = self._file.imagej_metadata or {}
-        interval = number(values.get("finterval"))
-        scale = ms_per(str(values.get("tunit", "s")))
-        if interval is None or scale is None:
-            return None
-        return regular(interval * scale, n_frames)
+            return images
+        values = file.imagej_metadata or {}
+        interval = duration(values.get("finterval"), str(values.get("tunit", "s")))
+        return [FovMetadata((), regular(interval, n_frames), self._resolution())]
 
     def _resolution(self) -> float | None:
         """Return the side of a pixel in um from the tags of the first image."""
@@ -137,23 +159,25 @@ class TiffSource:
         place = tuple(0 if axis in "YXS" else wanted.get(axis, 0) for axis in self._axes)
         start = int(np.ravel_multi_index(place, self._shape))
         plane = self.info.height * self.info.width
-        if series.dataoffset is not None and self._laid_out_by_plane():
-            return self._plane_at(series, start)
+        offset = self._offset(series)
+        if offset is not None and self._laid_out_by_plane():
+            return self._plane_at(series, offset, start)
         page_size = math.prod(series.pages[0].shape)
         page = self._page(series, start // page_size)
-        pixels: Pixels = page.asarray().reshape(-1)[start % page_size :][:plane]
+        with _held_open(page.parent.filehandle):
+            pixels: Pixels = page.asarray().reshape(-1)[start % page_size :][:plane]
         return pixels.reshape(self.info.height, self.info.width)
 
     def _laid_out_by_plane(self) -> bool:
         return bool(self._axes.rstrip("S").endswith("YX"))
 
-    def _plane_at(self, series: Any, start: int) -> Pixels:
+    def _plane_at(self, series: Any, offset: int, start: int) -> Pixels:
         # Read and not mapped: mapped pages count as the worker's memory, and a file that is cut
         # short meanwhile would end the process.
         kind = np.dtype(series.dtype).newbyteorder(self._file.byteorder)
         shape = (self.info.height, self.info.width)
         handle = self._file.filehandle
-        handle.seek(series.dataoffset + start * kind.itemsize)
+        handle.seek(offset + start * kind.itemsize)
         content = handle.read(math.prod(shape) * kind.itemsize)
         if len(content) < math.prod(shape) * kind.itemsize:
             raise FileUnreadable("The file ends before its last image")
@@ -162,3 +186,16 @@ class TiffSource:
     def close(self) -> None:
         """Give the file back."""
         self._file.close()
+
+
+@contextmanager
+def _held_open(handle: Any) -> Iterator[None]:
+    """Open one of the other files for as long as it is read; the library leaves them closed."""
+    closed = handle.closed
+    if closed:
+        handle.open()
+    try:
+        yield
+    finally:
+        if closed:
+            handle.close()

@@ -77,18 +77,24 @@ def number(text: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def regular(interval_ms: float | None, n_frames: int) -> list[float] | None:
-    """Return equally spaced times; None without a usable interval."""
-    if interval_ms is None or not interval_ms > 0:
+def duration(value: object, unit: str) -> float | None:
+    """Return a time written in a file in ms: None when there is none, NaN when it says nothing."""
+    if value is None:
         return None
-    return [interval_ms * frame for frame in range(n_frames)]
+    amount, scale = number(value), ms_per(unit)
+    return math.nan if amount is None or scale is None else amount * scale
+
+
+def regular(interval_ms: float | None, n_frames: int) -> list[float] | None:
+    """Return equally spaced times, as unusable as their interval; None without an interval."""
+    return None if interval_ms is None else [interval_ms * frame for frame in range(n_frames)]
 
 
 def timeline(times_ms: Sequence[float] | None, n_frames: int) -> tuple[tuple[float, ...], bool]:
     """Return the time of each frame from the first one, in ms, and whether the file gave it.
 
-    Times that do not ascend, or not one for each frame, say nothing about the experiment and are
-    taken as missing.
+    Times that are not finite, do not ascend, or are not one for each frame say nothing about the
+    experiment and cannot be used.
     """
     if times_ms is not None and len(times_ms) == n_frames:
         from_first = tuple(float(time - times_ms[0]) for time in times_ms)

@@ -11,8 +11,15 @@ import zarr
 
 from benchwire.domains.microscopy.errors import FileUnreadable, TypeUnsupported
 from benchwire.domains.microscopy.plan import Pixels
+from benchwire.domains.microscopy.readers.alike import FovMetadata
 from benchwire.domains.microscopy.readers.sources import MOST_BYTES, describe, same_for_all
-from benchwire.domains.microscopy.readers.units import ms_per, number, pixel_size, regular
+from benchwire.domains.microscopy.readers.units import (
+    duration,
+    ms_per,
+    number,
+    pixel_size,
+    regular,
+)
 
 _FULL_SIZE = 0
 
@@ -35,11 +42,7 @@ class ZarrSource:
             raise FileUnreadable("The images are laid out in a way that is not known here")
         if _chunk_bytes(self._arrays[0]) > MOST_BYTES:
             raise FileUnreadable("The file claims a size that it cannot have")
-        scales, units = _scales(metadata[0], len(shape)), _units(metadata[0])
         n_frames = sizes.get("t", 1)
-        time, side = (dict(zip(self._axes, scales, strict=True)).get(axis) for axis in "tx")
-        time_unit = ms_per(units.get("t", ""))
-        interval = None if time is None or time_unit is None else time * time_unit
         # The size goes through `describe` before a list as long as it says is made.
         info = describe(
             path,
@@ -56,9 +59,7 @@ class ZarrSource:
             plane=(info.height, info.width),
             counts=(info.n_fovs, n_frames, info.n_channels),
             dtype=self._arrays[0].dtype,
-            channel_names=_channel_names(images[0]),
-            times_ms=regular(interval, n_frames),
-            pixel_size_um=pixel_size(side, units.get("x", "")),
+            fovs=[_fov_metadata(image, n_frames) for image in images],
         )
 
     def read(self, fov: int, frame: int, channel: int) -> Pixels:
@@ -126,18 +127,35 @@ def _units(metadata: Mapping[str, Any]) -> dict[str, str]:
     return {axis["name"]: str(axis.get("unit") or "") for axis in metadata["axes"]}
 
 
-def _scales(metadata: Mapping[str, Any], n_axes: int) -> list[float | None]:
-    """Return the step along each axis: that of the full-size image times that of all images."""
-    steps: list[float | None] = [1.0] * n_axes
+def _fov_metadata(image: Any, n_frames: int) -> FovMetadata:
+    metadata = _metadata(image)
+    axes, units = _axes(metadata), _units(metadata)
+    steps = dict(zip(axes, _scales(metadata, len(axes)), strict=True))
+    # A step without a unit of time is that of the frame numbers.
+    known = "t" in steps and ms_per(units["t"]) is not None
+    return FovMetadata(
+        channel_names=tuple(_channel_names(image)),
+        times_ms=regular(duration(steps["t"], units["t"]), n_frames) if known else None,
+        pixel_size_um=pixel_size(steps.get("x"), units.get("x", "")),
+    )
+
+
+def _scales(metadata: Mapping[str, Any], n_axes: int) -> list[float]:
+    """Return the step along each axis: that of the full-size image times that of all images.
+
+    A step that is no finite number is NaN.
+    """
+    steps = [1.0] * n_axes
     for owner in (metadata["datasets"][_FULL_SIZE], metadata):
         for transformation in owner.get("coordinateTransformations", ()):
             if transformation.get("type") == "scale":
                 factors = [number(value) for value in transformation["scale"]]
                 pairs = zip(steps, factors, strict=True)
-                steps = [None if a is None or b is None else a * b for a, b in pairs]
+                steps = [math.nan if b is None else a * b for a, b in pairs]
     return steps
 
 
 def _channel_names(image: Any) -> list[str | None]:
     omero = _ome(image).get("omero") or {}
-    return [channel.get("label") for channel in omero.get("channels", ())]
+    labels = (channel.get("label") for channel in omero.get("channels", ()))
+    return [None if label is None else str(label) for label in labels]

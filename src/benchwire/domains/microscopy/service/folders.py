@@ -13,9 +13,9 @@ from benchwire.domains.microscopy.schemas import (
     SearchRequest,
 )
 from benchwire.foundation.files import AllowedFolders, make_folders, write_whole
-from benchwire.foundation.workers import Executor
+from benchwire.foundation.workers import Executor, Turns, ask
 
-MERGE_SECONDS = 3600.0
+MERGE_SECONDS, INSPECT_SECONDS = 3600.0, 120.0
 SAMPLES_NAME = "samples.yaml"
 
 
@@ -25,6 +25,10 @@ class Folders:
     def __init__(self, allowed: AllowedFolders, workers: Executor) -> None:
         self._allowed = allowed
         self._workers = workers
+        # One at a time, so that the workers have room for what takes a moment.
+        self._merging = Turns(at_once=1, waiting=6)
+        # Two people's verdicts on one FOV are written one after the other.
+        self._inspecting = Turns(at_once=1, waiting=6)
 
     def listed(self, request: ListRequest) -> list[dict[str, Any]]:
         """Return what is in a folder, folders first."""
@@ -54,14 +58,11 @@ class Folders:
         else:
             source = self._allowed.file(str(request.processing_results_yaml)).parent
         target = self._allowed.path(request.output_dir)
-        merged = self._workers.submit(
-            work.merge_samples,
-            samples,
-            source,
-            target,
-            self._allowed,
-            time_limit=MERGE_SECONDS,
-        ).result()
+        with self._merging.take():
+            merged = ask(
+                self._workers, work.merge_samples, samples, source, target, self._allowed,
+                seconds=MERGE_SECONDS,
+            )  # fmt: skip
         files = [str(path) for path in merged.files]
         return {
             "message": f"{len(files)} files written",
@@ -86,4 +87,12 @@ class Folders:
     def inspect(self, request: InspectionRequest) -> Path:
         """Note which cells a person found good and return the file that says so."""
         path = self._allowed.file(request.traces_path)
-        return self._workers.submit(work.mark_cells, path, request.good).result()
+        with self._inspecting.take():
+            return ask(
+                self._workers,
+                work.mark_cells,
+                path,
+                request.good,
+                self._allowed,
+                seconds=INSPECT_SECONDS,
+            )

@@ -16,7 +16,7 @@ from benchwire.domains.microscopy.store import OpenedFiles
 from benchwire.foundation.clock import utc_text
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.files import AllowedFolders
-from benchwire.foundation.workers import Executor
+from benchwire.foundation.workers import Executor, Turns, ask
 
 T = TypeVar("T")
 
@@ -36,6 +36,8 @@ class Movies:
         self.allowed = allowed
         self._opened = opened
         self._workers = workers
+        # Each request that waits holds a thread of the server, which others need as well.
+        self._turns = Turns(at_once=16)
         self._infos: OrderedDict[tuple[str, int, int], MovieInfo] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -55,8 +57,10 @@ class Movies:
 
     def look_at(self, path: Path) -> MovieInfo:
         """Return what a movie says of itself; a file that has not changed is read once."""
-        if not (path.is_file() or is_movie(path)):
-            raise ParametersInvalid(f"{path.name} is not a file")
+        is_folder_movie = is_movie(path) and path.name.lower().endswith("zarr")
+        if not (path.is_dir() if is_folder_movie else path.is_file()):
+            kind = "folder" if is_folder_movie else "file"
+            raise ParametersInvalid(f"{path.name} is not a {kind}")
         try:
             seen = path.stat()
         except OSError as error:
@@ -64,13 +68,16 @@ class Movies:
         key = (str(path), seen.st_mtime_ns, seen.st_size)
         with self._lock:
             known = self._infos.get(key)
-        if known is not None:
-            return known
-        info = self.ask(work.read_info, path)
-        with self._lock:
-            self._infos[key] = info
-            while len(self._infos) > _REMEMBERED:
-                self._infos.popitem(last=False)
+            if known is not None:
+                self._infos.move_to_end(key)
+                return known
+        info = self.ask(work.read_info, path, self.allowed)
+        # Of a movie of several files, or of a set that may get more, one file says too little.
+        if info.members == (path,) and path.is_file() and "_scene" not in path.name:
+            with self._lock:
+                self._infos[key] = info
+                while len(self._infos) > _REMEMBERED:
+                    self._infos.popitem(last=False)
         return info
 
     def describe(self, file_path: str) -> dict[str, Any]:
@@ -120,11 +127,12 @@ class Movies:
     ) -> bytes:
         """Return one plane as PNG, its counts from ``low`` to ``high`` as black to white."""
         path, place = self._plane(file_path, (fov, frame, channel))
-        return self.ask(work.draw_plane, path, place, low, high)
+        return self.ask(work.draw_plane, path, place, low, high, self.allowed)
 
     def levels(self, file_path: str, *, fov: int, frame: int, channel: int) -> dict[str, float]:
         """Return the range of one plane's counts, and of that part `preview` draws by itself."""
-        return self.ask(work.levels, *self._plane(file_path, (fov, frame, channel)))
+        path, place = self._plane(file_path, (fov, frame, channel))
+        return self.ask(work.levels, path, place, self.allowed)
 
     def _plane(
         self, file_path: str, place: tuple[int, int, int]
@@ -146,11 +154,18 @@ class Movies:
             It would have to be scaled, which is not ours to choose.
         """
         if info.dtype not in _COUNT_TYPES:
-            self.ask(work.check_pixels, info.path, channels, fov)
+            self.ask(work.check_pixels, info.path, channels, fov, self.allowed)
 
     def ask(self, task: Callable[..., T], *arguments: Any) -> T:
-        """Have something done in a worker process and return what came of it."""
-        return self._workers.submit(task, *arguments, time_limit=OPEN_SECONDS).result()
+        """Have something done in a worker process and return what came of it.
+
+        Raises
+        ------
+        TooBusy
+            The workers were busy for too long.
+        """
+        with self._turns.take():
+            return ask(self._workers, task, *arguments, seconds=OPEN_SECONDS)
 
 
 def described(info: MovieInfo) -> dict[str, Any]:

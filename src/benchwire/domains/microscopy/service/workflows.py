@@ -3,23 +3,28 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
-from benchwire.domains.microscopy import results, work
+from benchwire.domains.microscopy import finished, results, work
 from benchwire.domains.microscopy.errors import FolderBusy, ParametersInvalid, ProcessingFailed
 from benchwire.domains.microscopy.features import Kind, load_features
-from benchwire.domains.microscopy.plan import MovieInfo, Plan
+from benchwire.domains.microscopy.plan import (
+    DEFAULT_INTERVAL_MINUTES,
+    Ending,
+    MovieInfo,
+    Plan,
+)
 from benchwire.domains.microscopy.schemas import Parameters, WorkflowRequest
 from benchwire.domains.microscopy.service.movies import Movies
 from benchwire.foundation.clock import Clock, utc_text
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.files import AllowedFolders, PathMissing, make_folders
+from benchwire.foundation.files import AllowedFolders, PathMissing, make_usable
 from benchwire.foundation.jobs.family import JobFamily
-from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
-from benchwire.foundation.jobs.states import JobRecord, JobState
+from benchwire.foundation.jobs.runner import JobContext, Jobs
+from benchwire.foundation.jobs.states import JobRecord, JobState, StopReason
 from benchwire.foundation.run_record import RUN_NAME
 from benchwire.foundation.workers import Executor
 
@@ -29,7 +34,9 @@ KIND = "microscopy.workflow"
 # The rest is the record of the run, once all FOVs are done.
 _FOVS_SHARE = 0.99
 _LOOK_SECONDS = 0.2
-_TOLD_FAILURES = 5
+# So that the longest name made of it stays within the 255 bytes a file system takes.
+_LONGEST_NAME = 180
+_MOST_FOVS_TOLD = 2000
 
 
 class Workflows:
@@ -51,26 +58,23 @@ class Workflows:
         compute: Executor,
         side_by_side: int,
     ) -> None:
-        self._jobs = jobs
         self._clock = clock
         self._movies = movies
         self._allowed = allowed
         self._compute = compute
         self._side_by_side = side_by_side
-        self._family = JobFamily(jobs, clock, kind=KIND, unit="fov")
-        self._starting = threading.Lock()
+        self._family = JobFamily(jobs, kind=KIND, unit="fov")
+        self._submitting = threading.Lock()
         self._fractions: dict[str, dict[int, float]] = {}
 
-    def kind(self, *, queue: str, concurrency: int, time_limit: float) -> JobKind:
-        """Return the kind of job that workflows are."""
-        return JobKind(
-            KIND,
+    def register(self, *, queue: str, concurrency: int, time_limit: float) -> None:
+        """Make workflows known to the job engine."""
+        self._family.register(
             self._run,
             queue=queue,
             concurrency=concurrency,
             time_limit=time_limit,
-            resumable=True,
-            repeat=self._repeat,
+            repeat=self._submit,
         )
 
     # -- what clients do --------------------------------------------------------------------
@@ -90,11 +94,15 @@ class Workflows:
         plan = request.plan()
         self._check_channels(plan, info)
         fovs = fov_range(request.parameters, info)
+        warnings = _check_times(plan, info)
         self._movies.check_pixels(info, channels=plan.channels, fov=fovs.start)
-        _make_output(output)
+        _check_output(output, info, fovs)
         params = {
             "microscopy_path": request.microscopy_path,
             "base_name": info.base_name,
+            "members": [str(member) for member in info.members],
+            "has_times": info.has_times,
+            "shape": [info.n_frames, info.height, info.width],
             "output_dir": request.output_dir,
             "plan": plan.as_json(),
             "fov_start": fovs.start,
@@ -102,15 +110,23 @@ class Workflows:
             "n_workers": request.parameters.n_workers,
             "batch_size": request.parameters.batch_size,
             "ome_zarr": request.parameters.ome_zarr,
+            "warnings": warnings,
         }
-        with self._starting:
+        return self._submit(params, f"Workflow {info.base_name}")
+
+    def _submit(self, params: Mapping[str, Any], title: str) -> str:
+        fovs = _fovs_of(params)
+        output = self._allowed.path(params["output_dir"])
+        with self._submitting:
             self._refuse_busy(output, fovs)
-            return self._family.start(params, total=len(fovs), title=f"Workflow {info.base_name}")
+            return self._family.start(params, total=len(fovs), title=title)
 
     def status(self, job_id: str) -> dict[str, Any]:
         """Return how far a workflow is, as a whole and FOV by FOV."""
         record = self._family.get(job_id)
-        return {**self._family.status(job_id), "fovs": self._fovs(record)}
+        status = self._family.status(job_id)
+        is_told = len(_fovs_of(record.params)) <= _MOST_FOVS_TOLD
+        return {**status, "fovs": self._fovs(record) if is_told else []}
 
     def cancel(self, job_id: str) -> None:
         """Stop a workflow; what is finished of it stays."""
@@ -149,22 +165,22 @@ class Workflows:
         if not params["fov_start"] <= fov <= params["fov_end"]:
             raise PathMissing(f"FOV {fov} is not of this workflow")
         path = results.traces_path(Path(params["output_dir"]), fov, base_name=params["base_name"])
-        info = self._movies.look_at(Path(params["microscopy_path"]))
+        n_frames, height, width = params["shape"]
         return {
-            **self._movies.ask(work.traces_of_fov, path),
-            "n_frames": info.n_frames,
-            "height": info.height,
-            "width": info.width,
+            **self._movies.ask(work.traces_of_fov, path, self._allowed),
+            "n_frames": n_frames,
+            "height": height,
+            "width": width,
         }
 
     def overlay(self, output_dir: str, *, fov: int, frame: int, with_names: bool) -> bytes:
         """Return a processed frame as PNG, its cells outlined and named."""
         folder = self._allowed.folder(output_dir)
-        return self._movies.ask(work.draw_overlay, folder, fov, frame, with_names)
+        return self._movies.ask(work.draw_overlay, folder, (fov, frame), with_names, self._allowed)
 
     def known(self, limit: int = 20) -> list[JobRecord]:
         """Return the newest workflows."""
-        return [record for record in self._jobs.newest(limit * 5) if record.kind == KIND][:limit]
+        return self._family.newest(limit)
 
     # -- checks -----------------------------------------------------------------------------
 
@@ -190,10 +206,8 @@ class Workflows:
 
     def _refuse_busy(self, output: Path, fovs: range) -> None:
         """Refuse to write what another workflow is writing."""
-        for record in self._jobs.unfinished():
-            if record.kind != KIND:
-                continue
-            taken = range(record.params["fov_start"], record.params["fov_end"] + 1)
+        for record in self._family.unfinished():
+            taken = _fovs_of(record.params)
             is_same = Path(record.params["output_dir"]).resolve() == output.resolve()
             if is_same and max(taken.start, fovs.start) < min(taken.stop, fovs.stop):
                 raise FolderBusy(
@@ -201,75 +215,106 @@ class Workflows:
                     hint="Wait for it, cancel it, or choose another output_dir.",
                 )
 
-    def _repeat(self, record: JobRecord, _requested_by: str) -> str:
-        params = dict(record.params)
-        return self._family.start(params, total=params.pop("total"), title=record.title)
-
     # -- the job ----------------------------------------------------------------------------
 
     def _run(self, job: JobContext) -> Mapping[str, Any]:
         params, began = job.params, self._clock.now()
-        fovs = range(params["fov_start"], params["fov_end"] + 1)
+        mark = job.result_of(self._compute.submit(work.fingerprint, params, stop=job.stop.event))
         self._fractions[job.id] = {int(part): 1.0 for part in job.finished_parts}
         try:
-            failures = self._process(job, fovs)
+            failures = self._process(job, mark)
         finally:
             del self._fractions[job.id]
-        job.stop.raise_if_asked()
+
+        def ending(state: str) -> Ending:
+            ended = utc_text(self._clock.now())
+            return Ending(job.id, utc_text(began), ended, state=state, failures=failures)
+
+        reason = job.stop.reason
+        if reason is not None:
+            if reason is not StopReason.SHUTDOWN:
+                self._record_stopped(params, mark, ending(reason.value))
+            job.stop.raise_if_asked()
         job.report(_FOVS_SHARE, message="Writing the record of the run")
-        good = [fov for fov in fovs if fov not in failures]
-        facts = {
-            "job_id": job.id,
-            "started_at": utc_text(began),
-            "ended_at": utc_text(self._clock.now()),
-        }
-        recording = self._compute.submit(work.record_run, params, good, facts, stop=job.stop.event)
+        recording = self._compute.submit(
+            work.record_run,
+            params,
+            mark,
+            ending("failed" if failures else "completed"),
+            True,
+            self._allowed,
+            stop=job.stop.event,
+        )
         try:
             found = job.result_of(recording)
         finally:
             if failures:
                 job.stop.raise_if_asked()
-                raise ProcessingFailed(_told(failures, len(fovs)))
+                raise ProcessingFailed(_told(failures, len(_fovs_of(params))))
+        job.stop.raise_if_asked()
         return found
 
-    def _process(self, job: JobContext, fovs: range) -> dict[int, str]:
+    def _record_stopped(self, params: Mapping[str, Any], mark: str, ending: Ending) -> None:
+        """Write the record of a run that was stopped; the FOVs that are finished stay."""
+        try:
+            self._movies.ask(work.record_run, params, mark, ending, False, self._allowed)
+        except BenchwireError as error:
+            logger.warning("the record of %s was not written: %s", ending.job_id, error.message)
+
+    def _process(self, job: JobContext, mark: str) -> dict[int, str]:
         """Process all FOVs and return why some could not be."""
         # Those of an earlier run or life are handed out too: the files tell whether they are whole.
-        waiting = deque(fovs)
+        waiting = deque(_fovs_of(job.params))
         running: dict[Future[None], int] = {}
         failures: dict[int, str] = {}
         at_once = min(job.params["n_workers"], self._side_by_side)
-        while waiting or running:
-            if job.stop.event.is_set():
-                waiting.clear()
-            while waiting and len(running) < at_once:
-                fov = waiting.popleft()
-                future = self._compute.submit(
-                    work.process_fov,
-                    job.params,
-                    fov,
-                    stop=job.stop.event,
-                    on_progress=self._progress_of(job, fov, len(fovs)),
-                )
-                running[future] = fov
-            for future in wait(running, _LOOK_SECONDS, FIRST_COMPLETED).done:
-                fov = running.pop(future)
-                error = future.exception()
-                if error is None:
-                    self._fractions[job.id][fov] = 1.0
-                    job.finish_part(str(fov))
-                elif not job.stop.event.is_set():
-                    failures[fov] = _reason(error)
-                    logger.warning("FOV %d of %s failed: %s", fov, job.id, failures[fov])
+        halt = threading.Event()
+        job.stop.on_stop(lambda _: halt.set())
+        try:
+            while waiting or running:
+                if halt.is_set():
+                    waiting.clear()
+                    for future in list(running):
+                        if future.cancel():  # not begun
+                            del running[future]
+                while waiting and len(running) < at_once:
+                    fov = waiting.popleft()
+                    future = self._compute.submit(
+                        work.process_fov,
+                        job.params,
+                        fov,
+                        mark,
+                        job.id,
+                        self._allowed,
+                        stop=halt,
+                        on_progress=self._progress_of(job, fov),
+                    )
+                    running[future] = fov
+                for future in wait(running, _LOOK_SECONDS, FIRST_COMPLETED).done:
+                    fov = running.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        self._fractions[job.id][fov] = 1.0
+                        job.finish_part(str(fov))
+                    elif not halt.is_set():
+                        failures[fov] = _reason(error)
+                        logger.warning("FOV %d of %s failed: %s", fov, job.id, failures[fov])
+        finally:
+            # Whatever happened here, no work goes on without a job.
+            halt.set()
+            wait([future for future in running if not future.cancel()])
         return failures
 
-    def _progress_of(self, job: JobContext, fov: int, total: int) -> Callable[[float, str], None]:
-        fractions = self._fractions[job.id]
+    def _progress_of(self, job: JobContext, fov: int) -> Callable[[float, str], None]:
+        fractions, total = self._fractions[job.id], len(_fovs_of(job.params))
 
         def tell(fraction: float, _: str) -> None:
             fractions[fov] = fraction
-            done = sum(list(fractions.values())) / total
-            job.report(_FOVS_SHARE * done, message=f"Processing FOV {int(done) + 1}/{total}")
+            done = sum(list(fractions.values()))
+            job.report(
+                _FOVS_SHARE * done / total,
+                message=f"Processing FOV {min(int(done) + 1, total)}/{total}",
+            )
 
         return tell
 
@@ -280,7 +325,7 @@ class Workflows:
         if record.state is JobState.DONE:
             otherwise = "completed"
         rows = []
-        for fov in range(record.params["fov_start"], record.params["fov_end"] + 1):
+        for fov in _fovs_of(record.params):
             fraction = fractions.get(fov)
             is_running = fraction is not None and record.state is JobState.RUNNING
             state = "completed" if fraction == 1.0 else "running" if is_running else otherwise
@@ -305,11 +350,35 @@ def fov_range(parameters: Parameters, info: MovieInfo) -> range:
     return range(first, last + 1)
 
 
-def _make_output(output: Path) -> None:
-    try:
-        make_folders(output)
-    except OSError as error:
-        raise ParametersInvalid(f"output_dir cannot be made: {error.strerror}") from error
+def _fovs_of(params: Mapping[str, Any]) -> range:
+    return range(params["fov_start"], params["fov_end"] + 1)
+
+
+def _check_times(plan: Plan, info: MovieInfo) -> list[str]:
+    """Return what to warn of; times that are there and wrong are refused, not replaced."""
+    if plan.frame_interval is not None or info.has_times or info.n_frames == 1:
+        return []
+    if info.has_unusable_times:
+        raise ParametersInvalid(
+            "The times in the file do not ascend from frame to frame",
+            hint="Give frame_interval, the minutes between frames.",
+        )
+    minutes = DEFAULT_INTERVAL_MINUTES
+    return [f"The file gives no times; frames are taken to be {minutes:g} min apart"]
+
+
+def _check_output(output: Path, info: MovieInfo, fovs: range) -> None:
+    """Make the output folder, unless it cannot be used."""
+    if len(info.base_name.encode()) > _LONGEST_NAME:
+        raise ParametersInvalid("The movie's name is too long for the names of its results")
+    make_usable(output)
+    for fov in fovs:
+        owner = finished.facts(results.fov_folder(output, fov)).get("base_name", info.base_name)
+        if owner != info.base_name:
+            raise ParametersInvalid(
+                f"output_dir holds results of another movie, {owner}",
+                hint="Choose another output_dir.",
+            )
 
 
 def _reason(error: BaseException) -> str:
@@ -320,6 +389,20 @@ def _reason(error: BaseException) -> str:
 
 
 def _told(failures: Mapping[int, str], total: int) -> str:
-    told = [f"FOV {fov}: {failures[fov]}" for fov in sorted(failures)[:_TOLD_FAILURES]]
-    more = ["and more"] if len(failures) > _TOLD_FAILURES else []
-    return f"{len(failures)} of {total} FOVs failed. {'; '.join([*told, *more])}"
+    """Return which FOVs failed and why, those of one reason together."""
+    by_reason: dict[str, list[int]] = {}
+    for fov in sorted(failures):
+        by_reason.setdefault(failures[fov], []).append(fov)
+    told = [f"FOV {_spans(fovs)}: {reason}" for reason, fovs in by_reason.items()]
+    return f"{len(failures)} of {total} FOVs failed. {'; '.join(told)}"
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as ``1-3, 5``."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)

@@ -8,6 +8,7 @@ from nicegui import events, run, ui
 from benchwire.domains.plates.errors import RecordNotFound
 from benchwire.domains.plates.pages.desk import STYLE, Desk, attempt, plate_path
 from benchwire.domains.plates.requests import Page
+from benchwire.foundation.web.shell import discard
 
 REFRESH_SECONDS = 2.0
 SHOWN_PLATES = 500
@@ -192,7 +193,7 @@ class _Board:
         if await dialog:
             body = {"carousel_positions": carousels.value, "hotel_positions": hotels.value}
             await attempt(self._desk.locations.initialise, body)
-        dialog.delete()
+        discard(dialog)
         await self.refresh()
 
     async def _new_place(self) -> None:
@@ -206,7 +207,7 @@ class _Board:
         if await dialog:
             body = {"location": {"name": name.value}, "location_type": "special"}
             await attempt(self._desk.locations.create, body)
-        dialog.delete()
+        discard(dialog)
         await self.refresh()
 
 
@@ -240,7 +241,7 @@ async def _new_plate(desk: Desk, board: _Board) -> None:
         made = await attempt(desk.plates.create, body)
         if made is not None:
             ui.navigate.to(plate_path(made["barcode"]))
-    dialog.delete()
+    discard(dialog)
     await board.refresh()
 
 

@@ -19,7 +19,7 @@ from benchwire.domains.plates.pages.desk import (
 )
 from benchwire.domains.plates.requests import Page
 from benchwire.domains.plates.scores import SCORES
-from benchwire.foundation.web.shell import download
+from benchwire.foundation.web.shell import discard, download
 
 REFRESH_SECONDS = 3.0
 _CLICK = (
@@ -184,7 +184,7 @@ class _View:
             if answer is not None:
                 ui.notify(answer[1], type="positive")
                 self._chosen.clear()
-        dialog.delete()
+        discard(dialog)
         await self.refresh()
 
     async def _rename(self) -> None:
@@ -199,7 +199,7 @@ class _View:
             changed = await attempt(self._desk.plates.update, self._barcode, body)
             if changed is not None:
                 ui.navigate.to(plate_path(changed["barcode"]))
-        dialog.delete()
+        discard(dialog)
 
     async def _delete(self) -> None:
         with ui.dialog() as dialog, ui.card():
@@ -209,7 +209,7 @@ class _View:
                 ui.button("Cancel", on_click=dialog.close).props("flat")
         if await dialog and await succeeds(self._desk.plates.delete, self._barcode):
             ui.navigate.to("/plates")
-        dialog.delete()
+        discard(dialog)
 
 
 def _grid_html(wells: list[dict[str, Any]], chosen: set[int]) -> str:

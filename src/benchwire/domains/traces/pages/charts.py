@@ -1,18 +1,20 @@
 """Histograms, and a trace with the curve fitted to it."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 _INK = "#7a8591"
-_BARS, _POINTS, _CURVE = "#0b8a83", "#0072b2", "#d55e00"
+_BARS, _POINTS, _CURVE = "#0b8a83", "#2f95d6", "#d55e00"
 _AXIS: dict[str, Any] = {
     "axisLabel": {"color": _INK, "hideOverlap": True},
     "nameLocation": "middle",
     "nameTextStyle": {"color": _INK},
-    "splitLine": {"lineStyle": {"opacity": 0.25}},
+    "splitLine": {"lineStyle": {"color": _INK, "opacity": 0.2}},
 }
 R_SQUARED = "r_squared"
+_FEWEST_DIGITS, _MOST_DIGITS = 3, 9
 
 
 def parameter_title(name: str) -> str:
@@ -22,7 +24,7 @@ def parameter_title(name: str) -> str:
 
 def histogram(edges: Sequence[float], counts: Sequence[int]) -> dict[str, Any]:
     """Return a histogram's chart; the edges are one more than the counts."""
-    spans = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges)]
+    spans = [f"{low} to {high}" for low, high in pairwise(_texts(edges))]
     return {
         "animation": False,
         "grid": {"left": 44, "right": 12, "top": 12, "bottom": 40},
@@ -50,7 +52,7 @@ def histogram(edges: Sequence[float], counts: Sequence[int]) -> dict[str, Any]:
 
 def fitted_trace(trace: dict[str, Any]) -> dict[str, Any]:
     """Return the chart of a trace and of the curve fitted to it."""
-    axis = {**_AXIS, "type": "value", "scale": True}
+    axis = {**_AXIS, "type": "value", "scale": True, "axisLine": {"onZero": False}}
     return {
         "animation": False,
         "grid": {"left": 76, "right": 20, "top": 36, "bottom": 48},
@@ -76,3 +78,19 @@ def fitted_trace(trace: dict[str, Any]) -> dict[str, Any]:
             },
         ],
     }
+
+
+def _texts(values: Sequence[float]) -> list[str]:
+    """Return numbers with as few digits as tell them apart."""
+    texts = [_text(value, _FEWEST_DIGITS) for value in values]
+    for digits in range(_FEWEST_DIGITS + 1, _MOST_DIGITS + 1):
+        if len(set(texts)) == len(texts):
+            break
+        texts = [_text(value, digits) for value in values]
+    return texts
+
+
+def _text(value: float, digits: int) -> str:
+    if not 1e-3 <= abs(value) < 1e7:
+        return f"{value:.{digits}g}"
+    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"

@@ -28,6 +28,7 @@ _COLUMNS: list[dict[str, Any]] = [
         ("r_squared", "R²", "right"),
     )
 ]  # fmt: skip
+_COLUMNS[3][":format"] = "(value) => value.toFixed(4)"
 _ROW = """
 <q-tr :props="props" tabindex="0" class="cursor-pointer" :data-trace="props.row.key"
       :class="props.row.chosen ? 'bg-amber-500/20' : ''"
@@ -161,7 +162,7 @@ class _View:
         trace = await act(self._fittings.trace, self._record.id, fov, cell)
         if trace is None or self._chosen != (fov, cell):
             return  # it was said why, or another one has been chosen since
-        fitted = f"R² = {trace['r_squared']:.4f}" if trace["success"] else "not fitted"
+        fitted = f"R² = {trace['r_squared']:.4f}" if trace["fitted"] else "not fitted"
         self._title.set_text(f"FOV {fov}, cell {cell}: {fitted}")
         self._chart.options.clear()
         self._chart.options.update(charts.fitted_trace(trace))
@@ -185,7 +186,7 @@ class _View:
                 "fov": item["fov"],
                 "cell": item["cell"],
                 "fitted": "yes" if item["success"] else "no",
-                "r_squared": f"{item['r_squared']:.4f}",
+                "r_squared": item["r_squared"],
                 "chosen": (item["fov"], item["cell"]) == self._chosen,
             }
             for item in self._cells

@@ -5,6 +5,7 @@ from urllib.parse import quote, urlencode
 from nicegui import run, ui
 
 from benchwire.domains.traces.service import Fittings
+from benchwire.foundation.clock import utc_text
 from benchwire.foundation.jobs.family import STATE_WORDS
 from benchwire.foundation.jobs.states import JobRecord, JobState
 from benchwire.foundation.web.shell import act, progress_text
@@ -70,7 +71,10 @@ class FittingList:
                 ui.badge(STATE_WORDS[record.state], color=COLOURS[record.state]).classes(
                     "w-20 justify-center shrink-0"
                 )
-                ui.link(record.title, fit_path(record.id)).classes("grow break-all")
+                ui.link(record.title, fit_path(record.id)).classes("grow min-w-0 break-words")
+                ui.label(utc_text(record.created_at)[:16].replace("T", " ")).classes(
+                    "text-xs opacity-70 whitespace-nowrap bw-wide"
+                )
                 if not record.state.is_final:
                     ui.button(
                         "Cancel", on_click=lambda: act(self._fittings.cancel, record.id)

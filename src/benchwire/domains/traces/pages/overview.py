@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from nicegui import run, ui
 
@@ -68,6 +69,7 @@ class _View:
             return
         if found is None:
             return  # the server is ending
+        ui.navigate.history.replace(f"?{urlencode({'csv': path})}")
         with self._facts:
             for title, text in _facts(path, found):
                 with ui.column().classes("gap-0"):

@@ -55,6 +55,11 @@ window.microscopy = (() => {
       return false;
     }
 
+    close() {
+      this.wanted = null;
+      if (this.image.src.startsWith("blob:")) URL.revokeObjectURL(this.image.src);
+    }
+
     // A ring around a point given in parts of the picture's width and height.
     place(mark) {
       if (!this.ring) return;
@@ -68,12 +73,14 @@ window.microscopy = (() => {
     show(id, url, mark) {
       const root = document.getElementById(id);
       if (!root) return;
-      let viewer = viewers.get(id);
-      if (!viewer || viewer.root !== root) {
-        viewer = new Viewer(root);
-        viewers.set(id, viewer);
+      for (const [key, viewer] of viewers) {
+        if (!viewer.root.isConnected) {
+          viewer.close();
+          viewers.delete(key);
+        }
       }
-      viewer.show(url, mark);
+      if (!viewers.has(id)) viewers.set(id, new Viewer(root));
+      viewers.get(id).show(url, mark);
     },
   };
 })();
