@@ -1,6 +1,7 @@
 """The job engine: nothing lost, every job ends, stop means stop."""
 
 import threading
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,14 @@ import pytest
 from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.db import Database
 from benchwire.foundation.errors import Failed
-from benchwire.foundation.jobs.runner import JobContext, JobKind, JobNotFound, Jobs
+from benchwire.foundation.jobs import runner
+from benchwire.foundation.jobs.runner import (
+    JobContext,
+    JobKind,
+    JobNotFound,
+    JobNotRepeatable,
+    Jobs,
+)
 from benchwire.foundation.jobs.sessions import DataFolderInUse, DataFolderLock, Sessions
 from benchwire.foundation.jobs.states import Interruption, JobRecord, JobState, JobStopped
 from benchwire.foundation.jobs.store import JobStore
@@ -337,3 +345,57 @@ def test_stop_is_told_to_late_listeners(database: Database) -> None:
     record = life.end_of("j1")
     assert reasons == ["cancelled"]
     assert record.message == "as asked"
+
+
+def test_end_that_the_disk_refused_is_told_and_stored_later(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_SAVE_AGAIN_SECONDS", 0.05)
+    begun, refuse, go = threading.Event(), threading.Event(), threading.Event()
+
+    def work(_: JobContext) -> None:
+        begun.set()
+        go.wait(10)
+
+    life = Life(database, JobKind("test.work", work))
+    save = life.jobs._store.save
+
+    def sometimes(record: JobRecord) -> None:
+        if refuse.is_set():
+            raise Failed("the disk is full")
+        save(record)
+
+    monkeypatch.setattr(life.jobs._store, "save", sometimes)
+    submit(life, "test.work")
+    assert begun.wait(10)
+    refuse.set()
+    go.set()
+    assert life.end_of("j1").state is JobState.DONE
+    until(lambda: not life.jobs.unfinished())
+    assert life.jobs.get("j1").state is JobState.DONE
+    assert life.jobs.newest()[0].state is JobState.DONE
+    stored = JobStore(database)
+    assert stored.get("j1").state is JobState.RUNNING
+    refuse.clear()
+    until(lambda: stored.get("j1").state is JobState.DONE, what="the stored end")
+
+
+def test_job_that_waits_for_work_not_begun_is_cancelled_at_once(database: Database) -> None:
+    never: Future[int] = Future()
+    life = Life(database, JobKind("test.work", lambda job: {"x": job.result_of(never)}))
+    submit(life, "test.work")
+    until(lambda: life.jobs.get("j1").state is JobState.RUNNING)
+    life.jobs.cancel("j1")
+    assert life.end_of("j1").state is JobState.CANCELLED
+    assert never.cancelled()
+
+
+def test_job_under_way_is_not_repeated(database: Database) -> None:
+    kind = JobKind("test.work", wait_for_stop, repeat=lambda record, _: record.id)
+    life = Life(database, kind)
+    submit(life, "test.work")
+    assert not life.jobs.can_repeat(life.jobs.get("j1"))
+    with pytest.raises(JobNotRepeatable):
+        life.jobs.repeat("j1")
+    life.jobs.cancel("j1")
+    assert life.jobs.can_repeat(life.end_of("j1"))

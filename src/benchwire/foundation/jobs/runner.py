@@ -134,7 +134,8 @@ class JobContext:
         JobStopped
             It ended because the job was asked to stop.
         """
-        while not wait([work], _LOOK_SECONDS).done:
+        while not work.done():
+            wait([work], _LOOK_SECONDS)
             if self.stop.reason is not None:
                 work.cancel()  # has an effect only if it was not begun
         try:
