@@ -11,6 +11,7 @@ from typing import Any
 from nicegui import events, run, ui
 
 from benchwire.foundation.files import AllowedFolders
+from benchwire.foundation.web.shell import discard
 
 Accepts = Callable[[Path], bool]
 
@@ -73,8 +74,7 @@ class FilePicker:
             self._draw()
             await self._visit(await run.io_bound(self._beginning, near))
             chosen = await dialog
-        if not dialog.is_deleted:  # as it is where the person left the page meanwhile
-            dialog.delete()
+        discard(dialog)
         return None if chosen is None else str(chosen)
 
     def _draw(self) -> None:

@@ -41,9 +41,9 @@ class _View:
             with ui.column().classes("w-full gap-4"):
                 with ui.card().classes("w-full"):
                     self._draw_file(path)
-                self._preview = ui.column().classes("w-full")
+                self._preview = ui.column().classes("w-full empty:hidden")
             with ui.column().classes("w-full gap-4"):
-                self._form = ui.column().classes("w-full")
+                self._form = ui.column().classes("w-full empty:hidden")
                 self._workflows = WorkflowList(self._desk)
                 self._workflows.draw()
 
