@@ -63,6 +63,7 @@ class _View:
                     ui.label("Results").classes("text-xs opacity-70")
                     ui.label(output).classes("break-all")
             self._message = ui.label("").classes("text-negative").mark("run-message")
+            self._warnings = ui.label("").classes("text-warning").mark("run-warnings")
             with ui.column().classes("w-full gap-1") as self._going_on:
                 self._progress = Progress()
             self._downloads = ui.row().classes("gap-2")
@@ -86,6 +87,9 @@ class _View:
         self._progress.show(record, fovs)
         self._message.set_text(record.message or "" if record.state is JobState.FAILED else "")
         self._message.set_visibility(record.state is JobState.FAILED)
+        warnings = (record.result or record.params)["warnings"]
+        self._warnings.set_text(". ".join(warnings))
+        self._warnings.set_visibility(bool(warnings))
         if is_over and self._timer is not None:
             self._timer.cancel()
         if record.state is JobState.DONE and not self._downloads.default_slot.children:
@@ -96,7 +100,7 @@ class _View:
 
     def _look(self) -> tuple[JobRecord, list[dict[str, Any]]]:
         job_id = self._record.id
-        return self._desk.workflows.record(job_id), self._desk.workflows.status(job_id)["fovs"]
+        return self._desk.workflows.record(job_id), self._desk.workflows.fovs(job_id)
 
     async def _show_finished(self, finished: list[int]) -> None:
         self._waiting.set_visibility(not finished)

@@ -79,10 +79,9 @@ class WorkflowList:
 
     def _fovs(self, job_id: str) -> list[dict[str, Any]]:
         try:
-            fovs: list[dict[str, Any]] = self._desk.workflows.status(job_id)["fovs"]
+            return self._desk.workflows.fovs(job_id)
         except BenchwireError:
             return []  # forgotten since it was listed
-        return fovs
 
     def _draw_row(self, record: JobRecord) -> None:
         with ui.column().classes("w-full gap-1"):

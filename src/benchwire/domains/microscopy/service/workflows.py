@@ -128,6 +128,10 @@ class Workflows:
         is_told = len(_fovs_of(record.params)) <= _MOST_FOVS_TOLD
         return {**status, "fovs": self._fovs(record) if is_told else []}
 
+    def fovs(self, job_id: str) -> list[dict[str, Any]]:
+        """Return how far each FOV of a workflow is, however many there are."""
+        return self._fovs(self._family.get(job_id))
+
     def cancel(self, job_id: str) -> None:
         """Stop a workflow; what is finished of it stays."""
         self._family.cancel(job_id)
