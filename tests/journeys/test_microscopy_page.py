@@ -311,7 +311,10 @@ def test_a_refused_start_shows_its_reason(page, server: Server, experiment: Path
     start.click()
     page.get_by_text("FOVs 1 to 0 are not there").first.wait_for()
     page.get_by_text("Parameters", exact=True).click()
-    page.get_by_label("Least overlap of frames").fill("3")
+    overlap = page.get_by_label("Least overlap of frames")
+    overlap.wait_for()
+    overlap.fill("3")
+    overlap.press("Tab")
     start.click()
     page.get_by_text(
         re.compile("Least overlap of frames .*less than or equal to 1")
