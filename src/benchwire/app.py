@@ -188,9 +188,10 @@ class Application:
             else:
                 await app(scope, receive, send)
 
-        return Dispatcher(
-            [*self._pages(), *((path, home) for path in DASHBOARD_NEEDS)], otherwise=front
-        )
+        routes = (route for router in domain.routers for route in router.routes)
+        own = {getattr(route, "path", "") for route in routes}
+        needs = [(path, home) for path in DASHBOARD_NEEDS if path not in own]
+        return Dispatcher([*self._pages(), *needs], otherwise=front)
 
     def _pages(self) -> list[tuple[str, ASGIApp]]:
         return [(UI_PATH, self._dashboard)] if self.settings.ui else []

@@ -235,8 +235,9 @@ def test_microscopy_alone_serves_its_whole_api(tmp_path: Path, lab: Path, free_p
         probe.bind(("127.0.0.1", 0))
         other = probe.getsockname()[1]
     with Server(
-        tmp_path / "data", free_port, "--also", f"microscopy={other}", environment=environment(lab)
-    ):
+        tmp_path / "data", free_port, "--also", f"microscopy={other}",
+        environment={**environment(lab), "BENCHWIRE_UI": "true"},
+    ):  # fmt: skip
         alone = f"http://127.0.0.1:{other}"
         for path, key in (
             ("/health", "status"), ("/jobs", "jobs"), ("/metrics", "jobs"),
@@ -246,6 +247,10 @@ def test_microscopy_alone_serves_its_whole_api(tmp_path: Path, lab: Path, free_p
             answer = httpx.get(f"{alone}{path}", timeout=10)
             assert answer.status_code == 200, path
             assert key in answer.json()
+        page = httpx.get(f"{alone}/", headers={"accept": "text/html"})
+        assert page.headers["location"].endswith("/microscopy")
+        for path in ("/ui/microscopy", "/docs"):
+            assert httpx.get(f"{alone}{path}", timeout=30).status_code == 200
         missing = httpx.get(f"{alone}/nothing")
         assert missing.status_code == 404
         assert missing.json()["success"] is False

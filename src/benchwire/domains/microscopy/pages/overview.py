@@ -8,7 +8,7 @@ from nicegui import run, ui
 from benchwire.domains.microscopy.pages.desk import STYLE, Desk, movie_path
 from benchwire.domains.microscopy.pages.form import WorkflowForm
 from benchwire.domains.microscopy.pages.preview import Preview
-from benchwire.domains.microscopy.pages.workflows import WorkflowList
+from benchwire.domains.microscopy.pages.workflows import workflow_list
 from benchwire.domains.microscopy.plan import MS_PER_MINUTE, MovieInfo
 from benchwire.domains.microscopy.readers import is_movie
 from benchwire.foundation.errors import BenchwireError
@@ -44,8 +44,10 @@ class _View:
                 self._preview = ui.column().classes("w-full empty:hidden")
             with ui.column().classes("w-full gap-4"):
                 self._form = ui.column().classes("w-full empty:hidden")
-                self._workflows = WorkflowList(self._desk)
-                self._workflows.draw()
+                with ui.card().classes("w-full"):
+                    ui.label("Workflows").classes("text-lg font-medium")
+                    self._workflows = workflow_list(self._desk)
+                    self._workflows.draw("workflows")
 
     def _draw_file(self, path: str) -> None:
         ui.label("Movie").classes("text-lg font-medium")

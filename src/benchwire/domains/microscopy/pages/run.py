@@ -9,10 +9,11 @@ from nicegui import run, ui
 from benchwire.domains.microscopy.pages.cells import FovView
 from benchwire.domains.microscopy.pages.desk import PATH, STYLE, Desk, movie_path
 from benchwire.domains.microscopy.pages.merge import MergeForm
-from benchwire.domains.microscopy.pages.workflows import COLOURS, REFRESH_SECONDS, Progress
+from benchwire.domains.microscopy.pages.workflows import Progress
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.jobs.family import STATE_WORDS
 from benchwire.foundation.jobs.states import JobRecord, JobState
+from benchwire.foundation.web.job_list import REFRESH_SECONDS, STATE_COLOURS
 from benchwire.foundation.web.shell import act, download
 
 
@@ -80,7 +81,7 @@ class _View:
         record, fovs = found
         self._record = record
         self._state.set_text(STATE_WORDS[record.state])
-        self._state.props(f"color={COLOURS[record.state]}")
+        self._state.props(f"color={STATE_COLOURS[record.state]}")
         is_over = record.state.is_final
         self._cancel.set_visibility(not is_over)
         self._going_on.set_visibility(not is_over)

@@ -1,25 +1,17 @@
-"""Workflows, how far they are, and the way to stop them."""
+"""Workflows, how far they are FOV by FOV, and the way to stop them."""
 
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import ui
 
 from benchwire.domains.microscopy.pages.desk import PATH, STYLE, Desk, run_path
-from benchwire.foundation.clock import utc_text
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.jobs.family import STATE_WORDS
-from benchwire.foundation.jobs.states import JobRecord, JobState
-from benchwire.foundation.web.shell import act, progress_text
+from benchwire.foundation.jobs.states import JobRecord
+from benchwire.foundation.web.job_list import JobList, JobProgress
 
-REFRESH_SECONDS = 1.0
 SHOWN, SHOWN_ON_CARD = 20, 3
-COLOURS = {
-    JobState.DONE: "positive",
-    JobState.FAILED: "negative",
-    JobState.CANCELLED: "warning",
-    JobState.RUNNING: "primary",
-    JobState.QUEUED: "grey",
-}
+
+Fovs = list[dict[str, Any]]
 
 
 def draw_card(desk: Desk) -> None:
@@ -29,96 +21,41 @@ def draw_card(desk: Desk) -> None:
             ui.label("Microscopy").classes("text-lg font-medium")
             ui.link("Open", PATH)
         ui.add_head_html(STYLE)
-        WorkflowList(desk, limit=SHOWN_ON_CARD).draw_rows()
+        workflow_list(desk, SHOWN_ON_CARD).draw("workflows")
 
 
-class WorkflowList:
-    """The newest workflows, kept up to date."""
+def workflow_list(desk: Desk, limit: int = SHOWN) -> JobList[Fovs]:
+    """Return the list of the newest workflows."""
 
-    def __init__(self, desk: Desk, *, limit: int = SHOWN) -> None:
-        self._desk = desk
-        self._limit = limit
-        self._shown: list[tuple[str, JobState]] = []
-        self._progress: dict[str, Progress] = {}
-
-    def draw(self) -> None:
-        """Draw the list in a card of its own."""
-        with ui.card().classes("w-full"):
-            ui.label("Workflows").classes("text-lg font-medium")
-            self.draw_rows()
-
-    def draw_rows(self) -> None:
-        """Draw the list."""
-        self._rows = ui.column().classes("w-full gap-3").mark("workflows")
-        ui.timer(REFRESH_SECONDS, self.refresh)
-
-    async def refresh(self) -> None:
-        """Show how things stand now."""
-        found = await run.io_bound(self._look)
-        if found is None:
-            return  # the server is ending
-        state = [(record.id, record.state) for record, _ in found]
-        if state != self._shown or not self._rows.default_slot.children:
-            self._shown = state
-            self._progress.clear()
-            self._rows.clear()
-            with self._rows:
-                if not found:
-                    ui.label("None so far.").classes("opacity-70")
-                for record, _ in found:
-                    self._draw_row(record)
-        for record, fovs in found:
-            if record.id in self._progress:
-                self._progress[record.id].show(record, fovs)
-
-    def _look(self) -> list[tuple[JobRecord, list[dict[str, Any]]]]:
+    def look() -> list[tuple[JobRecord, Fovs]]:
         return [
-            (record, [] if record.state.is_final else self._fovs(record.id))
-            for record in self._desk.workflows.known(self._limit)
+            (record, [] if record.state.is_final else fovs_of(record.id))
+            for record in desk.workflows.known(limit)
         ]
 
-    def _fovs(self, job_id: str) -> list[dict[str, Any]]:
+    def fovs_of(job_id: str) -> Fovs:
         try:
-            return self._desk.workflows.fovs(job_id)
+            return desk.workflows.fovs(job_id)
         except BenchwireError:
             return []  # forgotten since it was listed
 
-    def _draw_row(self, record: JobRecord) -> None:
-        with ui.column().classes("w-full gap-1"):
-            with ui.row().classes("w-full items-center gap-3 no-wrap"):
-                ui.badge(STATE_WORDS[record.state], color=COLOURS[record.state]).classes(
-                    "w-20 justify-center shrink-0"
-                )
-                ui.link(record.title, run_path(record.id)).classes("grow min-w-0 break-words")
-                ui.label(utc_text(record.created_at)[:16].replace("T", " ")).classes(
-                    "text-xs opacity-70 whitespace-nowrap bw-wide"
-                )
-                if not record.state.is_final:
-                    ui.button(
-                        "Cancel", on_click=lambda: act(self._desk.workflows.cancel, record.id)
-                    ).props("dense flat color=negative")
-            if record.state is JobState.FAILED and record.message:
-                ui.label(record.message).classes("text-sm text-negative")
-            if not record.state.is_final:
-                self._progress[record.id] = Progress()
+    return JobList(look, page_of=run_path, cancel=desk.workflows.cancel, progress=Progress)
 
 
 class Progress:
     """How far a workflow is, as a whole and FOV by FOV."""
 
     def __init__(self) -> None:
-        self._bar = ui.linear_progress(0, show_value=False).props("instant-feedback")
-        self._text = ui.label("").classes("text-sm opacity-80").mark("workflow-progress")
+        self._whole = JobProgress()
         self._fovs = ui.html("", sanitize=False).classes("w-full").mark("workflow-fovs")
 
-    def show(self, record: JobRecord, fovs: list[dict[str, Any]]) -> None:
+    def show(self, record: JobRecord, fovs: Fovs) -> None:
         """Show how far it is now."""
-        self._bar.set_value(round(record.progress, 3))
-        self._text.set_text(progress_text(record))
+        self._whole.show(record)
         self._fovs.set_content(_fovs_html(fovs))
 
 
-def _fovs_html(fovs: list[dict[str, Any]]) -> str:
+def _fovs_html(fovs: Fovs) -> str:
     """Return the FOVs as a grid of bars; it holds numbers and words of our own alone."""
     cells = []
     for item in fovs:

@@ -9,16 +9,14 @@ from nicegui import run, ui
 
 from benchwire.domains.traces.pages import charts
 from benchwire.domains.traces.pages.fittings import (
-    COLOURS,
     PATH,
-    REFRESH_SECONDS,
-    Progress,
     csv_path,
 )
 from benchwire.domains.traces.service import Fittings
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.jobs.family import STATE_WORDS
 from benchwire.foundation.jobs.states import JobRecord, JobState
+from benchwire.foundation.web.job_list import REFRESH_SECONDS, STATE_COLOURS, JobProgress
 from benchwire.foundation.web.shell import act, download
 
 _COLUMNS: list[dict[str, Any]] = [
@@ -71,7 +69,9 @@ class _View:
         with ui.card().classes("w-full").mark("fit"):
             with ui.row().classes("w-full items-center gap-3"):
                 ui.label(record.title).classes("text-lg font-medium break-all grow")
-                ui.badge(STATE_WORDS[record.state], color=COLOURS[record.state]).mark("fit-state")
+                ui.badge(STATE_WORDS[record.state], color=STATE_COLOURS[record.state]).mark(
+                    "fit-state"
+                )
             ui.link(Path(csv).name, csv_path(csv)).classes("break-all")
             if record.state is JobState.FAILED:
                 ui.label(record.message or "").classes("text-negative")
@@ -87,7 +87,7 @@ class _View:
             self._draw_results()
 
     def _draw_progress(self) -> None:
-        progress = Progress()
+        progress = JobProgress()
         ui.button("Cancel", on_click=lambda: act(self._fittings.cancel, self._record.id)).props(
             "dense flat color=negative"
         )

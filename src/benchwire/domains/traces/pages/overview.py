@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from nicegui import run, ui
 
-from benchwire.domains.traces.pages.fittings import FittingList
+from benchwire.domains.traces.pages.fittings import fitting_list
 from benchwire.domains.traces.pages.form import FitForm
 from benchwire.domains.traces.service import Fittings
 from benchwire.foundation.errors import BenchwireError
@@ -35,8 +35,10 @@ class _View:
                 with ui.card().classes("w-full"):
                     self._draw_file(csv)
                 self._form = ui.column().classes("w-full")
-            self._list = FittingList(self._fittings)
-            self._list.draw()
+            with ui.card().classes("w-full"):
+                ui.label("Fittings").classes("text-lg font-medium")
+                self._list = fitting_list(self._fittings)
+                self._list.draw("fittings")
 
     def _draw_file(self, csv: str) -> None:
         ui.label("Traces").classes("text-lg font-medium")
