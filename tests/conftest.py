@@ -11,6 +11,17 @@ import pytest
 from benchwire.foundation import schema
 from benchwire.foundation.db import Database, open_database
 
+# They keep time with emulated instruments or browsers, which others on the same cores would upset.
+PACED = ("domains/potentiostat", "domains/powermeter", "foundation/instruments", "journeys")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that run one at a time."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(PACED):
+            item.add_marker("paced")
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[object]:

@@ -258,14 +258,14 @@ def test_jobs_are_known_only_in_their_own_family(desk: Desk, fitted: dict[str, A
 
 
 def test_a_fitting_is_cancelled_and_leaves_no_table(desk: Desk) -> None:
-    path = write_csv(desk.area / "many.csv", cells=60_000, noise=0.3)
+    path = write_csv(desk.area / "many.csv", cells=20_000, noise=0.3)
     body = {"csv_path": str(path), "model_type": "gene_expression"}
     job_id = desk.post(START, body)["job_id"]
     status = f"/analysis/fitting/status/{job_id}"
     until(lambda: desk.get(status)["progress"]["percentage"] > 0, seconds=60)
     seen = desk.get(status)["progress"]
-    assert seen["total_cells"] == 60_000
-    assert 0 < seen["current_cell"] < 60_000
+    assert seen["total_cells"] == 20_000
+    assert 0 < seen["current_cell"] < 20_000
     answer = desk.get(f"/analysis/fitting/results/{job_id}", status=409)
     assert answer["error_code"] == "JOB_NOT_COMPLETED"
     desk.post(f"/analysis/fitting/cancel/{job_id}")
