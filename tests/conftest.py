@@ -13,13 +13,15 @@ from benchwire.foundation.db import Database, open_database
 
 # They keep time with emulated instruments or browsers, which others on the same cores would upset.
 PACED = ("domains/potentiostat", "domains/powermeter", "foundation/instruments", "journeys")
+UNHURRIED = "journeys/test_analysis.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that run one at a time."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).as_posix().startswith(PACED):
+        place = item.path.relative_to(here).as_posix()
+        if place.startswith(PACED) and place != UNHURRIED:
             item.add_marker("paced")
 
 
