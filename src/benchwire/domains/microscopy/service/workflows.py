@@ -8,20 +8,23 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
-from benchwire.domains.microscopy import finished, results, work
-from benchwire.domains.microscopy.errors import FolderBusy, ParametersInvalid, ProcessingFailed
+from benchwire.domains.microscopy import results, work
+from benchwire.domains.microscopy.errors import FolderBusy, ProcessingFailed
 from benchwire.domains.microscopy.features import Kind, load_features
 from benchwire.domains.microscopy.plan import (
-    DEFAULT_INTERVAL_MINUTES,
     Ending,
-    MovieInfo,
-    Plan,
 )
-from benchwire.domains.microscopy.schemas import Parameters, WorkflowRequest
+from benchwire.domains.microscopy.schemas import WorkflowRequest
+from benchwire.domains.microscopy.service.checks import (
+    check_channels,
+    check_output,
+    check_times,
+    fov_range,
+)
 from benchwire.domains.microscopy.service.movies import Movies
 from benchwire.foundation.clock import Clock, utc_text
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.files import AllowedFolders, PathMissing, make_usable
+from benchwire.foundation.files import AllowedFolders, PathMissing
 from benchwire.foundation.jobs.family import JobFamily
 from benchwire.foundation.jobs.runner import JobContext, Jobs
 from benchwire.foundation.jobs.states import JobRecord, JobState, StopReason
@@ -34,8 +37,6 @@ KIND = "microscopy.workflow"
 # The rest is the record of the run, once all FOVs are done.
 _FOVS_SHARE = 0.99
 _LOOK_SECONDS = 0.2
-# So that the longest name made of it stays within the 255 bytes a file system takes.
-_LONGEST_NAME = 180
 _MOST_FOVS_TOLD = 2000
 
 
@@ -92,11 +93,11 @@ class Workflows:
         output = self._allowed.path(request.output_dir)
         info = self._movies.info(request.microscopy_path)
         plan = request.plan()
-        self._check_channels(plan, info)
+        check_channels(plan, info)
         fovs = fov_range(request.parameters, info)
-        warnings = _check_times(plan, info)
+        warnings = check_times(plan, info)
         self._movies.check_pixels(info, channels=plan.channels, fov=fovs.start)
-        _check_output(output, info, fovs)
+        check_output(output, info, fovs)
         params = {
             "microscopy_path": request.microscopy_path,
             "base_name": info.base_name,
@@ -185,28 +186,6 @@ class Workflows:
     def known(self, limit: int = 20) -> list[JobRecord]:
         """Return the newest workflows."""
         return self._family.newest(limit)
-
-    # -- checks -----------------------------------------------------------------------------
-
-    @staticmethod
-    def _check_channels(plan: Plan, info: MovieInfo) -> None:
-        features = load_features()
-        choices: list[tuple[Kind, int, tuple[str, ...]]] = [
-            ("phase", plan.phase, plan.phase_features),
-            *(("fluorescence", item.channel, item.features) for item in plan.fluorescence),
-        ]
-        for kind, channel, names in choices:
-            if channel >= info.n_channels:
-                raise ParametersInvalid(
-                    f"There is no channel {channel}; the file has 0 to {info.n_channels - 1}"
-                )
-            for name in names:
-                feature = features.get(name)
-                if feature is None or feature.kind != kind:
-                    known = sorted(item.name for item in features.values() if item.kind == kind)
-                    raise ParametersInvalid(
-                        f"'{name}' is no {kind} feature", hint=f"There are: {', '.join(known)}."
-                    )
 
     def _refuse_busy(self, output: Path, fovs: range) -> None:
         """Refuse to write what another workflow is writing."""
@@ -337,52 +316,8 @@ class Workflows:
         return rows
 
 
-def fov_range(parameters: Parameters, info: MovieInfo) -> range:
-    """Return the FOVs that a request means.
-
-    Raises
-    ------
-    ParametersInvalid
-        The movie lacks some of them, or there are none.
-    """
-    first = max(parameters.fov_start, 0)
-    last = info.n_fovs - 1 if parameters.fov_end == -1 else parameters.fov_end
-    if not first <= last < info.n_fovs:
-        raise ParametersInvalid(
-            f"FOVs {first} to {last} are not there; the file has 0 to {info.n_fovs - 1}"
-        )
-    return range(first, last + 1)
-
-
 def _fovs_of(params: Mapping[str, Any]) -> range:
     return range(params["fov_start"], params["fov_end"] + 1)
-
-
-def _check_times(plan: Plan, info: MovieInfo) -> list[str]:
-    """Return what to warn of; times that are there and wrong are refused, not replaced."""
-    if plan.frame_interval is not None or info.has_times or info.n_frames == 1:
-        return []
-    if info.has_unusable_times:
-        raise ParametersInvalid(
-            "The times in the file do not ascend from frame to frame",
-            hint="Give frame_interval, the minutes between frames.",
-        )
-    minutes = DEFAULT_INTERVAL_MINUTES
-    return [f"The file gives no times; frames are taken to be {minutes:g} min apart"]
-
-
-def _check_output(output: Path, info: MovieInfo, fovs: range) -> None:
-    """Make the output folder, unless it cannot be used."""
-    if len(info.base_name.encode()) > _LONGEST_NAME:
-        raise ParametersInvalid("The movie's name is too long for the names of its results")
-    make_usable(output)
-    for fov in fovs:
-        owner = finished.facts(results.fov_folder(output, fov)).get("base_name", info.base_name)
-        if owner != info.base_name:
-            raise ParametersInvalid(
-                f"output_dir holds results of another movie, {owner}",
-                hint="Choose another output_dir.",
-            )
 
 
 def _reason(error: BaseException) -> str:
