@@ -59,7 +59,7 @@ def fit_file(
     """
     from benchwire.domains.traces.fitting import fit
     from benchwire.domains.traces.models import find_model
-    from benchwire.domains.traces.traces_csv import read_fits, read_traces, write_fits
+    from benchwire.domains.traces.traces_csv import FittedTraces, read_traces, write_fits
     from benchwire.foundation import run_record
 
     path, results = Path(params["csv_path"]), Path(params["results_file"])
@@ -80,9 +80,10 @@ def fit_file(
             fixed=choice.fixed, on_progress=on_progress,
         )  # fmt: skip
         reporter.raise_if_stopped()
-        for path_of_table in (kept / TABLE_NAME, results):
-            write_fits(path_of_table, model, fov=traces.fov, cell=traces.cell, fits=fits)
-        fitted = read_fits(kept / TABLE_NAME)
+        write_fits(kept / TABLE_NAME, model, fov=traces.fov, cell=traces.cell, fits=fits)
+        write_whole(results, (kept / TABLE_NAME).read_bytes())
+        names = tuple(item.name for item in model.parameters)
+        fitted = FittedTraces(traces.fov, traces.cell, model.name, names, fits)
         summary = _summary(fitted)
         body = {
             "success": True,

@@ -82,7 +82,7 @@ class JobFamily:
 
     def newest(self, limit: int = 20) -> list[JobRecord]:
         """Return the newest jobs of the kind."""
-        return self._jobs.newest_of_kinds([self._kind], limit)
+        return self._jobs.newest(limit, kinds=[self._kind])
 
     def unfinished(self) -> list[JobRecord]:
         """Return the jobs of the kind that are queued or running."""

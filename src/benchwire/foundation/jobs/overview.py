@@ -25,10 +25,10 @@ class JobsOverview:
                 "progress": {"percentage": percentage(record)},
                 "started_at": None if record.started_at is None else utc_text(record.started_at),
             }
-            for record in self._jobs.newest_in(self._queue, limit)
+            for record in self._jobs.newest(limit, kinds=self._jobs.kinds_in(self._queue))
         ]
 
     def counts(self) -> dict[str, int]:
         """Return how many jobs are in each state."""
-        found = self._jobs.count_by_state(self._queue)
+        found = self._jobs.count_by_state(self._jobs.kinds_in(self._queue))
         return {word: found.get(state.value, 0) for state, word in STATE_WORDS.items()}

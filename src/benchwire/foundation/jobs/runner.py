@@ -323,19 +323,12 @@ class Jobs:
         with self._database.read() as connection:
             return self._store.by_idempotency_key(connection, kind, idempotency_key)
 
-    def newest(self, limit: int = 50) -> list[JobRecord]:
-        """Return the newest jobs of all kinds, unfinished ones with their live progress."""
-        with self._lock:
-            live = {**self._records, **self._unsaved}
-        return [live.get(record.id, record) for record in self._store.newest(limit)]
+    def kinds_in(self, queue: str) -> list[str]:
+        """Return the names of the kinds that share a queue."""
+        return [kind.name for kind in self._kinds.values() if kind.queue_name == queue]
 
-    def newest_in(self, queue: str, limit: int = 50) -> list[JobRecord]:
-        """Return the newest jobs of one queue, unfinished ones with their live progress."""
-        kinds = [kind.name for kind in self._kinds.values() if kind.queue_name == queue]
-        return self.newest_of_kinds(kinds, limit)
-
-    def newest_of_kinds(self, kinds: Sequence[str], limit: int = 50) -> list[JobRecord]:
-        """Return the newest jobs of some kinds, unfinished ones with their live progress."""
+    def newest(self, limit: int = 50, *, kinds: Sequence[str] | None = None) -> list[JobRecord]:
+        """Return the newest jobs, of some kinds or of all, unfinished ones as they stand now."""
         with self._lock:
             live = {**self._records, **self._unsaved}
         return [live.get(record.id, record) for record in self._store.newest(limit, kinds=kinds)]
@@ -351,11 +344,8 @@ class Jobs:
             left = [record for record in self._records.values() if not record.state.is_final]
         return sorted(left, key=lambda record: record.created_at)
 
-    def count_by_state(self, queue: str | None = None) -> dict[str, int]:
-        """Return how many jobs are in each state, of all kinds or of one queue."""
-        if queue is None:
-            return self._store.count_by_state()
-        kinds = [kind.name for kind in self._kinds.values() if kind.queue_name == queue]
+    def count_by_state(self, kinds: Sequence[str] | None = None) -> dict[str, int]:
+        """Return how many jobs are in each state, of some kinds or of all."""
         return self._store.count_by_state(kinds)
 
     def cancel(self, job_id: str) -> JobRecord:

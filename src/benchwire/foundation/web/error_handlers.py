@@ -25,11 +25,9 @@ def render_detail(problem: Problem) -> tuple[int, Mapping[str, Any]]:
 
 _UPPER_CODES = {
     "files.path_missing": "FILE_NOT_FOUND",
-    "files.path_forbidden": "FORBIDDEN",
     "jobs.not_found": "JOB_NOT_FOUND",
     "jobs.already_ended": "JOB_ALREADY_COMPLETED",
     "jobs.not_done": "JOB_NOT_COMPLETED",
-    "work.failed": "PROCESSING_ERROR",
     "internal.error": "INTERNAL_ERROR",
 }
 _UPPER_STATUSES = {

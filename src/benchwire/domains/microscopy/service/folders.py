@@ -12,7 +12,7 @@ from benchwire.domains.microscopy.schemas import (
     MergeRequest,
     SearchRequest,
 )
-from benchwire.foundation.files import AllowedFolders, make_folders, write_whole
+from benchwire.foundation.files import AllowedFolders, make_usable, write_whole
 from benchwire.foundation.workers import Executor, Turns, ask
 
 MERGE_SECONDS, INSPECT_SECONDS = 3600.0, 120.0
@@ -77,7 +77,7 @@ class Folders:
         import yaml
 
         target = self._allowed.path(folder)
-        make_folders(target)
+        make_usable(target)
         path = target / SAMPLES_NAME
         chosen = [{"name": item["name"], "fovs": item["fovs"]} for item in samples]
         text = yaml.safe_dump({"samples": chosen}, sort_keys=False, allow_unicode=True)
