@@ -47,6 +47,9 @@ Emulate = Annotated[
 Also = Annotated[
     list[str] | None, typer.Option(help="A domain to serve alone as well, such as plates=3000.")
 ]
+BatteryData = Annotated[
+    Path | None, typer.Option(help="Folder of battery recordings, the one with BESS in it.")
+]
 
 
 def main() -> None:
@@ -75,10 +78,12 @@ def serve(
     data_dir: DataDir = None,
     emulate: Emulate = None,
     also: Also = None,
+    battery_data: BatteryData = None,
 ) -> None:
     """Start the server."""
     settings = load_server_settings(
         {
+            "chosen": {"battery": {"data": battery_data}},
             "host": host,
             "port": port,
             "data_dir": data_dir,
@@ -101,11 +106,13 @@ def demo(
     """Start the whole system on emulated instruments and run real work on it."""
     from benchwire import demo as story
 
+    folder = data_dir or user_data_path("benchwire-demo")
     settings = load_server_settings(
         {
             "port": 8000 if port is None else port,
             "host": "127.0.0.1",
-            "data_dir": data_dir or user_data_path("benchwire-demo"),
+            "data_dir": folder,
+            "chosen": {"battery": {"data": folder / story.BATTERY_FOLDER}},
             "emulate": {"potentiostat": slots, "powermeter": 2},
             "log_format": "text",
         }

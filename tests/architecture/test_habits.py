@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import AliasChoices
 
+from benchwire.domains.battery.settings import BatterySettings
 from benchwire.domains.plates.settings import PlatesSettings
 from benchwire.domains.potentiostat.settings import PotentiostatSettings
 from benchwire.domains.powermeter.settings import PowerMeterSettings
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 HEAVY = {
     "nicegui", "matplotlib", "smbprotocol", "scipy", "alembic", "rich", "httpx", "pyarrow",
     "aiomqtt", "PIL", "cv2", "nd2", "tifffile", "zarr", "pylibCZIrw", "numcodecs", "dask", "yaml",
+    "polars", "sklearn", "statsmodels", "pandas", "pymodbus", "paho",
 }  # fmt: skip
 DOMAINS = sorted(entry.name for entry in entry_points(group="benchwire.domains"))
 
@@ -36,7 +38,7 @@ def test_server_starts_without_heavy_libraries() -> None:
     assert imported_by(statement) & HEAVY == set()
 
 
-@pytest.mark.parametrize("domain", ["potentiostat", "powermeter"])
+@pytest.mark.parametrize("domain", ["battery", "potentiostat", "powermeter"])
 def test_emulators_start_without_the_server(domain: str) -> None:
     loaded = imported_by(f"import benchwire.domains.{domain}.emulator")
     assert loaded & {*HEAVY, "fastapi", "sqlalchemy", "uvicorn"} == set()
@@ -55,7 +57,8 @@ def test_import_opens_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [ServerSettings, PlatesSettings, PotentiostatSettings, PowerMeterSettings]
+    "settings",
+    [ServerSettings, BatterySettings, PlatesSettings, PotentiostatSettings, PowerMeterSettings],
 )
 def test_every_setting_is_in_the_documents(settings: type) -> None:
     text = (ROOT / "docs/settings.md").read_text("utf-8")

@@ -203,6 +203,7 @@ def test_schema_of_tables_equals_that_of_migrations(database: Database) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
+    from benchwire.domains.battery.tables import metadata as battery
     from benchwire.domains.microscopy.tables import metadata as microscopy
     from benchwire.domains.plates.tables import metadata as plates
     from benchwire.domains.potentiostat.tables import metadata as potentiostat
@@ -213,7 +214,8 @@ def test_schema_of_tables_equals_that_of_migrations(database: Database) -> None:
         context = MigrationContext.configure(
             connection, opts={"include_name": lambda name, *_: name != "alembic_version"}
         )
-        assert compare_metadata(context, [jobs, microscopy, plates, potentiostat, powermeter]) == []
+        everything = [battery, jobs, microscopy, plates, potentiostat, powermeter]
+        assert compare_metadata(context, everything) == []
 
 
 def test_head_is_the_newest_script() -> None:

@@ -16,11 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from benchwire.demo.battery import telemetry
 from benchwire.foundation.settings import ServerSettings
 
 if TYPE_CHECKING:
     from benchwire.domains.microscopy.simulation import CellTruth, Truth
 
+BATTERY_FOLDER = "demo-battery"
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.25
 _REQUEST_SECONDS = 30.0
@@ -77,6 +79,7 @@ def _work(settings: ServerSettings, console: Console) -> bool:
         ok = _powermeters(client, console) and ok
         ok = _plates(client, console) and ok
         ok = _microscopy(client, settings.data_dir / "demo-movie", console) and ok
+        ok = telemetry(client, settings.data_dir / BATTERY_FOLDER, console) and ok
     console.rule()
     console.print(f"Watch and repeat it in the dashboard: [bold]{address}/ui[/]", highlight=False)
     return ok

@@ -58,4 +58,4 @@ class Lab:
 
     def settings(self, kind: type[S]) -> S:
         """Return a domain's own settings."""
-        return kind.load(self.data_dir)
+        return kind.load(self.data_dir, self.server.chosen.get(kind.section or ""))

@@ -148,6 +148,11 @@ class ServerSettings(SettingsBase):
         description="Log more.",
     )
     ui: bool = Field(True, description="Serve the web dashboard.")
+    chosen: dict[str, dict[str, object]] = Field(
+        default_factory=dict,
+        exclude=True,
+        description="Settings of domains given on the command line, by section.",
+    )
     log_format: str = Field("auto", description="json, text, or auto: text on a terminal.")
 
     @property

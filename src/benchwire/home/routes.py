@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.routing import APIRoute
 from prometheus_client import generate_latest
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -63,7 +64,9 @@ def _router(lab: Lab, domains: Sequence[Domain]) -> APIRouter:
             {
                 "name": "benchwire",
                 "version": __version__,
+                "description": "One server for the lab bench: instruments, jobs and their data.",
                 "domains": {domain.name: list(domain.claims) for domain in domains},
+                "endpoints": {domain.name: _endpoints(domain) for domain in domains},
                 "links": {
                     "dashboard": UI_PATH if lab.server.ui else None,
                     "docs": "/docs",
@@ -106,3 +109,14 @@ def _router(lab: Lab, domains: Sequence[Domain]) -> APIRouter:
         return {"ok": True, "status": "healthy"}
 
     return router
+
+
+def _endpoints(domain: Domain) -> list[str]:
+    """Return every documented path of a domain with its method."""
+    return [
+        f"{method} {route.path}"
+        for router in domain.routers
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.include_in_schema
+        for method in sorted(route.methods or ())
+    ]

@@ -17,11 +17,13 @@ from starlette.types import Receive, Scope, Send
 from benchwire.foundation.streams import Hub, Subscription
 
 HEARTBEAT_SECONDS = 15.0
+STALLED_SECONDS = 60.0
+_CATCH_UP_SECONDS = 2.0
 _RETRY = b"retry: 2000\n\n"
 _PING = b": ping\n\n"
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
+    (b"cache-control", b"no-cache, no-store"),
     (b"x-accel-buffering", b"no"),
 ]
 
@@ -91,6 +93,69 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         with contextlib.suppress(OSError):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class PacedStream(Response):
+    """A stream of events taken one by one, at a fixed rhythm of each client's own.
+
+    The first is sent at once. A client that falls behind for a moment gets what it missed in quick
+    order; after a longer pause the rhythm begins anew, and one that takes nothing for
+    ``STALLED_SECONDS`` is dropped. It ends when the client goes and when the hub is closed.
+
+    Parameters
+    ----------
+    next_event
+        Gives the next event as it goes over the line.
+    interval
+        Seconds between two events.
+    """
+
+    def __init__(
+        self, hub: Hub, next_event: Callable[[], Awaitable[bytes]], interval: float
+    ) -> None:
+        super().__init__(media_type="text/event-stream")
+        self._hub = hub
+        self._next_event = next_event
+        self._interval = interval
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send events until one side ends it."""
+        with self._hub.subscribe(()) as subscription:
+            tasks = [
+                asyncio.ensure_future(self._write(send)),
+                asyncio.ensure_future(_gone(receive)),
+                asyncio.ensure_future(subscription.ended()),
+            ]
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if tasks[2].done():
+                    await self._say_goodbye(tasks[0], send)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _write(self, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        due = loop.time()
+        while True:
+            event = await self._next_event()
+            if (wait := due - loop.time()) > 0:
+                await asyncio.sleep(wait)
+            body = {"type": "http.response.body", "body": event, "more_body": True}
+            await asyncio.wait_for(send(body), STALLED_SECONDS)
+            due += self._interval
+            if loop.time() - due > max(_CATCH_UP_SECONDS, self._interval):
+                due = loop.time()
+
+    @staticmethod
+    async def _say_goodbye(writer: "asyncio.Future[None]", send: Send) -> None:
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+        with contextlib.suppress(OSError, TimeoutError):
+            last = {"type": "http.response.body", "body": b"", "more_body": False}
+            await asyncio.wait_for(send(last), 0.5)
 
 
 class _Heartbeat:

@@ -1,0 +1,1 @@
+"""Battery telemetry: recordings and live readings of storage systems, streamed and judged."""

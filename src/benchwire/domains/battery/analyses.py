@@ -1,0 +1,266 @@
+"""What the battery telemetry works out: anomalies, forecasts, and the state of the battery.
+
+All of it is done in worker processes and kept for as long as the rows are the same; those who ask
+for the same thing at once wait for one piece of work.
+"""
+
+import asyncio
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from benchwire.domains.battery import work
+from benchwire.domains.battery.archive import Archive
+from benchwire.domains.battery.errors import QueryInvalid, TooLittleData
+from benchwire.domains.battery.periods import moment_of, span_of
+from benchwire.domains.battery.samples import iso
+from benchwire.domains.battery.series import SignalSource
+from benchwire.domains.battery.service import Telemetry
+from benchwire.domains.battery.signals import (
+    BMS,
+    CELLS_PER_STACK,
+    PCS,
+    STACKS,
+    Group,
+    cell_voltage,
+)
+from benchwire.foundation.workers import Executor, TooBusy
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+WORK_SECONDS = 300.0
+_MOST_KEPT = 128
+_MOST_WAITING = 64
+
+TextSpan = tuple[str | None, str | None]
+
+
+class Analyses:
+    """Anomalies, forecasts and battery figures of every device."""
+
+    def __init__(self, telemetry: Telemetry, archive: Archive, executor: Executor) -> None:
+        self._telemetry = telemetry
+        self._archive = archive
+        self._executor = executor
+        self._kept: OrderedDict[tuple[object, ...], Future[Any]] = OrderedDict()
+
+    async def anomalies(
+        self,
+        device_id: str,
+        group: Group,
+        *,
+        method: str,
+        metric: str | None,
+        span: TextSpan,
+        page: tuple[int, int],
+    ) -> dict[str, Any]:
+        """Return what is unusual in a device's signals, oldest first.
+
+        Parameters
+        ----------
+        page
+            How many to skip and how many to show.
+        """
+        limits = span_of(*span)
+        if metric is not None and metric not in group.by_field:
+            raise QueryInvalid(f"There is no such metric in {group.name}")
+        sources = await self._sources(device_id, group, group.fields)
+        # A detector may need the other signals to judge this one.
+        metrics = None if metric is None else (metric,)
+        found = await self._worked_out(
+            device_id,
+            (group,),
+            work.anomalies,
+            (sources, group.name, method, metrics, *limits),
+            (method, metrics, limits),
+        )
+        skip, limit = page
+        return {
+            "device_id": device_id,
+            "method": method,
+            "samples_analyzed": found["samples_analyzed"],
+            "total_anomalies": len(found["anomalies"]),
+            "anomalies": [plain(item) for item in found["anomalies"][skip : skip + limit]],
+        }
+
+    async def forecast(
+        self,
+        device_id: str,
+        group: Group,
+        *,
+        metric: str,
+        horizon: float,
+        step: float,
+        as_of: str | None,
+        method: str,
+    ) -> dict[str, Any]:
+        """Return what a signal will be, with a band and how well that went before."""
+        if metric not in group.by_field:
+            raise QueryInvalid(f"There is no such metric in {group.name}")
+        as_of_us = None if as_of is None else moment_of(as_of, "as_of")
+        await self._telemetry.timeline(device_id, group)
+        source = await self._telemetry.source(device_id, group, metric)
+        what = (metric, horizon, step, as_of_us, method)
+        found = await self._worked_out(device_id, (group,), work.forecast, (source, *what), what)
+        answer = plain(found)
+        answer["forecast"] = [
+            {"timestamp": iso(point.at_us), "value": point.value, "lower": point.lower,
+             "upper": point.upper}
+            for point in found.points
+        ]  # fmt: skip
+        answer.pop("points")
+        return {"device_id": device_id, "metric": metric, **answer}
+
+    # -- battery figures --------------------------------------------------------------------
+
+    async def cycling(
+        self, device_id: str, *, span: TextSpan, capacity_ah: float | None
+    ) -> dict[str, Any]:
+        """Return full cycles and throughput, in all and per day."""
+        limits = span_of(*span)
+        sources = await self._sources(device_id, BMS, ("current", "soc", "voltage"))
+        found = await self._worked_out(
+            device_id, (BMS,), work.cycling, (sources, limits, capacity_ah), (limits, capacity_ah)
+        )
+        return {"device_id": device_id, **plain(found)}
+
+    async def efficiency(self, device_id: str, group: Group, *, span: TextSpan) -> dict[str, Any]:
+        """Return the round-trip efficiency, in all and per day."""
+        limits = span_of(*span)
+        sources: dict[str, SignalSource] = {}
+        groups: tuple[Group, ...] = (group,)
+        if self._archive.has(device_id, BMS):
+            sources |= await self._sources(device_id, BMS, ("soc", "voltage", "current"))
+            groups = (BMS, group)
+        if group is PCS:
+            found_power = await self._sources(device_id, PCS, ("apparent_power",))
+            sources = {"soc": sources["soc"]} if "soc" in sources else {}
+            if "apparent_power" in found_power:
+                sources["power"] = found_power["apparent_power"]
+        if "power" not in sources and not {"voltage", "current"} <= set(sources):
+            raise TooLittleData("Neither power nor voltage and current were measured")
+        found = await self._worked_out(
+            device_id, groups, work.efficiency, (sources, limits), (group.name, limits)
+        )
+        return {"device_id": device_id, "group": group.name, **plain(found)}
+
+    async def health(self, device_id: str, *, span: TextSpan) -> dict[str, Any]:
+        """Return the trend of the state of health, with how sure it is."""
+        limits = span_of(*span)
+        sources = await self._sources(device_id, BMS, ("soh",))
+        if not sources:
+            raise TooLittleData("The state of health was not measured")
+        found = await self._worked_out(
+            device_id, (BMS,), work.health, (sources["soh"], limits), (limits,)
+        )
+        return {"device_id": device_id, "trend": plain(found)}
+
+    async def imbalance(self, device_id: str, *, span: TextSpan, limit: int) -> dict[str, Any]:
+        """Return which cells are off the others, the worst first."""
+        limits = span_of(*span)
+        sources = await self._sources(
+            device_id,
+            BMS,
+            ("current", "soc", "cell_voltage_diff", "cell_max_voltage", "cell_min_voltage"),
+        )
+        cells = await self._cells(device_id)
+        if cells:
+            found = await self._worked_out(
+                device_id,
+                (BMS,),
+                work.imbalance,
+                (cells, sources.get("current"), sources.get("soc"), limits),
+                (limits, len(cells)),
+            )
+            answer = plain(found)
+            total = len(answer["cells"])
+            answer["cells"] = answer["cells"][:limit]
+            return {"device_id": device_id, "total_cells": total, **answer}
+        own = {key: sources[key] for key in sources if key.startswith("cell_")}
+        if "cell_voltage_diff" not in own and len(own) < 2:
+            raise TooLittleData("No cell voltages were measured")
+        found = await self._worked_out(device_id, (BMS,), work.spread, (own, limits), (limits,))
+        return {"device_id": device_id, "total_cells": 0, "cells": [], "pack": plain(found)}
+
+    # -- where from, and once only ----------------------------------------------------------
+
+    async def _sources(
+        self, device_id: str, group: Group, fields: Sequence[str]
+    ) -> dict[str, SignalSource]:
+        """Return where the samples of those fields are that the device has."""
+        await self._telemetry.timeline(device_id, group)
+        known = self._archive.rows_per_field(device_id, group)
+        return {
+            name: await self._telemetry.source(device_id, group, name)
+            for name in fields
+            if name in known
+        }
+
+    async def _cells(self, device_id: str) -> dict[str, SignalSource]:
+        """Return where the voltages of the single cells are."""
+        recorded = set(self._archive.signal_names(device_id))
+        names = [
+            name
+            for stack in range(1, STACKS + 1)
+            for cell in range(1, CELLS_PER_STACK + 1)
+            if (name := cell_voltage(stack, cell)) in recorded
+        ]
+        promises = await self._telemetry.in_thread(
+            lambda: [self._archive.request_signal(device_id, name) for name in names]
+        )
+        await asyncio.gather(*(asyncio.shield(asyncio.wrap_future(item)) for item in promises))
+        return await self._telemetry.in_thread(
+            lambda: {name: self._archive.signal_source(device_id, name) for name in names}
+        )
+
+    async def _worked_out(
+        self,
+        device_id: str,
+        groups: Sequence[Group],
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        what: tuple[object, ...],
+    ) -> Any:
+        """Return what came of a piece of work on rows that have not changed since."""
+        versions = tuple(self._archive.version(device_id, group) for group in groups)
+        key = (function.__name__, device_id, tuple(groups), versions, what)
+        future = self._kept.get(key)
+        if future is None or (future.done() and future.exception() is not None):
+            if sum(not kept.done() for kept in self._kept.values()) >= _MOST_WAITING:
+                raise TooBusy("The server is busy with other work; try again later")
+            sources = [item for item in arguments if isinstance(item, Mapping)]
+            for item in sources:
+                await self._telemetry.in_thread(work.check_amount, item)
+            future = self._executor.submit(function, *arguments, time_limit=WORK_SECONDS)
+            self._kept[key] = future
+        self._kept.move_to_end(key)
+        for old in [kept for kept in self._kept if self._kept[kept].done()]:
+            if len(self._kept) <= _MOST_KEPT:
+                break
+            del self._kept[old]
+        return await asyncio.shield(asyncio.wrap_future(future))
+
+
+def plain(value: Any) -> Any:
+    """Return a result as answers write it: mappings and lists, moments as text.
+
+    A key that ends in ``_us`` loses that ending with the unit.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {
+            key.removesuffix("_us"): iso(item) if _is_moment(key, item) else plain(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not -float("inf") < value < float("inf"):
+        return None
+    return value
+
+
+def _is_moment(key: str, item: object) -> bool:
+    return key.endswith("_us") and isinstance(item, int)

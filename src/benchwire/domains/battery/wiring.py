@@ -1,0 +1,87 @@
+"""Put the battery domain together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from benchwire.domains.battery.analyses import Analyses
+from benchwire.domains.battery.archive import Archive
+from benchwire.domains.battery.metrics import BatteryFigures
+from benchwire.domains.battery.mqtt import Broker, MqttSubscriber
+from benchwire.domains.battery.poller import Pollers
+from benchwire.domains.battery.recorded import Options
+from benchwire.domains.battery.register_map import load_maps
+from benchwire.domains.battery.routes import router
+from benchwire.domains.battery.samples import MICROSECONDS, Reading
+from benchwire.domains.battery.service import Telemetry
+from benchwire.domains.battery.settings import BatterySettings
+from benchwire.domains.battery.sources import Sources
+from benchwire.domains.battery.store import ReadingStore
+from benchwire.domains.battery.subscriptions import load_subscriptions
+from benchwire.foundation.domain import Domain
+from benchwire.foundation.lab import Lab
+
+NAME = "battery"
+
+
+def build(lab: Lab) -> Domain:
+    """Make the domain's objects; nothing is read before its lifespan."""
+    settings = lab.settings(BatterySettings)
+    archive = Archive(
+        settings.data,
+        lab.data_dir / NAME,
+        ReadingStore(lab.database),
+        lab.workers,
+        lab.clock,
+        options=Options(
+            tolerance_us=round(settings.tolerance_seconds * MICROSECONDS), zone=settings.timezone
+        ),
+        rescan_seconds=settings.rescan_seconds,
+    )
+    telemetry = Telemetry(archive, lab.hub, lab.clock)
+    analyses = Analyses(telemetry, archive, lab.workers)
+    sources = _sources(lab, settings, telemetry)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await asyncio.to_thread(archive.start)
+            stack.push_async_callback(asyncio.to_thread, archive.close)
+            stack.callback(telemetry.close)
+            await asyncio.to_thread(sources.start)
+            stack.push_async_callback(asyncio.to_thread, sources.close)
+            yield
+
+    return Domain(
+        name=NAME,
+        title="Battery",
+        claims=("/bms", "/pcs", "/bess"),
+        routers=(router,),
+        services=(telemetry, analyses, sources),
+        lifespan=lifespan,
+        collectors=(BatteryFigures(telemetry, sources),),
+    )
+
+
+def _sources(lab: Lab, settings: BatterySettings, telemetry: Telemetry) -> Sources:
+    """Make what takes live readings by itself, where the settings name any."""
+
+    def sink(device_id: str, group: str, readings: Sequence[Reading]) -> None:
+        telemetry.append(device_id, group, readings)
+
+    pollers = subscriber = None
+    if settings.modbus_map is not None:
+        pollers = Pollers(load_maps(settings.modbus_map), sink, clock=lab.clock)
+    if settings.mqtt_map is not None:
+        password = settings.mqtt_password
+        broker = Broker(
+            settings.mqtt_host,
+            settings.mqtt_port,
+            tls=settings.mqtt_tls,
+            username=settings.mqtt_username,
+            password=None if password is None else password.get_secret_value(),
+            client_id=settings.mqtt_client_id,
+        )
+        subscriptions = load_subscriptions(settings.mqtt_map)
+        subscriber = MqttSubscriber(subscriptions, sink, broker=broker, clock=lab.clock)
+    return Sources(pollers, subscriber)
