@@ -29,6 +29,10 @@ bench: $(MARK)
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/fitting.py
 	$(BIN)/python benchmarks/served_fits.py
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/telemetry.py
+	$(BIN)/python benchmarks/anomalies.py
+	$(BIN)/python benchmarks/forecast.py
 
 clean:
 	rm -rf .venv .demo

@@ -13,7 +13,7 @@ from benchwire.foundation.db import Database, open_database
 
 # They keep time with emulated instruments or browsers, which others on the same cores would upset.
 PACED = ("domains/potentiostat", "domains/powermeter", "foundation/instruments", "journeys")
-UNHURRIED = "journeys/test_analysis.py"
+UNHURRIED = {"journeys/test_analysis.py", "journeys/test_battery_lives.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix()
-        if place.startswith(PACED) and place != UNHURRIED:
+        if place.startswith(PACED) and place not in UNHURRIED:
             item.add_marker("paced")
 
 

@@ -269,6 +269,6 @@ def test_server_ends_at_once_with_streams_open(tmp_path: Path, free_port: int) -
         for one in opened:
             assert one.recv(12) == b"HTTP/1.1 200"
         running.signal(signal.SIGTERM)
-        assert running.wait(10) == 0
+        assert running.wait(5) == 0
         for one in opened:
             one.close()

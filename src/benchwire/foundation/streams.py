@@ -78,13 +78,18 @@ class Hub:
         self._queue_limit = queue_limit
         self._loop: asyncio.AbstractEventLoop | None = None
         self._topics: dict[str, set[Subscription]] = {}
+        self._subscriptions: set[Subscription] = set()
         self._pending: deque[tuple[str, bytes]] = deque()
         self._handover_due = False
         self._lock = threading.Lock()
         self._closed = False
-        self.subscribers = 0
         self.published = 0
         self.dropped = 0
+
+    @property
+    def subscribers(self) -> int:
+        """How many listen."""
+        return len(self._subscriptions)
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Name the loop on which subscribers live."""
@@ -111,18 +116,18 @@ class Hub:
 
     @contextmanager
     def subscribe(self, topics: Iterable[str]) -> Iterator[Subscription]:
-        """Listen to topics, on the hub's loop."""
+        """Listen to topics, on the hub's loop; to none, to know when the hub is closed."""
         subscription = Subscription(self._queue_limit)
         names = tuple(topics)
         if self._closed:
             subscription.end()
         for name in names:
             self._topics.setdefault(name, set()).add(subscription)
-        self.subscribers += 1
+        self._subscriptions.add(subscription)
         try:
             yield subscription
         finally:
-            self.subscribers -= 1
+            self._subscriptions.discard(subscription)
             self._forget(subscription, names)
 
     def _forget(self, subscription: Subscription, names: Iterable[str]) -> None:
@@ -145,9 +150,8 @@ class Hub:
 
     def _end_all(self) -> None:
         self._hand_over()
-        for members in tuple(self._topics.values()):
-            for subscription in tuple(members):
-                subscription.end()
+        for subscription in tuple(self._subscriptions):
+            subscription.end()
 
     @staticmethod
     def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -129,6 +129,7 @@ class Analyses:
     async def efficiency(self, device_id: str, group: Group, *, span: TextSpan) -> dict[str, Any]:
         """Return the round-trip efficiency, in all and per day."""
         limits = span_of(*span)
+        await self._telemetry.timeline(device_id, group)
         sources: dict[str, SignalSource] = {}
         groups: tuple[Group, ...] = (group,)
         if self._archive.has(device_id, BMS):
@@ -155,6 +156,8 @@ class Analyses:
         found = await self._worked_out(
             device_id, (BMS,), work.health, (sources["soh"], limits), (limits,)
         )
+        if found is None:
+            raise TooLittleData("The state of health is known on too few days for a trend")
         return {"device_id": device_id, "trend": plain(found)}
 
     async def imbalance(self, device_id: str, *, span: TextSpan, limit: int) -> dict[str, Any]:

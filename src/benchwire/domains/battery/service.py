@@ -88,7 +88,8 @@ class Telemetry:
         # Others may wait for the same reading: giving up here must not cancel it.
         waiting = asyncio.shield(asyncio.wrap_future(promise))
         try:
-            timeline = await asyncio.wait_for(waiting, READ_SECONDS)
+            async with asyncio.timeout(READ_SECONDS):
+                timeline = await waiting
         except TimeoutError:
             raise StillReading from None
         if not len(timeline):

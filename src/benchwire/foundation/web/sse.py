@@ -144,7 +144,9 @@ class PacedStream(Response):
             if (wait := due - loop.time()) > 0:
                 await asyncio.sleep(wait)
             body = {"type": "http.response.body", "body": event, "more_body": True}
-            await asyncio.wait_for(send(body), STALLED_SECONDS)
+            # Not wait_for, which may swallow a cancellation that comes as the sending ends.
+            async with asyncio.timeout(STALLED_SECONDS):
+                await send(body)
             due += self._interval
             if loop.time() - due > max(_CATCH_UP_SECONDS, self._interval):
                 due = loop.time()
@@ -155,7 +157,8 @@ class PacedStream(Response):
         await asyncio.gather(writer, return_exceptions=True)
         with contextlib.suppress(OSError, TimeoutError):
             last = {"type": "http.response.body", "body": b"", "more_body": False}
-            await asyncio.wait_for(send(last), 0.5)
+            async with asyncio.timeout(0.5):
+                await send(last)
 
 
 class _Heartbeat:
