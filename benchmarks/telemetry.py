@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -23,6 +24,7 @@ import pandas as pd
 from benchwire.domains.battery import service, work
 from benchwire.domains.battery.rows import Rows, RowsFile, Timeline
 from benchwire.domains.battery.series import SignalSource
+from benchwire.domains.battery.signal_file import SignalWriter
 from benchwire.domains.battery.signals import PCS
 from timing import median_ms
 
@@ -76,8 +78,9 @@ def pages(folder: Path, rows: Rows) -> bool:
 
 def curves(folder: Path, rows: Rows) -> bool:
     path = folder / "signal.parquet"
-    signal = Rows(rows.at_us, rows.values[:, :1])
-    work.write_rows(path, ("value",), iter([signal]), rows_per_group=65_536)
+    signal = rows.column(0)
+    with path.open("wb") as file, closing(SignalWriter(file)) as writer:
+        writer.write(signal)
     source = SignalSource(((path, "value"),))
     usual = median_ms(lambda: usual_series(path), 5)
     ok = True

@@ -163,12 +163,13 @@ def write_signal(path, signal, group_rows):
 
 @pytest.mark.parametrize("rows", [1, 4095, 4096, 4097])
 def test_signal_file_gives_back_what_was_written_around_full_row_groups(tmp_path, rows):
-    from benchwire.domains.battery.signal_file import SignalFile, join
+    from benchwire.domains.battery.samples import joined
+    from benchwire.domains.battery.signal_file import SignalFile
 
     written = samples(*((k * 3, k / 7) for k in range(rows)))
     write_signal(tmp_path / "a.parquet", written, group_rows=4096)
     with SignalFile(tmp_path / "a.parquet") as file:
-        read = join([file.group(group) for group in range(len(file.counts))])
+        read = joined([file.group(group) for group in range(len(file.counts))])
         assert file.rows == rows
     np.testing.assert_array_equal(read.at_us, written.at_us)
     np.testing.assert_array_equal(read.values, written.values)

@@ -415,7 +415,7 @@ class Archive:
         with shelf.lock:
             rows = shelf.tail.take(slice(0, len(shelf.tail) - KEPT_ROWS))
             path = self._live_folder(key) / f"{len(shelf.segments):08d}.parquet"
-            work.write_rows(path, GROUPS[key[1]].fields, iter([rows]))
+            work.write_rows(path, GROUPS[key[1]].fields, [rows])
             self._store.forget(*key, up_to_us=int(rows.at_us[-1]))
             shelf.segments = (*shelf.segments, path)
 

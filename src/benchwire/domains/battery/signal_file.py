@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchwire.domains.battery.samples import Samples
+from benchwire.domains.battery.samples import Samples, joined
 
 GROUP_ROWS = 65_536
 _SCHEMA = pa.schema(
@@ -38,15 +38,15 @@ class SignalWriter:
         self._waiting_rows += len(samples)
         full = self._waiting_rows - self._waiting_rows % self._group_rows
         if full:
-            joined = join(self._waiting)
-            self._put(Samples(joined.at_us[:full], joined.values[:full]))
-            self._waiting = [Samples(joined.at_us[full:].copy(), joined.values[full:].copy())]
+            whole = joined(self._waiting)
+            self._put(Samples(whole.at_us[:full], whole.values[:full]))
+            self._waiting = [Samples(whole.at_us[full:].copy(), whole.values[full:].copy())]
             self._waiting_rows -= full
 
     def close(self) -> None:
         """Write what is left and the end of the file."""
         if self._waiting_rows:
-            self._put(join(self._waiting))
+            self._put(joined(self._waiting))
             self._waiting, self._waiting_rows = [], 0
         self._parquet.close()
 
@@ -96,15 +96,3 @@ class SignalFile:
         """Return the samples of one row group."""
         table = self._parquet.read_row_group(number, use_threads=False)
         return Samples(table.column(0).to_numpy(), table.column(1).to_numpy())
-
-
-def join(parts: list[Samples]) -> Samples:
-    """Return samples one after another."""
-    if len(parts) == 1:
-        return parts[0]
-    if not parts:
-        return Samples(np.empty(0, np.int64), np.empty(0))
-    return Samples(
-        np.concatenate([part.at_us for part in parts]),
-        np.concatenate([part.values for part in parts]),
-    )

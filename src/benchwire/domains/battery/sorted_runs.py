@@ -13,8 +13,8 @@ from typing import Self
 
 import numpy as np
 
-from benchwire.domains.battery.samples import Samples
-from benchwire.domains.battery.signal_file import GROUP_ROWS, SignalFile, SignalWriter, join
+from benchwire.domains.battery.samples import Samples, joined
+from benchwire.domains.battery.signal_file import GROUP_ROWS, SignalFile, SignalWriter
 from benchwire.domains.battery.signal_report import Intervals, SignalReport
 
 MERGED_RUNS = 16
@@ -175,8 +175,8 @@ def _merge(paths: Sequence[Path]) -> Iterator[Samples]:
                 continue
             # What is earlier than all groups still on the disk is complete.
             until = None if is_last else groups[number + 1][0]
-            held = [join(parts) for parts in waiting.values()]
-            yield in_order(join([samples.between(None, until) for samples in held]))
+            held = [joined(parts) for parts in waiting.values()]
+            yield in_order(joined([samples.between(None, until) for samples in held]))
             left = [samples.between(until, None) for samples in held] if until is not None else []
             # Copies, as a part of an array keeps all of it in memory.
             waiting = {

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchwire.domains.battery.signal_file import SignalFile, join
+from benchwire.domains.battery.rows import Rows
+from benchwire.domains.battery.rows_writer import GROUP_ROWS, RowsWriter
+from benchwire.domains.battery.samples import joined
+from benchwire.domains.battery.signal_file import SignalFile
 from benchwire.domains.battery.timeline import nearest
 from benchwire.foundation.files import whole_file
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 131_072
 # Samples of one signal in memory while a part is written.
 MOST_SAMPLES = 1_000_000
-# A page reads one or two row groups of every column: of 13 columns in 1.7 and 2.4 ms at this size,
-# in 2.7 and 5.2 ms at 65,536 (benchmarks/ingest.py); smaller ones make the file larger.
-GROUP_ROWS = 16_384
 _THREADS = 2
 
 
@@ -50,20 +48,9 @@ def write_timeline(
     on_part
         Called with the part done; what it raises stops the work.
     """
-    schema = pa.schema(
-        [pa.field("at_us", pa.int64(), nullable=False)]
-        + [pa.field(name, pa.float64(), nullable=False) for name in signals]
-    )
     with (
         whole_file(path) as file,
-        pq.ParquetWriter(
-            file,
-            schema,
-            compression="zstd",
-            use_dictionary=list(signals),
-            column_encoding={"at_us": "DELTA_BINARY_PACKED"},
-            write_statistics=["at_us"],
-        ) as parquet,
+        closing(RowsWriter(file, list(signals), group_rows=group_rows)) as writer,
         ExitStack() as stack,
         ThreadPoolExecutor(_THREADS) as pool,
     ):
@@ -78,8 +65,7 @@ def write_timeline(
         done = 0
         for chunk in _chunks(timeline, chunk_rows):
             columns = pool.map(partial(_column, chunk), map(windows.get, signals))
-            table = pa.table([chunk, *columns], schema=schema)
-            parquet.write_table(table, row_group_size=group_rows)
+            writer.write(Rows(chunk, np.stack(list(columns), axis=1)))
             done += len(chunk)
             on_part(done / timeline.rows)
 
@@ -114,7 +100,7 @@ class _Window:
             group: self._groups[group] if group in self._groups else self.file.group(group)
             for group in groups
         }
-        return nearest(timeline_us, join(list(self._groups.values())), self._tolerance_us)
+        return nearest(timeline_us, joined(list(self._groups.values())), self._tolerance_us)
 
 
 def _chunks(file: SignalFile, rows: int) -> Iterator[NDArray[np.int64]]:

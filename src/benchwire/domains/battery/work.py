@@ -1,7 +1,8 @@
 """What runs in a worker process: reading recordings, judging and forecasting signals."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from benchwire.domains.battery import recorded
 from benchwire.domains.battery.dataset import Recording
 from benchwire.domains.battery.errors import TooLittleData, TooMuchData
 from benchwire.domains.battery.recorded import Options, Recorded
-from benchwire.domains.battery.rows import TIME_COLUMN, Rows, RowsFile, merged
+from benchwire.domains.battery.rows import Rows, RowsFile, merged
 from benchwire.domains.battery.samples import DAY_US
 from benchwire.domains.battery.series import SignalSource
 from benchwire.domains.battery.signals import GROUPS, Group
@@ -25,7 +26,6 @@ Span = tuple[int | None, int | None]
 MOST_SAMPLES = 30_000_000
 HISTORY_DAYS = 100
 """Days before its begin that a forecast may look at; none learns from more."""
-ROW_GROUP_ROWS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,26 +132,14 @@ def build(reporter: Reporter, order: BuildOrder) -> Built:
     return Built(order.live_path, found, live_values)
 
 
-def write_rows(
-    path: Path,
-    fields: Sequence[str],
-    parts: Iterator[Rows],
-    *,
-    rows_per_group: int = ROW_GROUP_ROWS,
-) -> None:
+def write_rows(path: Path, fields: Sequence[str], parts: Iterable[Rows]) -> None:
     """Write rows as a Parquet file that is whole or absent."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from benchwire.domains.battery.rows_writer import RowsWriter
 
-    schema = pa.schema([(TIME_COLUMN, pa.int64()), *((field, pa.float64()) for field in fields)])
     make_folders(path.parent)
-    with whole_file(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with whole_file(path) as file, closing(RowsWriter(file, fields)) as writer:
         for part in parts:
-            columns = [part.at_us, *part.values.T]
-            writer.write_table(
-                pa.table([np.ascontiguousarray(column) for column in columns], schema=schema),
-                row_group_size=rows_per_group,
-            )
+            writer.write(part)
 
 
 def _recorded_path(order: BuildOrder, found: Recorded | None) -> Path | None:
