@@ -21,7 +21,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
-from benchwire.domains.battery import service, work
+from benchwire.domains.battery import answers, work
 from benchwire.domains.battery.rows import Rows, RowsFile, Timeline
 from benchwire.domains.battery.series import SignalSource
 from benchwire.domains.battery.signal_file import SignalWriter
@@ -63,7 +63,7 @@ def pages(folder: Path, rows: Rows) -> bool:
         for size in (100, 1000):
 
             def page(start: int = start, size: int = size) -> object:
-                return service.page_json(timeline, "x", PCS, (size, start), None)
+                return answers.page_json(timeline, "x", PCS, (size, start), None)
 
             ours = median_ms(page)
             usual = median_ms(lambda start=start, size=size: usual_page(path, start, size), 3)
@@ -81,13 +81,13 @@ def curves(folder: Path, rows: Rows) -> bool:
     signal = rows.column(0)
     with path.open("wb") as file, closing(SignalWriter(file)) as writer:
         writer.write(signal)
-    source = SignalSource(((path, "value"),))
+    source = SignalSource(path)
     usual = median_ms(lambda: usual_series(path), 5)
     ok = True
     for method in ("minmax", "avg", "lttb"):
 
         def curve(method: str = method) -> object:
-            return service.series_json(source, {}, (None, None), POINTS, method, False)
+            return answers.series_json(source, {}, (None, None), POINTS, method, False)
 
         ours = median_ms(curve)
         ok = ok and ours < GOAL_SERIES_MS
@@ -192,9 +192,10 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     rows = recording()
     with tempfile.TemporaryDirectory() as folder:
-        pages(Path(folder), rows)
-        curves(Path(folder), rows)
-        streams(Path(folder), rows, options.clients, options.seconds)
+        ok = pages(Path(folder), rows)
+        ok = curves(Path(folder), rows) and ok
+        ok = streams(Path(folder), rows, options.clients, options.seconds) and ok
+    sys.exit(0 if ok else 1)
 
 
 if __name__ == "__main__":

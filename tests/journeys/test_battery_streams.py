@@ -106,6 +106,23 @@ def test_stream_begins_where_asked_and_goes_round(server: Server) -> None:
     assert odd.ids[0] == 0
 
 
+def test_day_month_and_no_date_are_streams_of_their_own(server: Server) -> None:
+    url = f"{server.url}/bms/{DEVICE}"
+    for hour in (1, 3):
+        body = [{"timestamp": f"2024-03-{day}T{hour:02}:00:30Z", "soc": 1.0} for day in (10, 11)]
+        httpx.post(f"{url}/readings", json=body).raise_for_status()
+    for query in ({"date": "2024-03-09"}, {}, {"date": "2024-03"}, {"date": "2024-03-10"}):
+        batch = httpx.get(url, params={"batch_size": 1000, "skip": 0, **query}).json()
+        rows, total = batch["data"], batch["total_available"]
+        start = max(total - 2, 0)
+        if total > 1000:
+            rows += httpx.get(url, params={"skip": 1000, **query}).json()["data"]
+        client = follow(Client(f"{url}/stream", interval=0.1, skip=start, **query), 0.75)
+        expected = [rows[(start + place) % total] for place in range(len(client.rows))]
+        assert len(client.rows) >= 5
+        assert client.rows == expected
+
+
 def test_forty_streams_beside_batches_miss_nothing(server: Server) -> None:
     paths = [f"{server.url}/{group}/{DEVICE}" for group in ("bms", "pcs")]
     clients = [

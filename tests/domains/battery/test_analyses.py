@@ -10,6 +10,7 @@ import pytest
 from benchwire.domains.battery.signals import BMS
 from benchwire.domains.battery.simulation import Truth, make_fleet
 from tests.support.battery import DEVICE, Bench, minutes, running, write_signal
+from tests.support.waiting import until
 
 DAYS = 10
 TYPES = {"out_of_range", "spike", "stuck", "step", "imbalance", "drift", "gap"}
@@ -202,6 +203,20 @@ def test_figures_of_a_range_and_of_odd_devices(bench: Bench, path: str) -> None:
         assert answer.status_code in {200, 422}, answer.text
 
 
+def test_values_beyond_reason_break_nothing(bench: Bench) -> None:
+    body = [
+        {"timestamp": f"2026-01-{1 + n // 1440:02}T{n // 60 % 24:02}:{n % 60:02}:00Z",
+         "voltage": 1e308 * (-1) ** n, "current": -1e308, "soc": 1e300, "soh": 5e-324}
+        for n in range(9_000)
+    ]  # fmt: skip
+    bench.post("/bms/huge/readings", body)
+    paths = ["cycles", "throughput", "efficiency", "soh", "imbalance", "anomalies"]
+    paths += [f"forecast?metric=voltage&method={name}" for name in ("gbdt", "ets", "auto")]
+    for path in paths:
+        answer = bench.client.get(f"/bms/huge/{path}")
+        assert answer.status_code in {200, 422}, f"{path}: {answer.text}"
+
+
 def test_many_who_ask_the_same_get_the_same(bench: Bench) -> None:
     def ask(_: int) -> object:
         return bench.get(f"/bms/{DEVICE}/anomalies", start="2023-09-22", end="2023-09-24")
@@ -209,6 +224,22 @@ def test_many_who_ask_the_same_get_the_same(bench: Bench) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(ask, range(16)))
     assert all(answer == answers[0] for answer in answers)
+
+
+def test_cells_that_change_are_ranked_anew(bench: Bench, fleet: tuple[Path, Truth]) -> None:
+    device = "swapped"
+    for cell, value in ((1, 3.3), (2, 3.3), (3, 3.4)):
+        write_signal(fleet[0], device, f"bms1_p1_v{cell}", [(at, value) for at in minutes(600)])
+    write_signal(fleet[0], device, "bms1_soc", [(at, 50) for at in minutes(600)])
+
+    def worst() -> str:
+        return str(bench.get(f"/bms/{device}/imbalance")["cells"][0]["cell"])
+
+    until(lambda: any(item["device_id"] == device for item in bench.get("/bms/devices")["devices"]))
+    assert worst() == "bms1_p1_v3", bench.get(f"/bms/{device}/imbalance")
+    for cell, value in ((1, 3.6), (3, 3.3)):
+        write_signal(fleet[0], device, f"bms1_p1_v{cell}", [(at, value) for at in minutes(600)])
+    until(lambda: worst() == "bms1_p1_v1")
 
 
 def test_new_reading_changes_what_was_worked_out(bench: Bench) -> None:

@@ -31,7 +31,13 @@ def test_reading_is_in_batches_charts_and_lists_at_once(tmp_path: Path, recorded
     with running(tmp_path / "data", recorded) as bench:
         bench.get(f"/bms/{DEVICE}")
         answer = bench.post(READINGS, reading(0, soc=55.5, voltage=820.1))
-        assert answer == {"device_id": DEVICE, "received": 1, "stored": 1, "duplicates": 0}
+        assert answer == {
+            "device_id": DEVICE,
+            "received": 1,
+            "stored": 1,
+            "updated": 0,
+            "duplicates": 0,
+        }
         page = bench.get(f"/bms/{DEVICE}", skip=9)
         assert page["total_available"] == 11
         assert page["data"][1]["timestamp"] == "2026-01-01T00:00:00Z"
@@ -60,7 +66,8 @@ def test_reading_sent_again_is_stored_once(tmp_path: Path, recorded: Path) -> No
 def test_values_of_one_moment_that_come_apart_share_a_row(tmp_path: Path) -> None:
     with running(tmp_path / "data", None) as bench:
         bench.post(NEW, reading(0, soc=1.0))
-        bench.post(NEW, reading(0, voltage=800.0, soc=7.0), status=200)
+        more = bench.post(NEW, reading(0, voltage=800.0, soc=7.0), status=200)
+        assert (more["stored"], more["updated"], more["duplicates"]) == (0, 1, 0)
         bench.post(
             "/pcs/rack-7/readings", [reading(0, apparent_power=12.5), reading(0, dc_voltage=7.0)]
         )
@@ -94,7 +101,9 @@ def test_late_reading_takes_its_place_between_recorded_rows(tmp_path: Path, reco
         {"timestamp": "2026-01-01T00:00:00Z", "soc": "5"},
         {"timestamp": "2026-01-01T00:00:00Z", "soc": True},
         {"timestamp": "2026-01-01T00:00:00Z", "soc": {}},
-        {"timestamp": "1960-01-01T00:00:00Z", "soc": 5},
+        {"timestamp": "1960-01-01T00:00:00Z", "soc": 5}, {"timestamp": 1700000000, "soc": 5},
+        {"timestamp": "1700000000", "soc": 5}, {"timestamp": "2026-01-01", "soc": 5},
+        {"timestamp": "2026-01-01T23:59:60Z", "soc": 5},
         {"timestamp": "2500-01-01T00:00:00Z", "soc": 5},
         [{"timestamp": "2026-01-01T00:00:00Z", "soc": 5}, {"timestamp": "2026-01-01T00:00:00Z"}],
         [{"timestamp": "2026-01-01T00:00:00Z", "soc": 5}] * 10_001,
@@ -119,7 +128,9 @@ def test_body_that_is_no_strict_json_is_refused(tmp_path: Path, text: bytes) -> 
         assert bench.get("/bms/devices") == {"devices": []}
 
 
-@pytest.mark.parametrize("device", ["..", ".hidden", "a b", "a%2fb", "x" * 65, "-", "%00", "a%0a"])
+@pytest.mark.parametrize(
+    "device", ["..", ".hidden", "a b", "a%2fb", "x" * 65, "-", "%00", "a%0a", "devices", "sources"]
+)
 def test_new_device_needs_a_plain_name(tmp_path: Path, device: str) -> None:
     with running(tmp_path / "data", None) as bench:
         answer = bench.client.post(f"/bms/{device}/readings", json=reading(0, soc=1.0))
@@ -212,6 +223,33 @@ def test_export_has_the_formats_own_names_and_all_rows(tmp_path: Path, recorded:
         part = pyarrow.parquet.read_table(io.BytesIO(content))
         assert part.column_names == table.column_names
         assert part["Test Time / s"].to_pylist() == [0.0, 60.0, 120.0]
+
+
+def test_client_is_told_rightly_what_was_new_before_anything_was_read(
+    tmp_path: Path, recorded: Path
+) -> None:
+    with running(tmp_path / "data", recorded) as bench:
+        known = {"timestamp": "2024-03-09T00:00:00Z", "soc": 9.0}
+        answer = bench.post(READINGS, [known, reading(0, soc=1.0)])
+        assert (answer["stored"], answer["duplicates"]) == (1, 1)
+
+
+def test_watchers_see_what_was_stored_and_a_history_does_not_drown_them(tmp_path: Path) -> None:
+    with running(tmp_path / "data", None) as bench:
+        telemetry, seen = service_of(bench), []
+        telemetry.hub.publish = lambda topic, data: seen.append((topic, data))
+        bench.post(NEW, reading(0, soc=50.0))
+        assert [topic for topic, _ in seen] == ["battery.bms.rack-7", "battery.both.rack-7"]
+        seen.clear()
+        bench.post(NEW, reading(0, soc=99.0), status=200)
+        assert seen == []
+        bench.post(NEW, reading(0, soc=99.0, voltage=800.0), status=200)
+        assert b'"soc":50.0' in seen[0][1]
+        assert b'"voltage":800.0' in seen[0][1]
+        seen.clear()
+        bench.post(NEW, [reading(minute, soc=1.0) for minute in range(1, 1400)])
+        assert len(seen) == 2
+        assert seen[0][1].count(b"event: row") == 200
 
 
 def service_of(bench: Bench) -> Telemetry:

@@ -51,4 +51,8 @@ def test_things_alike_can_be_made_in_one_go() -> None:
     for number in range(5):
         orders.ask(("cell", number), 1)
     orders.ask(("pack", 0), 1)
-    assert orders.alike(lambda key: key[0] == "cell", 3) == [("cell", n) for n in range(3)]
+    alike = orders.alike(("cell", 4), lambda key: key[0] == "cell", 3)
+    assert alike == [("cell", 4), ("cell", 0), ("cell", 1)]
+    for key in alike:
+        orders.keep(key, None)
+    assert orders.next() == ("cell", 2)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchwire.domains.battery import work
 from benchwire.domains.battery.archive import Archive
-from benchwire.domains.battery.errors import QueryInvalid, TooLittleData
+from benchwire.domains.battery.errors import FileDamaged, QueryInvalid, TooLittleData
 from benchwire.domains.battery.periods import moment_of, span_of
 from benchwire.domains.battery.samples import iso
 from benchwire.domains.battery.series import SignalSource
@@ -73,7 +73,7 @@ class Analyses:
             device_id,
             (group,),
             work.anomalies,
-            (sources, group.name, method, metrics, *limits),
+            (sources, group.name, method, metrics, limits),
             (method, metrics, limits),
         )
         skip, limit = page
@@ -132,7 +132,7 @@ class Analyses:
         await self._telemetry.timeline(device_id, group)
         sources: dict[str, SignalSource] = {}
         groups: tuple[Group, ...] = (group,)
-        if self._archive.has(device_id, BMS):
+        if await self._telemetry.in_thread(self._archive.has, device_id, BMS):
             sources |= await self._sources(device_id, BMS, ("soc", "voltage", "current"))
             groups = (BMS, group)
         if group is PCS:
@@ -175,7 +175,7 @@ class Analyses:
                 (BMS,),
                 work.imbalance,
                 (cells, sources.get("current"), sources.get("soc"), limits),
-                (limits, len(cells)),
+                (limits, *self._archive.stamps(device_id, tuple(cells))),
             )
             answer = plain(found)
             total = len(answer["cells"])
@@ -194,7 +194,7 @@ class Analyses:
     ) -> dict[str, SignalSource]:
         """Return where the samples of those fields are that the device has."""
         await self._telemetry.timeline(device_id, group)
-        known = self._archive.rows_per_field(device_id, group)
+        known = await self._telemetry.in_thread(self._archive.rows_per_field, device_id, group)
         return {
             name: await self._telemetry.source(device_id, group, name)
             for name in fields
@@ -203,7 +203,7 @@ class Analyses:
 
     async def _cells(self, device_id: str) -> dict[str, SignalSource]:
         """Return where the voltages of the single cells are."""
-        recorded = set(self._archive.signal_names(device_id))
+        recorded = set(await self._telemetry.in_thread(self._archive.signal_names, device_id))
         names = [
             name
             for stack in range(1, STACKS + 1)
@@ -213,7 +213,7 @@ class Analyses:
         promises = await self._telemetry.in_thread(
             lambda: [self._archive.request_signal(device_id, name) for name in names]
         )
-        await asyncio.gather(*(asyncio.shield(asyncio.wrap_future(item)) for item in promises))
+        await asyncio.gather(*map(self._telemetry.read, promises))
         return await self._telemetry.in_thread(
             lambda: {name: self._archive.signal_source(device_id, name) for name in names}
         )
@@ -227,15 +227,14 @@ class Analyses:
         what: tuple[object, ...],
     ) -> Any:
         """Return what came of a piece of work on rows that have not changed since."""
-        versions = tuple(self._archive.version(device_id, group) for group in groups)
+        versions = await self._telemetry.in_thread(
+            lambda: tuple(self._archive.version(device_id, group) for group in groups)
+        )
         key = (function.__name__, device_id, tuple(groups), versions, what)
         future = self._kept.get(key)
         if future is None or (future.done() and future.exception() is not None):
             if sum(not kept.done() for kept in self._kept.values()) >= _MOST_WAITING:
                 raise TooBusy("The server is busy with other work; try again later")
-            sources = [item for item in arguments if isinstance(item, Mapping)]
-            for item in sources:
-                await self._telemetry.in_thread(work.check_amount, item)
             future = self._executor.submit(function, *arguments, time_limit=WORK_SECONDS)
             self._kept[key] = future
         self._kept.move_to_end(key)
@@ -243,7 +242,11 @@ class Analyses:
             if len(self._kept) <= _MOST_KEPT:
                 break
             del self._kept[old]
-        return await asyncio.shield(asyncio.wrap_future(future))
+        try:
+            return await asyncio.shield(asyncio.wrap_future(future))
+        except FileDamaged as error:
+            await self._telemetry.in_thread(self._archive.discard, error.path)
+            raise
 
 
 def plain(value: Any) -> Any:

@@ -16,15 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from benchwire.domains.battery import dataset, work
-from benchwire.domains.battery.dataset import Recording
-from benchwire.domains.battery.errors import DeviceUnknown, IngestFailed
+from benchwire.domains.battery import dataset, recorded, work
+from benchwire.domains.battery.dataset import Recording, SourceFile
+from benchwire.domains.battery.errors import (
+    DeviceUnknown,
+    FileDamaged,
+    IngestFailed,
+    RecordingsAway,
+    TooManyDevices,
+)
 from benchwire.domains.battery.orders import Orders
 from benchwire.domains.battery.recorded import Options, Recorded
 from benchwire.domains.battery.rows import Rows, RowsFile, Timeline
 from benchwire.domains.battery.samples import Reading
 from benchwire.domains.battery.series import SignalSource
-from benchwire.domains.battery.shelf import Shelf, ShelfState, all_locked
+from benchwire.domains.battery.shelf import Appended, Shelf, ShelfState
 from benchwire.domains.battery.signals import GROUPS, Group
 from benchwire.domains.battery.store import ReadingStore
 from benchwire.domains.battery.tails import filled, rows_of
@@ -36,8 +42,13 @@ logger = logging.getLogger(__name__)
 
 FOLD_ROWS = 20_000
 """Live readings of a group that are kept in the database before they become a file."""
+_MOST_FOLD_ROWS = 200_000
+_FOLD_SHARE = 50
 KEPT_ROWS = 1_000
 """The newest of them stay, so that late values still find their row."""
+MOST_LIVE_DEVICES = 1_000
+MOST_SEGMENTS = 10
+"""Files of live readings of a group before they become one."""
 _RETRY_SECONDS = 30.0
 _SIGNALS_AT_ONCE = 16
 _URGENT, _USUAL, _WHOLE_VIEW, _OTHERS = range(4)
@@ -92,13 +103,17 @@ class Archive:
         self._recordings: Mapping[str, Recording] = {}
         self._scanned_at = float("-inf")
         self._scan_lock = threading.Lock()
-        self._was_there = True
+        self._is_away = False
+        self._unreadable: set[str] = set()
+        self._signals_read: dict[Key, SourceFile] = {}
+        self._writing: dict[str, threading.Lock] = {}
         self._shelves: dict[Key, Shelf] = {}
         self._live_keys: frozenset[Key] = frozenset()
         self._lock = threading.RLock()
         self._orders: Orders[_Order] = Orders()
         self._closing = threading.Event()
         self._reading: _Order | None = None
+        self._signals_failed_at: dict[str, float] = {}
         self._thread = threading.Thread(target=self._build_for_ever, name="battery", daemon=True)
 
     # -- life -------------------------------------------------------------------------------
@@ -132,20 +147,26 @@ class Archive:
         return self._recordings
 
     def _scan(self) -> None:
-        is_there = self._root is not None and self._root.is_dir()
-        if self._root is not None and is_there != self._was_there:
+        is_away = self._root is not None and not self._root.is_dir()
+        if is_away != self._is_away:
             # Told once, since a disk that is away is looked for for as long as it takes.
-            logger.warning("the recordings are %s: %s", "back" if is_there else "away", self._root)
-        self._was_there = is_there
-        found = dataset.discover(self._root) if self._root is not None and is_there else ()
+            logger.warning("the recordings are %s: %s", "away" if is_away else "back", self._root)
+        self._is_away = is_away
+        found: tuple[Recording, ...] = ()
+        if self._root is not None and not is_away:
+            unreadable: list[str] = []
+            found = dataset.discover(self._root, unreadable.append)
+            for sentence in sorted(set(unreadable) - self._unreadable):
+                logger.warning("%s", sentence)
+            self._unreadable = set(unreadable)
         self._recordings = {recording.device_id: recording for recording in found}
         self._scanned_at = self._clock.monotonic()
 
     def has(self, device_id: str, group: Group) -> bool:
         """Whether a device may have rows of a group."""
         recording = self.recordings().get(device_id)
-        recorded = recording is not None and has_signals(recording, group)
-        return recorded or (device_id, group.name) in self._live_keys
+        is_recorded = recording is not None and has_signals(recording, group)
+        return is_recorded or (device_id, group.name) in self._live_keys
 
     def has_signal(self, device_id: str, name: str) -> bool:
         """Whether a device has a recording of a signal."""
@@ -188,9 +209,9 @@ class Archive:
             shelf.is_live,
         )
 
-    def newest(self, device_id: str, group: Group) -> Rows:
-        """Return the newest row that is known without waiting; none if there is none."""
-        return self._shelf((device_id, group.name)).newest()
+    def newest(self, device_id: str, group: Group, most: int = 1) -> Rows:
+        """Return the newest rows that are known without waiting; none if there are none."""
+        return self._shelf((device_id, group.name)).newest(most)
 
     def rows_per_field(self, device_id: str, group: Group) -> dict[str, int]:
         """Return how many samples each field has, once they were read."""
@@ -201,6 +222,14 @@ class Archive:
     def recorded(self, device_id: str, group: Group) -> Recorded | None:
         """Return what was noted while the recording of a device's group was read."""
         return self._shelf((device_id, group.name)).recorded
+
+    def current(self, device_id: str, group: Group) -> Timeline | None:
+        """Return the rows as they were read last; what is stale is read anew meanwhile."""
+        key = (device_id, group.name)
+        shelf = self._shelf(key)
+        if not self._is_fresh(key, shelf) and not self._failed_lately(shelf):
+            self._orders.ask(_Order(*key), _URGENT)
+        return shelf.timeline
 
     def version(self, device_id: str, group: Group) -> object:
         """Return what changes whenever the rows of a device's group do."""
@@ -216,9 +245,11 @@ class Archive:
         ------
         DeviceUnknown
             There is no such device, or it has no signal of that group.
+        RecordingsAway
+            Nobody can tell, as the disk with the recordings is away.
         """
         if not self.has(device_id, group):
-            raise DeviceUnknown(group.name)
+            raise RecordingsAway if self._is_away else DeviceUnknown(group.name)
         key = (device_id, group.name)
         shelf = self._shelf(key)
         ready: Future[Timeline] = Future()
@@ -232,7 +263,7 @@ class Archive:
 
     def request_signal(self, device_id: str, name: str) -> "Future[None]":
         """Return the promise that a signal has been read, whatever group it is in or none."""
-        if not self.signal_source(device_id, name).files:
+        if self.signal_source(device_id, name).recorded is None:
             return self._orders.ask(_Order(device_id, name, is_signal=True), _URGENT)
         read: Future[None] = Future()
         read.set_result(None)
@@ -244,21 +275,31 @@ class Archive:
         with shelf.lock:
             live = tuple((path, field) for path in shelf.segments)
             tail = shelf.tail.column(group.fields.index(field)).without_nulls()
-        recorded = self.signal_source(device_id, group.by_field[field].name)
-        return SignalSource((*recorded.files, *live), tail)
+        of_files = self.signal_source(device_id, group.by_field[field].name)
+        return SignalSource(of_files.recorded, live, tail)
 
     def signal_source(self, device_id: str, name: str) -> SignalSource:
         """Return where the samples of a recorded signal are, once it has been read."""
         recording = self.recordings().get(device_id)
-        path = None
-        if recording is not None and name in recording.files:
-            path = work.signal_file(recording, name, self._cache, self._options)
-        return SignalSource(((path, "value"),) if path else ())
+        if recording is None or name not in recording.files:
+            return SignalSource()
+        key, source = (device_id, name), recording.files[name]
+        # What was found read once is not looked up again until its file changes.
+        if self._signals_read.get(key) != source:
+            if work.signal_file(recording, name, self._cache, self._options) is None:
+                return SignalSource()
+            self._signals_read[key] = source
+        return SignalSource(work.signal_path(self._cache, device_id, name))
+
+    def stamps(self, device_id: str, names: Sequence[str]) -> tuple[object, ...]:
+        """Return what changes whenever one of some recorded signals does."""
+        recording = self.recordings().get(device_id)
+        return tuple(recording.files.get(name) for name in names) if recording else ()
 
     # -- live readings ----------------------------------------------------------------------
 
-    def append(self, device_id: str, found: Mapping[str, Sequence[Reading]]) -> dict[str, int]:
-        """Store readings durably, show them at once, and say how many times were new, by group.
+    def append(self, device_id: str, found: Mapping[str, Sequence[Reading]]) -> dict[str, Appended]:
+        """Store readings durably, show them at once, and say what became of them, by group.
 
         Parameters
         ----------
@@ -266,44 +307,61 @@ class Archive:
             Readings by the name of their group.
         """
         with self._lock:
-            self._live_keys |= {(device_id, name) for name in found}
+            live = {device for device, _ in self._live_keys}
+            if device_id not in live and len(live) >= MOST_LIVE_DEVICES:
+                raise TooManyDevices(MOST_LIVE_DEVICES)
         shelves = {name: self._shelf((device_id, name)) for name in sorted(found)}
-        new: dict[str, int] = {}
-        with all_locked(shelves.values()):
+        # One writer of a device at a time: memory and database see its readings in one order, and
+        # whoever reads waits for neither.
+        with self._writer_of(device_id):
             self._store.add(device_id, found)
+            with self._lock:
+                self._live_keys |= {(device_id, name) for name in found}
+            appended = {}
             for name, shelf in shelves.items():
-                rows = rows_of(found[name], GROUPS[name])
-                known = np.isin(rows.at_us, shelf.tail.at_us)
-                if shelf.timeline is not None:
-                    known |= shelf.timeline.exists(rows.at_us)
-                new[name] = int((~known).sum())
-                shelf.tail = filled(shelf.tail, rows)
-                if shelf.timeline is not None:
-                    shelf.timeline = shelf.timeline.with_tail(shelf.tail)
+                with shelf.lock:
+                    appended[name] = _appended(shelf, rows_of(found[name], GROUPS[name]))
         for name, shelf in shelves.items():
             if self._is_long(shelf):
                 self._orders.ask(_Order(device_id, name), _USUAL)
-        return new
+        return appended
+
+    def _writer_of(self, device_id: str) -> threading.Lock:
+        with self._lock:
+            return self._writing.setdefault(device_id, threading.Lock())
+
+    def discard(self, path: Path) -> None:
+        """Have a file that turned out to be damaged made anew."""
+        recorded.forget(path)
+        self._signals_read.clear()
+        with self._lock:
+            shelves = list(self._shelves.items())
+        for key, shelf in shelves:
+            with shelf.lock:
+                is_own = shelf.timeline is not None and shelf.timeline.file is not None
+                is_own = is_own and shelf.timeline.file.path == path  # type: ignore[union-attr]
+                if is_own or path in shelf.segments:
+                    recorded.forget(self._build_order(key, shelf).live_path)
+                    shelf.timeline = shelf.made_of = None
 
     def _is_long(self, shelf: Shelf) -> bool:
-        return len(shelf.tail) >= self._fold_rows + KEPT_ROWS
+        """Whether there are enough readings for a file; the longer it all is, the more it takes."""
+        live = 0 if shelf.timeline is None else len(shelf.timeline) // _FOLD_SHARE
+        enough = min(max(self._fold_rows, live), max(self._fold_rows, _MOST_FOLD_ROWS))
+        return shelf.unfolded >= enough + KEPT_ROWS
 
     def _shelf(self, key: Key) -> Shelf:
         with self._lock:
             shelf = self._shelves.get(key)
-            if shelf is not None:
-                return shelf
-            group = GROUPS[key[1]]
-            if key in self._live_keys:
-                tail = rows_of(tuple(self._store.all(*key)), group)
-                segments = tuple(sorted(self._live_folder(key).glob("*.parquet")))
-                shelf = Shelf(tail, segments)
-            else:
-                shelf = Shelf(Rows.none(len(group.fields)))
-            # A name that nobody has is not remembered.
-            if self.has(key[0], group):
-                self._shelves[key] = shelf
-            return shelf
+            if shelf is None:
+                shelf = self._shelves[key] = Shelf(Rows.none(len(GROUPS[key[1]].fields)))
+        if not shelf.is_loaded:
+            with shelf.lock:
+                if not shelf.is_loaded:
+                    shelf.tail = rows_of(tuple(self._store.all(*key)), GROUPS[key[1]])
+                    shelf.segments = tuple(sorted(self._live_folder(key).glob("*.parquet")))
+                    shelf.is_loaded = True
+        return shelf
 
     def _live_folder(self, key: Key) -> Path:
         return self._live / key[0] / key[1]
@@ -313,13 +371,19 @@ class Archive:
     def _build_for_ever(self) -> None:
         while not self._closing.is_set():
             order = self._orders.next()
-            if order is None:
-                if not self._order_what_is_due():
-                    self._orders.wait(max(self._rescan_seconds, 0.2))
-            elif order.is_signal:
-                self._read_signals(order.device_id)
-            else:
-                self._keep(order)
+            try:
+                if order is None:
+                    if not self._order_what_is_due():
+                        self._orders.wait(max(self._rescan_seconds, 0.2))
+                elif order.is_signal:
+                    self._read_signals(order)
+                else:
+                    self._keep(order)
+            except Exception as error:  # noqa: BLE001 - whoever asks next must still be served
+                told = self._told("what is due", error)
+                if order is not None:
+                    self._orders.keep(order, told)
+                self._closing.wait(1.0)
 
     def _order_what_is_due(self) -> bool:
         """Order what nobody has asked for yet, and say whether there was anything."""
@@ -328,7 +392,8 @@ class Archive:
             for device_id in self.devices(group):
                 key = (device_id, group.name)
                 shelf = self._shelf(key)
-                if not self._is_fresh(key, shelf) and not self._failed_lately(shelf):
+                is_due = self._is_long(shelf) or not self._is_fresh(key, shelf)
+                if is_due and not self._failed_lately(shelf):
                     self._orders.ask(_Order(*key), priority)
                     due = True
         for device_id, name in () if due else self._other_signals():
@@ -339,9 +404,12 @@ class Archive:
     def _other_signals(self) -> Iterator[tuple[str, str]]:
         """Yield the signals of no group that are not read yet."""
         grouped = {signal.name for group in GROUPS.values() for signal in group.signals}
+        now = self._clock.monotonic()
         for device_id, recording in self.recordings().items():
+            if now - self._signals_failed_at.get(device_id, float("-inf")) < _RETRY_SECONDS:
+                continue
             for name in sorted(set(recording.files) - grouped):
-                if not self.signal_source(device_id, name).files:
+                if self.signal_source(device_id, name).recorded is None:
                     yield device_id, name
 
     def _build_order(self, key: Key, shelf: Shelf) -> work.BuildOrder:
@@ -369,8 +437,13 @@ class Archive:
         self._reading = order
         try:
             timeline = self._build(key, shelf)
+            if not self._is_fresh(key, shelf):
+                # Whoever asked meanwhile means the files as they are since. Once only: a file that
+                # is always written to would never be read to its end.
+                timeline = self._build(key, shelf)
         except Exception as error:  # noqa: BLE001 - told to those who wait
-            shelf.failure, shelf.failed_at = self._told(key, error), self._clock.monotonic()
+            shelf.failure = self._told(f"{key[1]} of {key[0]}", error)
+            shelf.failed_at = self._clock.monotonic()
             self._orders.keep(order, shelf.failure)
         else:
             shelf.failure = None
@@ -378,13 +451,13 @@ class Archive:
         finally:
             self._reading = None
 
-    def _told(self, key: Key, error: Exception) -> BenchwireError:
+    def _told(self, what: str, error: Exception) -> BenchwireError:
         """Return an error for those who wait; the log gets what they must not see."""
         if not isinstance(error, BenchwireError):
-            logger.error("%s of %s cannot be read", key[1], key[0], exc_info=error)
+            logger.error("%s cannot be read", what, exc_info=error)
             return IngestFailed("The recording cannot be read; the server's log has it")
         if not self._closing.is_set():
-            logger.error("%s of %s: %s", key[1], key[0], error.message)
+            logger.error("%s: %s", what, error.message)
         return error
 
     def _build(self, key: Key, shelf: Shelf) -> Timeline:
@@ -400,8 +473,14 @@ class Archive:
             shelf.progress = 0.0
             built = self._run(work.build, order, on_progress=on_progress)
         group = GROUPS[key[1]]
-        file = RowsFile(built.path, group.fields) if built.path is not None else None
+        try:
+            file = RowsFile(built.path, group.fields) if built.path is not None else None
+        except FileDamaged as error:
+            self.discard(error.path)
+            built = self._run(work.build, order)
+            file = RowsFile(built.path, group.fields) if built.path is not None else None
         with shelf.lock:
+            shelf.segments = tuple(path for path in shelf.segments if path.exists())
             version = shelf.timeline.version + 1 if shelf.timeline else 0
             shelf.timeline = Timeline(group.fields, file, shelf.tail, version=version)
             # Of equal times the recording's row is shown; the other stays in the database.
@@ -412,17 +491,37 @@ class Archive:
 
     def _fold(self, key: Key, shelf: Shelf) -> None:
         """Make a file of the older live readings; it is on the disk before they are deleted."""
-        with shelf.lock:
-            rows = shelf.tail.take(slice(0, len(shelf.tail) - KEPT_ROWS))
-            path = self._live_folder(key) / f"{len(shelf.segments):08d}.parquet"
-            work.write_rows(path, GROUPS[key[1]].fields, [rows])
-            self._store.forget(*key, up_to_us=int(rows.at_us[-1]))
-            shelf.segments = (*shelf.segments, path)
+        fields = GROUPS[key[1]].fields
+        with self._writer_of(key[0]):
+            # Those of the database, as some may be hidden behind rows of the recording.
+            rows = rows_of(tuple(self._store.all(*key)), GROUPS[key[1]])
+            rows = rows.take(slice(0, max(len(rows) - KEPT_ROWS, 0)))
+            if len(rows):
+                path = self._next_segment(key)
+                work.write_rows(path, fields, [rows])
+                with shelf.lock:
+                    shelf.segments = (*shelf.segments, path)
+                    shelf.folded_us = int(rows.at_us[-1])
+                self._store.forget(*key, up_to_us=shelf.folded_us)
+        if len(shelf.segments) > MOST_SEGMENTS:
+            old, path = shelf.segments, self._next_segment(key)
+            self._run(work.join_live, old, path, fields)
+            with shelf.lock:
+                shelf.segments = (path,)
+            for file in old:
+                file.unlink(missing_ok=True)
 
-    def _read_signals(self, device_id: str) -> None:
-        """Read some of the signals of a device that were ordered."""
+    def _next_segment(self, key: Key) -> Path:
+        numbers = (int(path.stem) for path in self._live_folder(key).glob("*.parquet"))
+        return self._live_folder(key) / f"{max(numbers, default=0) + 1:08d}.parquet"
+
+    def _read_signals(self, first: _Order) -> None:
+        """Read a signal that was ordered, and others of that device with it."""
+        device_id = first.device_id
         orders = self._orders.alike(
-            lambda order: order.is_signal and order.device_id == device_id, _SIGNALS_AT_ONCE
+            first,
+            lambda order: order.is_signal and order.device_id == device_id,
+            _SIGNALS_AT_ONCE,
         )
         names = tuple(order.name for order in orders)
         outcome: BenchwireError | None = None
@@ -431,12 +530,31 @@ class Archive:
             if recording is not None:
                 self._run(work.build_signals, recording, names, self._cache, self._options)
         except Exception as error:  # noqa: BLE001 - told to those who wait
-            outcome = self._told((device_id, "a signal"), error)
+            outcome = self._told(f"a signal of {device_id}", error)
+            self._signals_failed_at[device_id] = self._clock.monotonic()
         for order in orders:
             self._orders.keep(order, outcome)
 
     def _run(self, function: Any, *arguments: Any, **more: Any) -> Any:
         return self._executor.submit(function, *arguments, stop=self._closing, **more).result()
+
+
+def _appended(shelf: Shelf, rows: Rows) -> Appended:
+    """Show new rows on a shelf that is locked, and return what became of them."""
+    known = np.isin(rows.at_us, shelf.tail.at_us)
+    hidden = np.zeros(len(rows), bool)
+    if shelf.timeline is not None:
+        hidden = ~known & shelf.timeline.exists(rows.at_us)
+    before = shelf.tail.values[np.searchsorted(shelf.tail.at_us, rows.at_us[known])]
+    shelf.tail = filled(shelf.tail, rows.take(~hidden))
+    after = shelf.tail.take(np.searchsorted(shelf.tail.at_us, rows.at_us[~hidden]))
+    has_more = np.ones(len(after), bool)
+    has_more[known[~hidden]] = (np.isnan(before) & ~np.isnan(after.values[known[~hidden]])).any(
+        axis=1
+    )
+    if shelf.timeline is not None:
+        shelf.timeline = shelf.timeline.with_tail(shelf.tail)
+    return Appended(int((~known & ~hidden).sum()), after.take(has_more))
 
 
 def has_signals(recording: Recording, group: Group) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -54,28 +54,36 @@ class Recording:
     files: Mapping[str, SourceFile]
 
 
-def discover(root: Path) -> tuple[Recording, ...]:
+Told = Callable[[str], object]
+
+
+def discover(root: Path, tell: Told = logger.warning) -> tuple[Recording, ...]:
     """Return the devices that have signal files, sorted by id; none if there is no data set.
 
     The root is the data set or the folder of devices in it. Links that lead out of it are not
     followed.
+
+    Parameters
+    ----------
+    tell
+        Gets a sentence on whatever cannot be read.
     """
     found = []
-    with _unreadable_told(root):
+    with _unreadable_told(root, tell):
         top = root.resolve(strict=True)
         inner = top / DEVICES_FOLDER
         is_whole = inner.is_dir() and inner.resolve().is_relative_to(top)
         for folder in _entries(inner if is_whole else top):
             if not _is_text(folder.name):
-                logger.warning("%r is skipped: its name is no text", folder.name)
+                tell(f"{folder.name!r} is skipped: its name is no text")
                 continue
-            with _unreadable_told(Path(folder.path)):
+            with _unreadable_told(Path(folder.path), tell):
                 if folder.is_dir() and _stays_inside(folder, top):
-                    found.append(Recording(folder.name, _signal_files(folder.path, top)))
+                    found.append(Recording(folder.name, _signal_files(folder.path, top, tell)))
     return tuple(sorted((one for one in found if one.files), key=lambda one: one.device_id))
 
 
-def _signal_files(folder: str, top: Path) -> Mapping[str, SourceFile]:
+def _signal_files(folder: str, top: Path, tell: Told) -> Mapping[str, SourceFile]:
     """Return the CSV files of a folder by signal; an exact name goes before one in wrong case."""
     entries = [
         entry
@@ -138,7 +146,7 @@ def _stays_inside(entry: "os.DirEntry[str]", top: Path) -> bool:
 
 
 @contextmanager
-def _unreadable_told(path: Path) -> Iterator[None]:
+def _unreadable_told(path: Path, tell: Told) -> Iterator[None]:
     """Say in the log what cannot be read, and go on without it."""
     try:
         yield

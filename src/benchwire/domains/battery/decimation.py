@@ -89,20 +89,24 @@ class Reduction:
         else:
             found = _in_order(self._low, self._high, filled)
         if self._method == "lttb":
+            # Half of the points at most are spent on gaps, the longest of them.
+            gaps = gaps[: self._points // 2]
             found = largest_triangles(found, self._points - len(gaps))
+        gaps = np.sort(gaps)
         places = np.searchsorted(found.at_us, gaps)
         return Samples(
             np.insert(found.at_us, places, gaps), np.insert(found.values, places, np.nan)
         )
 
     def _gaps(self, filled: NDArray[np.intp]) -> NDArray[np.int64]:
-        """Return the middle of every gap that is longer than usual and leaves a step empty.
+        """Return the middle of each gap longer than usual that leaves a step empty, longest first.
 
         A null in an empty step takes no point from any other, so there are never too many.
         """
         before, after = self._lasts[filled[:-1]], self._firsts[filled[1:]]
         is_gap = (np.diff(filled) > 1) & (after - before > self._gap_us)
-        return (before[is_gap] + after[is_gap]) // 2
+        middles = (before[is_gap] + after[is_gap]) // 2
+        return middles[np.argsort(before[is_gap] - after[is_gap], kind="stable")]
 
 
 def _in_order(low: Samples, high: Samples, filled: NDArray[np.intp]) -> Samples:

@@ -1,6 +1,8 @@
 """Errors of the battery telemetry; the API writes them as the framework does, under ``detail``."""
 
-from benchwire.foundation.errors import Failed, Invalid, NotFound, Unavailable
+from pathlib import Path
+
+from benchwire.foundation.errors import Conflict, Failed, Invalid, NotFound, Unavailable
 
 
 class DeviceUnknown(NotFound):
@@ -13,6 +15,38 @@ class DeviceUnknown(NotFound):
             f"There is no such device with {group.upper()} data",
             hint=f"See /{group}/devices; names are exact, upper and lower case too.",
         )
+
+
+class RecordingsAway(Unavailable):
+    """The folder of the recordings is not there."""
+
+    code = "battery.recordings_away"
+
+    def __init__(self) -> None:
+        super().__init__("The recordings are not there at the moment; look to their disk")
+
+
+class PeriodEmpty(NotFound):
+    """There are no rows in the period that was named."""
+
+    code = "battery.period_empty"
+
+    def __init__(self) -> None:
+        super().__init__("The device has no rows in that period")
+
+
+class FileDamaged(Unavailable):
+    """A file of rows cannot be read as it was written."""
+
+    code = "battery.file_damaged"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("A file of the server's own is damaged and is made anew; ask again")
+        self.path = path
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        """Let it come whole from a worker process."""
+        return FileDamaged, (self.path,)
 
 
 class StillReading(Unavailable):
@@ -42,6 +76,15 @@ class IngestFailed(Failed):
     """A recording could not be read."""
 
     code = "battery.ingest_failed"
+
+
+class TooManyDevices(Conflict):
+    """No further device can be taken up."""
+
+    code = "battery.too_many_devices"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"There are {most} devices that send readings already")
 
 
 class ReadingInvalid(Invalid):

@@ -6,12 +6,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from benchwire.domains.battery.signals import BMS, DEVICE_ID, PCS
+from benchwire.domains.battery.signals import BMS, DEVICE_ID, PATHS, PCS
 from benchwire.foundation.errors import Invalid
 
-DeviceId = Annotated[str, Field(pattern=DEVICE_ID)]
+
+def _no_path(device_id: str) -> str:
+    if device_id in PATHS:
+        raise ValueError("no device can be called that")
+    return device_id
+
+
+DeviceId = Annotated[str, Field(pattern=DEVICE_ID), AfterValidator(_no_path)]
 """A device's name in a file."""
 
 GROUP_OF = {field: group.name for group in (BMS, PCS) for field in group.fields}

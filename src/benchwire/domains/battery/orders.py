@@ -45,10 +45,11 @@ class Orders(Generic[K]):
                     return key
             return None
 
-    def alike(self, belongs: Callable[[K], bool], most: int) -> list[K]:
-        """Return some of what is promised that can be made in one go."""
+    def alike(self, key: K, belongs: Callable[[K], bool], most: int) -> list[K]:
+        """Return a thing and others that are promised and can be made in one go with it."""
         with self._changed:
-            return [key for key in self._promised if belongs(key)][:most]
+            others = (other for other in self._promised if other != key and belongs(other))
+            return [key, *itertools.islice(others, most - 1)]
 
     def keep(self, key: K, outcome: object) -> None:
         """Hand a thing, or the error in its place, to all who asked for it."""

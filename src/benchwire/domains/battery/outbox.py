@@ -94,14 +94,14 @@ class Outbox:
         Parameters
         ----------
         settled
-            Called, in another thread, once the reading is stored or given up.
+            Called, in another thread, once the reading is stored or refused for good; never where
+            it had to be given up for want of room, so that its sender may send it again.
         """
         with self._changed:
             line = (device_id, group)
             self._waiting.setdefault(line, deque()).append(_Waiting(reading, settled))
-            surplus = self._cut(line)
+            self._cut(line)
             self._changed.notify_all()
-        _settle(surplus)
 
     # -- the thread -------------------------------------------------------------------------
 
@@ -157,16 +157,16 @@ class Outbox:
     def _put_back(self, line: tuple[str, str], batch: Sequence[_Waiting]) -> None:
         with self._changed:
             self._waiting[line].extendleft(reversed(batch))
-            surplus = self._cut(line)
-        _settle(surplus)
+            self._cut(line)
 
-    def _cut(self, line: tuple[str, str]) -> list[_Waiting]:
-        """Remove the oldest readings that are too many."""
+    def _cut(self, line: tuple[str, str]) -> None:
+        """Give up the oldest readings that are too many; none of them counts as settled."""
         waiting, device_id = self._waiting[line], line[0]
-        surplus = [waiting.popleft() for _ in range(len(waiting) - self._most_kept)]
-        if surplus:
-            self._dropped[device_id] = self._dropped.get(device_id, 0) + len(surplus)
-        return surplus
+        surplus = len(waiting) - self._most_kept
+        for _ in range(surplus):
+            waiting.popleft()
+        if surplus > 0:
+            self._dropped[device_id] = self._dropped.get(device_id, 0) + surplus
 
 
 def _settle(gone: Sequence[_Waiting]) -> None:

@@ -25,7 +25,7 @@ from benchwire.domains.battery.timeline import master
 from benchwire.foundation.files import disk_troubles_told, make_folders, write_whole
 
 # Files made by another rule are made anew.
-RULE = 1
+RULE = 2
 _CLEANED_AT_ONCE = 2
 _SIMPLE_NAME = re.compile(r"[0-9A-Za-z_-]{1,100}")
 _CLEANING_SHARE = 0.7
@@ -176,13 +176,25 @@ def _noted(path: Path, stamp: Mapping[str, Any]) -> dict[str, Any] | None:
         if sidecar["stamp"] != stamp or path.stat().st_size != sidecar["bytes"]:
             return None
         noted: dict[str, Any] = sidecar["noted"]
+        if sidecar["digest"] != _digest(noted):
+            return None
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return noted
 
 
+def _digest(noted: Mapping[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(noted, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def forget(path: Path) -> None:
+    """Make a file of the cache count for nothing, as it turned out to be damaged."""
+    path.with_suffix(".json").unlink(missing_ok=True)
+
+
 def _note(path: Path, stamp: Mapping[str, Any], noted: Mapping[str, Any]) -> None:
-    sidecar = {"stamp": stamp, "bytes": path.stat().st_size, "noted": noted}
+    size, digest = path.stat().st_size, _digest(noted)
+    sidecar = {"stamp": stamp, "bytes": size, "noted": noted, "digest": digest}
     write_whole(path.with_suffix(".json"), orjson.dumps(sidecar))
 
 

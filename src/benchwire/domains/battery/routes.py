@@ -1,10 +1,11 @@
 """The battery telemetry API's paths."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from benchwire import __version__
 from benchwire.domains.battery import exports, live
@@ -23,8 +24,9 @@ from benchwire.domains.battery.schemas import (
 from benchwire.domains.battery.service import Telemetry
 from benchwire.domains.battery.signals import BESS, BMS, PCS, Group
 from benchwire.domains.battery.sources import Sources
+from benchwire.foundation.web.downloads import PatientDownload
 from benchwire.foundation.web.injection import service
-from benchwire.foundation.web.sse import EventStream, PacedStream, json_event
+from benchwire.foundation.web.sse import EventStream, PacedStream
 
 router = APIRouter()
 
@@ -90,15 +92,12 @@ def source_states(sources: Annotated[Sources, service(Sources)]) -> dict[str, An
 @router.get("/bess/{device_id}/live", response_class=Response)
 async def live_of_both(device_id: DeviceId, telemetry: TelemetryService) -> Response:
     """New readings of both systems of a device as server-sent events, as soon as they are there."""
-    telemetry.check_device(device_id)
+    await telemetry.check_device(device_id, (BMS, PCS))
 
-    def hello() -> bytes:
-        newest = ((group, telemetry.newest(device_id, group)) for group in (BMS, PCS))
-        return b"".join(
-            json_event("row", {"group": group.name, "row": row}) for group, row in newest if row
-        )
+    async def hello() -> bytes:
+        return b"".join(await telemetry.newest_events(device_id, (BMS, PCS)))
 
-    return EventStream(telemetry.hub, [live.topic_of(device_id, "all")], hello=hello)
+    return EventStream(telemetry.hub, [live.topic_of(device_id, live.BOTH)], hello=hello)
 
 
 def _add_rows(group: Group) -> None:
@@ -195,10 +194,12 @@ def _add_rows(group: Group) -> None:
     ) -> Response:
         """Rows of a range as CSV or Parquet, with columns named as in the Battery Data Format."""
         first_us, parts = await telemetry.rows_between(device_id, group, (start, end))
-        pieces = exports.FORMATS[format_](parts, group, first_us)
+        pieces = telemetry.exported(exports.FORMATS[format_](parts, group, first_us))
+        # The first piece is made before the answer begins, so that a refusal is an answer.
+        first = await telemetry.in_thread(next, pieces)
         name = exports.filename(device_id, group, format_)
-        return StreamingResponse(
-            pieces,
+        return PatientDownload(
+            itertools.chain([first], pieces),
             media_type=exports.MEDIA_TYPES[format_],
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
@@ -212,11 +213,10 @@ def _add_live(group: Group) -> None:
     )
     async def live_rows(device_id: DeviceId, telemetry: TelemetryService) -> Response:
         """New readings as server-sent events, as soon as they are there; the newest first."""
-        telemetry.check_device(device_id, group)
+        await telemetry.check_device(device_id, (group,))
 
-        def hello() -> bytes:
-            row = telemetry.newest(device_id, group)
-            return json_event("row", row) if row else b""
+        async def hello() -> bytes:
+            return b"".join(await telemetry.newest_events(device_id, (group,)))
 
         return EventStream(telemetry.hub, [live.topic_of(device_id, group.name)], hello=hello)
 
@@ -227,7 +227,7 @@ def _add_live(group: Group) -> None:
         responses={200: {"model": Stored, "description": "Nothing of it was new."}},
         openapi_extra=NEW_READINGS[group.name],
     )
-    def add_readings(
+    async def add_readings(
         device_id: DeviceId,
         body: Annotated[
             Any,
@@ -240,14 +240,15 @@ def _add_live(group: Group) -> None:
     ) -> Stored:
         """Store new readings; a time that is known already is not stored twice."""
         readings = readings_of(group, body)
-        stored = telemetry.append(device_id, group.name, readings)
-        if not stored:
+        appended = await telemetry.take(device_id, group, readings)
+        if not appended.new:
             response.status_code = 200
         return Stored(
             device_id=device_id,
             received=len(readings),
-            stored=stored,
-            duplicates=len(readings) - stored,
+            stored=appended.new,
+            updated=len(appended.shown) - appended.new,
+            duplicates=len(readings) - len(appended.shown),
         )
 
     @router.get(f"/{group.name}/{{device_id}}/anomalies", name=f"{group.name}_anomalies")

@@ -5,8 +5,10 @@ neither the length of a file nor the place in it matters.
 """
 
 import itertools
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,11 +16,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from benchwire.domains.battery.errors import FileDamaged
 from benchwire.domains.battery.samples import Samples
+
+logger = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 262_144
 TIME_COLUMN = "at_us"
-_ROWS_PER_PART = 16_384
+_ROWS_PER_PART = 4_096
+_TIMES_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +98,11 @@ class RowsFile:
     def __init__(self, path: Path, fields: Sequence[str]) -> None:
         import pyarrow.parquet as pq
 
-        self._file = pq.ParquetFile(path, pre_buffer=False)
+        self.path = path
+        with self._damage_told():
+            self._file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
         self._lock = threading.Lock()
+        self._known_times: dict[int, NDArray[np.int64]] = {}
         known = set(self._file.schema_arrow.names)
         self._columns = [field for field in fields if field in known]
         self._places = [place for place, field in enumerate(fields) if field in known]
@@ -155,9 +164,10 @@ class RowsFile:
             return Rows.none(self._width)
         first = int(np.searchsorted(self._starts, start, "right")) - 1
         last = int(np.searchsorted(self._starts, stop, "left"))
-        with self._lock:
+        columns = [TIME_COLUMN, *self._columns]
+        with self._lock, self._damage_told():
             table = self._file.read_row_groups(
-                list(range(first, last)), columns=[TIME_COLUMN, *self._columns], use_threads=False
+                list(range(first, last)), columns=columns, use_threads=False
             )
         table = table.slice(start - int(self._starts[first]), stop - start)
         values = np.full((stop - start, self._width), np.nan)
@@ -171,16 +181,42 @@ class RowsFile:
         stop = len(self) if end_us is None else self.rank(end_us)
         return self.read(start, stop)
 
+    def count(self, start_us: int | None, end_us: int | None) -> int:
+        """Return how many rows there are from a time on and before another."""
+        start = 0 if start_us is None else self.rank(start_us)
+        return max((len(self) if end_us is None else self.rank(end_us)) - start, 0)
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             self._file.close()
 
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        """Turn what the library says of a damaged file into one error."""
+        from pyarrow import ArrowException
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise FileDamaged(self.path) from None
+        except (ArrowException, OSError, ValueError) as error:
+            logger.error("%s is damaged: %s", self.path, error)
+            raise FileDamaged(self.path) from error
+
     def _times(self, group: int) -> NDArray[np.int64]:
+        """Return the times of a row group; late readings ask for the same ones again and again."""
         with self._lock:
-            table = self._file.read_row_group(group, columns=[TIME_COLUMN], use_threads=False)
-        times: NDArray[np.int64] = table.column(TIME_COLUMN).to_numpy()
-        return times
+            times = self._known_times.get(group)
+            if times is None:
+                with self._damage_told():
+                    table = self._file.read_row_group(
+                        group, columns=[TIME_COLUMN], use_threads=False
+                    )
+                while len(self._known_times) >= _TIMES_KEPT:
+                    del self._known_times[next(iter(self._known_times))]
+                times = self._known_times[group] = table.column(TIME_COLUMN).to_numpy()
+            return times
 
 
 def merged(

@@ -32,6 +32,7 @@ class RowsWriter:
             use_dictionary=list(fields),
             column_encoding={TIME_COLUMN: "DELTA_BINARY_PACKED"},
             write_statistics=[TIME_COLUMN],
+            write_page_checksum=True,
         )
 
     def write(self, rows: Rows) -> None:

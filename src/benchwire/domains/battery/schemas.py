@@ -1,11 +1,13 @@
 """Requests and answers of the battery telemetry API."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -160,10 +162,17 @@ def _plausible(value: datetime) -> datetime:
 Value = Annotated[float, Field(allow_inf_nan=False, strict=True)] | None
 
 
+def _in_iso(value: object) -> object:
+    # The library would take numbers and bare dates as well, whose meaning is a guess.
+    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", value):
+        raise ValueError("the time has to be ISO 8601, such as 2026-01-01T12:00:00Z")
+    return value
+
+
 class _NewReading(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    timestamp: Annotated[datetime, AfterValidator(_plausible)] = Field(
+    timestamp: Annotated[datetime, BeforeValidator(_in_iso), AfterValidator(_plausible)] = Field(
         description="ISO 8601; UTC where it names no zone."
     )
 
@@ -240,4 +249,5 @@ class Stored(BaseModel):
     device_id: str
     received: int
     stored: int = Field(description="Readings at times that were not known yet.")
-    duplicates: int = Field(description="Readings at times that were known already.")
+    updated: int = Field(description="Readings that gave a known time what it had not got yet.")
+    duplicates: int = Field(description="Readings that told nothing new.")

@@ -1,35 +1,35 @@
 """What the battery telemetry does for its users: rows, streams, curves and new readings."""
 
 import asyncio
+import contextlib
 import functools
 import logging
-import math
 import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import orjson
-
-from benchwire.domains.battery import live
+from benchwire.domains.battery import answers, live
 from benchwire.domains.battery.archive import Archive
-from benchwire.domains.battery.decimation import reduce
 from benchwire.domains.battery.errors import (
     DeviceUnknown,
+    FileDamaged,
+    PeriodEmpty,
     QueryInvalid,
     ReadingInvalid,
     StillReading,
 )
 from benchwire.domains.battery.periods import period_of, span_of
 from benchwire.domains.battery.rows import Rows, Timeline
-from benchwire.domains.battery.samples import MICROSECONDS, Reading, Samples, iso, isos
+from benchwire.domains.battery.samples import MICROSECONDS, Reading
 from benchwire.domains.battery.series import SignalSource
-from benchwire.domains.battery.signals import BESS, BMS, DEVICE_ID, GROUPS, PCS, Group
+from benchwire.domains.battery.shelf import Appended
+from benchwire.domains.battery.signals import BESS, BMS, DEVICE_ID, GROUPS, PATHS, PCS, Group
 from benchwire.foundation.clock import Clock, microseconds
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.streams import Hub
+from benchwire.foundation.workers import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,13 @@ T = TypeVar("T")
 
 READ_SECONDS = 600.0
 """How long a request waits for a recording to be read."""
+_PATIENCE_SECONDS = 60.0
 _BLOCK_ROWS = 128
 _BLOCKS_KEPT = 256
+_MOST_SHOWN = 200
+_MOST_EXPORTS = 16
+# Rows that are looked at for the last value of each field.
+_LOOKED_AT = 100
 _THREADS = 4
 
 NextEvent = Callable[[], Awaitable[bytes]]
@@ -56,6 +61,7 @@ class Telemetry:
         self._hub = hub
         self._clock = clock
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="battery")
+        self._exports = Turns(_MOST_EXPORTS)
         self._blocks: OrderedDict[tuple[object, ...], list[bytes]] = OrderedDict()
 
     def close(self) -> None:
@@ -68,9 +74,13 @@ class Telemetry:
         return self._hub
 
     async def in_thread(self, work: Callable[..., T], *args: Any) -> T:
-        """Run something that touches the disk."""
+        """Run something that touches the disk; a file it finds damaged is made anew."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, functools.partial(work, *args))
+        try:
+            return await loop.run_in_executor(self._threads, functools.partial(work, *args))
+        except FileDamaged as error:
+            await loop.run_in_executor(self._threads, self._archive.discard, error.path)
+            raise
 
     # -- rows -------------------------------------------------------------------------------
 
@@ -85,16 +95,25 @@ class Telemetry:
             The recording is so long that it is not read yet.
         """
         promise = await self.in_thread(self._archive.request, device_id, group)
-        # Others may wait for the same reading: giving up here must not cancel it.
-        waiting = asyncio.shield(asyncio.wrap_future(promise))
-        try:
-            async with asyncio.timeout(READ_SECONDS):
-                timeline = await waiting
-        except TimeoutError:
-            raise StillReading from None
+        timeline = await self.read(promise)
         if not len(timeline):
             raise DeviceUnknown(group.name)
         return timeline
+
+    async def read(self, promise: Future[T]) -> T:
+        """Return what was promised, once it has been read.
+
+        Raises
+        ------
+        StillReading
+            It takes longer than anybody should wait.
+        """
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                # Others may wait for the same reading: giving up here must not cancel it.
+                return await asyncio.shield(asyncio.wrap_future(promise))
+        except TimeoutError:
+            raise StillReading from None
 
     async def devices(self, group: Group) -> list[dict[str, Any]]:
         """Return the devices that have rows of a group, by id."""
@@ -106,7 +125,7 @@ class Telemetry:
                 if not isinstance(error, DeviceUnknown):
                     logger.warning("%s is not listed: %s", device_id, error.message)
                 continue
-            counts = self._archive.rows_per_field(device_id, group)
+            counts = await self.in_thread(self._archive.rows_per_field, device_id, group)
             found.append(
                 {
                     "device_id": device_id,
@@ -124,7 +143,7 @@ class Telemetry:
         period = period_of(date) if date is not None else None
         timeline = await self.timeline(device_id, group)
         return await self.in_thread(
-            page_json, timeline, device_id, group, (batch_size, skip), period
+            answers.page_json, timeline, device_id, group, (batch_size, skip), period
         )
 
     # -- streams ----------------------------------------------------------------------------
@@ -144,6 +163,7 @@ class Telemetry:
         if last_id is not None and last_id.isascii() and last_id.isdecimal():
             position = int(last_id[:18]) + 1
         # The first rows are read before the answer begins, so that no error comes after it.
+        await self.timeline(device_id, group)
         position, block = await self._block(device_id, group, period, position)
         events = iter(block)
 
@@ -163,17 +183,20 @@ class Telemetry:
         self, device_id: str, group: Group, period: tuple[int, int] | None, position: int
     ) -> tuple[int, list[bytes]]:
         """Return a position, or the first row where it is past the end, and the events from it."""
-        timeline = await self.timeline(device_id, group)
-        first, rows = await self.in_thread(_bounds, timeline, period)
+        # Whoever streams goes on with the rows there are while a recording is read anew.
+        timeline = await self.in_thread(self._archive.current, device_id, group)
+        if timeline is None:
+            timeline = await self.timeline(device_id, group)
+        first, rows = await self.in_thread(answers.bounds, timeline, period)
         if not rows:
-            raise DeviceUnknown(group.name)
+            raise PeriodEmpty if len(timeline) else DeviceUnknown(group.name)
         position = position if position < rows else 0
         begin = position - position % _BLOCK_ROWS
-        key = (device_id, group.name, timeline.version, first, begin)
+        stop = min(begin + _BLOCK_ROWS, rows)
+        key = (device_id, group.name, timeline.version, first, begin, stop)
         block = self._blocks.get(key)
         if block is None:
-            stop = min(begin + _BLOCK_ROWS, rows)
-            block = await self.in_thread(_events, timeline, group, first, begin, stop)
+            block = await self.in_thread(answers.row_events, timeline, group, first, begin, stop)
             self._blocks[key] = block
             while len(self._blocks) > _BLOCKS_KEPT:
                 self._blocks.popitem(last=False)
@@ -190,12 +213,17 @@ class Telemetry:
         QueryInvalid
             The device has no such signal.
         """
-        if metric in group.by_field:
-            await self.timeline(device_id, group)
-            return await self.in_thread(self._archive.source, device_id, group, metric)
-        if not await self.in_thread(self._archive.has_signal, device_id, metric):
+        signal = group.by_field.get(metric)
+        name = signal.name if signal else metric
+        is_recorded = await self.in_thread(self._archive.has_signal, device_id, name)
+        if signal is None and not is_recorded:
             raise QueryInvalid("There is no such metric for this device")
-        await asyncio.shield(asyncio.wrap_future(self._archive.request_signal(device_id, metric)))
+        if signal is not None:
+            await self.timeline(device_id, group)
+        if is_recorded:
+            await self.read(await self.in_thread(self._archive.request_signal, device_id, name))
+        if signal is not None:
+            return await self.in_thread(self._archive.source, device_id, group, metric)
         return await self.in_thread(self._archive.signal_source, device_id, metric)
 
     async def series(
@@ -221,40 +249,55 @@ class Telemetry:
             "method": method,
         }
         return await self.in_thread(
-            series_json, source, head, (start_us, end_us), points, method, as_columns
+            answers.series_json, source, head, (start_us, end_us), points, method, as_columns
         )
 
     # -- new readings -----------------------------------------------------------------------
 
-    def append(self, device_id: str, group_name: str, readings: Sequence[Reading]) -> int:
-        """Store readings durably, show them to all, and return how many times were new.
+    async def take(self, device_id: str, group: Group, readings: Sequence[Reading]) -> Appended:
+        """Store what a client sends; see `append`.
+
+        What was recorded is read first, so that the client is told rightly what was new.
+        """
+        with contextlib.suppress(BenchwireError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self.timeline(device_id, group)
+        return await self.in_thread(self.append, device_id, group.name, readings)
+
+    def append(self, device_id: str, group_name: str, readings: Sequence[Reading]) -> Appended:
+        """Store readings durably, show them to all, and return what became of them.
 
         Raises
         ------
         ReadingInvalid
             No device can have that name.
         """
-        if not re.fullmatch(DEVICE_ID, device_id, re.ASCII):
+        if not re.fullmatch(DEVICE_ID, device_id, re.ASCII) or device_id in PATHS:
             raise ReadingInvalid(
                 "A device that sends readings needs a name of up to 64 letters, digits, dots, "
-                "dashes and underscores"
+                "dashes and underscores, and none that is a path already"
             )
         group = GROUPS[group_name]
         items = list(readings)
         found = {group.name: items}
         if group is not BESS:
             found[BESS.name] = live.whole_view(group, items)
-        new = self._archive.append(device_id, found)[group.name]
-        live.publish(self._hub, device_id, group, items)
-        return new
+        appended = self._archive.append(device_id, found)[group.name]
+        # Watchers want what is new, not all of a history that is sent at once.
+        shown = appended.shown.take(slice(-_MOST_SHOWN, None))
+        if len(shown):
+            of_group, of_both = answers.live_events(shown, group)
+            self._hub.publish(live.topic_of(device_id, group.name), of_group)
+            self._hub.publish(live.topic_of(device_id, live.BOTH), of_both)
+        return appended
 
-    def newest(self, device_id: str, group: Group) -> dict[str, Any] | None:
-        """Return the newest row that is known, without waiting."""
-        rows = self._archive.newest(device_id, group)
-        if not len(rows):
-            return None
-        row = _row_dicts(rows, group)[0]
-        return {key: None if value != value else value for key, value in row.items()}
+    async def newest_events(self, device_id: str, groups: Sequence[Group]) -> list[bytes]:
+        """Return the newest row of each group as an event, for one who has just come."""
+        found = []
+        for group in groups:
+            rows = await self.in_thread(self._archive.newest, device_id, group)
+            found.append(answers.live_events(rows, group)[len(groups) > 1])
+        return found
 
     # -- overview ---------------------------------------------------------------------------
 
@@ -278,11 +321,13 @@ class Telemetry:
             states.append(state)
             groups[group.name] = {
                 "rows": state.rows,
-                "first": _iso(state.first_us),
-                "last": _iso(state.last_us),
+                "first": answers.iso_or_none(state.first_us),
+                "last": answers.iso_or_none(state.last_us),
                 "state": state.state,
             }
-            for key, value in (self.newest(device_id, group) or {}).items():
+            for key, value in answers.latest(
+                self._archive.newest(device_id, group, _LOOKED_AT), group
+            ):
                 latest[key] = max(latest.get(key, value), value) if key == "timestamp" else value
             last_us = max((at for at in (last_us, state.last_us) if at is not None), default=None)
         order = ("failed", "reading", "waiting", "ready")
@@ -310,10 +355,10 @@ class Telemetry:
             "total_rows": len(timeline),
             "live_rows": len(timeline) - (recorded.rows if recorded else 0),
             "timeline_metric": recorded.master if recorded else None,
-            "first": _iso(timeline.first_us),
-            "last": _iso(timeline.last_us),
+            "first": answers.iso_or_none(timeline.first_us),
+            "last": answers.iso_or_none(timeline.last_us),
             "signals": {
-                signal.field: {"signal": signal.name, **_report(reports[signal.name])}
+                signal.field: {"signal": signal.name, **answers.report_json(reports[signal.name])}
                 for signal in group.signals
                 if signal.name in reports
             },
@@ -330,111 +375,23 @@ class Telemetry:
         first = await self.in_thread(timeline.read, start, min(start + 1, stop))
         return int(first.at_us[0]) if len(first) else 0, timeline.parts(start, stop)
 
-    def check_device(self, device_id: str, group: Group | None = None) -> None:
-        """Raise `DeviceUnknown` unless there is such a device, with such rows if a group is named.
+    def exported(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the pieces of an export, of which only so many are under way at once.
+
+        Raises
+        ------
+        TooBusy
+            Too many are.
+        """
+        with self._exports.take():
+            yield from pieces
+
+    async def check_device(self, device_id: str, groups: Sequence[Group]) -> None:
+        """Raise `DeviceUnknown` unless there is such a device with rows of one of these groups.
 
         Without waiting for anything to be read.
         """
-        groups = (BMS, PCS) if group is None else (group,)
-        if not any(self._archive.has(device_id, item) for item in groups):
-            raise DeviceUnknown(group.name if group else BESS.name)
-
-
-def _bounds(timeline: Timeline, period: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the first row of a period and how many rows it has."""
-    if period is None:
-        return 0, len(timeline)
-    first = timeline.rank(period[0])
-    return first, timeline.rank(period[1]) - first
-
-
-def page_json(
-    timeline: Timeline,
-    device_id: str,
-    group: Group,
-    page: tuple[int, int],
-    period: tuple[int, int] | None,
-) -> bytes:
-    """Return a page of rows as it is answered: how many, and after how many others."""
-    batch_size, skip = page
-    first, rows = _bounds(timeline, period)
-    found = timeline.read(first + min(skip, rows), first + min(skip + batch_size, rows))
-    return orjson.dumps(
-        {
-            "device_id": device_id,
-            "total_records": len(found),
-            "batch_size": batch_size,
-            "skip": skip,
-            "total_available": rows,
-            "data": _row_dicts(found, group),
-        }
-    )
-
-
-def _events(timeline: Timeline, group: Group, first: int, begin: int, stop: int) -> list[bytes]:
-    rows = _row_dicts(timeline.read(first + begin, first + stop), group)
-    return [
-        b"id: %d\ndata: %b\n\n" % (number, orjson.dumps(row))
-        for number, row in enumerate(rows, begin)
-    ]
-
-
-def _row_dicts(rows: Rows, group: Group) -> list[dict[str, Any]]:
-    """Return rows as they are answered; NaN stands for null, as which orjson writes it."""
-    fields = ("timestamp", *group.fields)
-    found = [
-        dict(zip(fields, (at, *values), strict=True))
-        for at, values in zip(isos(rows.at_us), rows.values.tolist(), strict=True)
-    ]
-    for signal in group.signals:
-        if signal.is_flag:
-            for row in found:
-                value = row[signal.field]
-                row[signal.field] = None if math.isnan(value) else value != 0
-    return found
-
-
-def series_json(
-    source: SignalSource,
-    head: Mapping[str, Any],
-    span: tuple[int | None, int | None],
-    points: int,
-    method: str,
-    as_columns: bool,
-) -> bytes:
-    """Return a signal as it is answered, reduced to so many points."""
-    known = source.span()
-    found, total, start_us, end_us = Samples.none(), 0, span[0], span[1]
-    if known is not None:
-        first_us, last_us, _ = known
-        start_us = first_us if start_us is None else start_us
-        end_us = last_us if end_us is None else end_us
-        # Without an end the last sample counts; a chart's steps cover what it shows of the signal.
-        lo = max(start_us, first_us)
-        hi = min(end_us + (span[1] is None), last_us + 1)
-        if lo < hi:
-            found, total = reduce(
-                source.parts(lo, hi), method, start_us=lo, end_us=hi, points=points
-            )
-    answer = {**head, "start": _iso(start_us), "end": _iso(end_us), "total_points": total}
-    if as_columns:
-        answer["at_ms"] = (found.at_us / 1000).tolist()
-        answer["value"] = found.values.tolist()
-    else:
-        answer["points"] = [
-            {"timestamp": at, "value": value}
-            for at, value in zip(isos(found.at_us), found.values.tolist(), strict=True)
-        ]
-    return orjson.dumps(answer)
-
-
-def _report(report: Any) -> dict[str, Any]:
-    return {
-        **{key: value for key, value in asdict(report).items() if not key.endswith("_us")},
-        "first": _iso(report.first_us),
-        "last": _iso(report.last_us),
-    }
-
-
-def _iso(at_us: int | None) -> str | None:
-    return None if at_us is None else iso(at_us)
+        for group in groups:
+            if await self.in_thread(self._archive.has, device_id, group):
+                return
+        raise DeviceUnknown(groups[0].name if len(groups) == 1 else BESS.name)

@@ -1,10 +1,11 @@
 """What is known of one device's group: its rows, and how far the reading of them is."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from benchwire.domains.battery.dataset import Recording
 from benchwire.domains.battery.recorded import Recorded
@@ -19,7 +20,9 @@ class Shelf:
     Parameters
     ----------
     tail
-        Live readings that are in the database alone.
+        Live readings that the timeline's file lacks.
+    folded_us
+        Up to which time they are in files of their own already.
     segments
         Files of live readings.
     timeline
@@ -32,25 +35,34 @@ class Shelf:
 
     tail: Rows
     segments: tuple[Path, ...] = ()
+    folded_us: int | None = None
     timeline: Timeline | None = None
     recorded: Recorded | None = None
     made_of: Recording | None = None
     live_values: Mapping[str, int] = field(default_factory=dict)
+    is_loaded: bool = False
     progress: float = 0.0
     failure: BenchwireError | None = None
     failed_at: float = float("-inf")
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
+    def unfolded(self) -> int:
+        """How many live readings are in the database alone."""
+        if self.folded_us is None:
+            return len(self.tail)
+        return int(np.count_nonzero(self.tail.at_us > self.folded_us))
+
+    @property
     def is_live(self) -> bool:
         """Whether any of it came live."""
         return bool(self.segments) or len(self.tail) > 0
 
-    def newest(self) -> Rows:
-        """Return the newest row that is known; none if there is none."""
+    def newest(self, most: int) -> Rows:
+        """Return the newest rows that are known."""
         if self.timeline is None:
-            return self.tail.take(slice(-1, None))
-        return self.timeline.read(len(self.timeline) - 1, len(self.timeline))
+            return self.tail.take(slice(-most, None))
+        return self.timeline.read(len(self.timeline) - most, len(self.timeline))
 
     def rows_per_field(self) -> dict[str, int]:
         """Return how many samples each field has, without those that have none."""
@@ -66,6 +78,22 @@ class Shelf:
 
 
 @dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of new readings.
+
+    Parameters
+    ----------
+    new
+        How many are of times that were not known.
+    shown
+        The rows that are new or have new values.
+    """
+
+    new: int
+    shown: Rows
+
+
+@dataclass(frozen=True, slots=True)
 class ShelfState:
     """How far the reading of a device's group is: waiting, reading, ready or failed."""
 
@@ -76,12 +104,3 @@ class ShelfState:
     first_us: int | None
     last_us: int | None
     is_live: bool
-
-
-@contextmanager
-def all_locked(shelves: Iterable[Shelf]) -> Iterator[None]:
-    """Hold the locks of several shelves, in the order given."""
-    with ExitStack() as stack:
-        for shelf in shelves:
-            stack.enter_context(shelf.lock)
-        yield

@@ -30,6 +30,7 @@ class SignalWriter:
             # Steps between times are small and alike; values repeat.
             use_dictionary=["value"],
             column_encoding={"at_us": "DELTA_BINARY_PACKED"},
+            write_page_checksum=True,
         )
 
     def write(self, samples: Samples) -> None:
@@ -67,7 +68,7 @@ class SignalFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._parquet = pq.ParquetFile(path)
+        self._parquet = pq.ParquetFile(path, page_checksum_verification=True)
         metadata = self._parquet.metadata
         self.rows: int = metadata.num_rows
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]

@@ -142,4 +142,7 @@ def cell_temperature(stack: int, cell: int) -> str:
 
 
 DEVICE_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""What a device that sends readings may be called: it becomes the name of a folder."""
+"""What a device that sends readings may be called: it becomes a folder and a part of a path."""
+
+PATHS = frozenset({"devices", "overview", "sources"})
+"""What it may not be called, as those are paths already."""

@@ -44,7 +44,7 @@ from benchwire.domains.battery.mapping_file import (
     scaled,
 )
 from benchwire.domains.battery.samples import DAY_US, MICROSECONDS, Reading
-from benchwire.domains.battery.signals import DEVICE_ID
+from benchwire.domains.battery.signals import DEVICE_ID, PATHS
 from benchwire.foundation.clock import microseconds
 
 _LARGEST_PAYLOAD = 64 * 1024
@@ -156,7 +156,7 @@ class Subscription:
             raise MessageUnusable(f"it has {len(payload)} bytes")
         levels = topic.split("/")
         device_id = self.device_id or _level(levels, self.device_level)
-        if not re.fullmatch(DEVICE_ID, device_id):
+        if not re.fullmatch(DEVICE_ID, device_id) or device_id in PATHS:
             raise MessageUnusable("its topic names no possible device")
         content = _content(payload)
         at_us, tells_time = arrived_us, self.time is not None

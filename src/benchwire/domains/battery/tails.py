@@ -1,10 +1,11 @@
-"""Live readings in memory, as rows in time order."""
+"""Live readings as rows in time order; what one of them lacks, another of its time may give."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 
-from benchwire.domains.battery.rows import Rows
+from benchwire.domains.battery.rows import Rows, RowsFile
 from benchwire.domains.battery.samples import Reading
 from benchwire.domains.battery.signals import Group
 
@@ -35,3 +36,19 @@ def filled(rows: Rows, more: Rows) -> Rows:
     kept = np.ones(len(at_us), bool)
     kept[again + 1] = False
     return Rows(at_us[kept], values[kept])
+
+
+class LiveFiles:
+    """Files of live readings as one; at equal times the earlier file's values stand."""
+
+    def __init__(self, files: Sequence[RowsFile]) -> None:
+        self._files = files
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Where the files' parts begin, and how many rows each has."""
+        return [span for file in self._files for span in file.spans]
+
+    def between(self, start_us: int | None, end_us: int | None) -> Rows:
+        """Return the rows from a time on and before another."""
+        return reduce(filled, (file.between(start_us, end_us) for file in self._files))

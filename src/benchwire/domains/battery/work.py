@@ -1,8 +1,9 @@
 """What runs in a worker process: reading recordings, judging and forecasting signals."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,25 @@ import numpy as np
 
 from benchwire.domains.battery import recorded
 from benchwire.domains.battery.dataset import Recording
-from benchwire.domains.battery.errors import TooLittleData, TooMuchData
+from benchwire.domains.battery.errors import FileDamaged, TooLittleData, TooMuchData
 from benchwire.domains.battery.recorded import Options, Recorded
 from benchwire.domains.battery.rows import Rows, RowsFile, merged
-from benchwire.domains.battery.samples import DAY_US
+from benchwire.domains.battery.samples import DAY_US, Samples
 from benchwire.domains.battery.series import SignalSource
 from benchwire.domains.battery.signals import GROUPS, Group
-from benchwire.foundation.files import make_folders, whole_file, write_whole
+from benchwire.domains.battery.tails import LiveFiles
+from benchwire.foundation.files import DiskRefused, make_folders, whole_file, write_whole
 from benchwire.foundation.workers import Reporter
+
+logger = logging.getLogger(__name__)
 
 Span = tuple[int | None, int | None]
 """Start and end (us) of what is looked at; either may be open."""
 
 MOST_SAMPLES = 30_000_000
+_ROWS_AT_ONCE = 131_072
+# No battery has such a value in any unit; the squares of larger ones leave the range of numbers.
+_LARGEST_VALUE = 1e12
 HISTORY_DAYS = 100
 """Days before its begin that a forecast may look at; none learns from more."""
 
@@ -100,11 +107,12 @@ def built(order: BuildOrder) -> Built | None:
         return Built(_recorded_path(order, found), found, {})
     try:
         note = json.loads(_note_path(order).read_text("utf-8"))
-    except (OSError, ValueError):
+        is_same = note["sources"] == _sources(order, found)
+        live_values = {name: int(note["live_values"][name]) for name in order.group.fields}
+        is_same = is_same and note["bytes"] == order.live_path.stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    if note.get("sources") != _sources(order, found) or not order.live_path.is_file():
-        return None
-    return Built(order.live_path, found, note["live_values"])
+    return Built(order.live_path, found, live_values) if is_same else None
 
 
 def build(reporter: Reporter, order: BuildOrder) -> Built:
@@ -116,20 +124,40 @@ def build(reporter: Reporter, order: BuildOrder) -> Built:
             reporter.raise_if_stopped()
             reporter.progress(fraction, message)
 
-        found = recorded.build(order.recording, order.group, order.cache, order.options, tell)
+        found = _recorded_anew(order, order.recording, tell)
     if not order.segments:
         return Built(_recorded_path(order, found), found, {})
-    sources = _sources(order, found)
     path = _recorded_path(order, found)
     fields = order.group.fields
-    files = [RowsFile(item, fields) for item in ([path] if path else []) + [*order.segments]]
-    write_rows(order.live_path, fields, merged(files))
-    live_values = _live_values(files[1:] if path else files, files[0] if path else None, fields)
-    for file in files:
-        file.close()
-    note = {"sources": sources, "live_values": live_values}
+    order = replace(order, segments=tuple(filter(_is_readable, order.segments)))
+    sources = _sources(order, found)
+    with ExitStack() as stack:
+        own = [_opened(path, fields, stack)] if path else []
+        live = LiveFiles([_opened(item, fields, stack) for item in order.segments])
+        write_rows(order.live_path, fields, merged([*own, live]))
+        live_values = _live_values(live, own[0] if own else None, fields)
+    size = order.live_path.stat().st_size
+    note = {"sources": sources, "live_values": live_values, "bytes": size}
     write_whole(_note_path(order), json.dumps(note).encode())
     return Built(order.live_path, found, live_values)
+
+
+def _recorded_anew(
+    order: BuildOrder, recording: Recording, tell: Callable[[float, str], None]
+) -> Recorded:
+    """Build the rows of a recording, all of it where a file made earlier turns out damaged."""
+    from pyarrow import ArrowException
+
+    try:
+        return recorded.build(recording, order.group, order.cache, order.options, tell)
+    except (ArrowException, ValueError, DiskRefused) as error:
+        # What the library finds wrong in a file has no number; what the system refuses has.
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+            raise
+        logger.warning("%s of %s is made anew: %s", order.group_name, order.device_id, error)
+        for name in recording.files:
+            recorded.forget(recorded.signal_path(order.cache, order.device_id, name))
+        return recorded.build(recording, order.group, order.cache, order.options, tell)
 
 
 def write_rows(path: Path, fields: Sequence[str], parts: Iterable[Rows]) -> None:
@@ -158,11 +186,34 @@ def _sources(order: BuildOrder, found: Recorded | None) -> list[list[Any]]:
     return [[item.name, item.stat().st_size, item.stat().st_mtime_ns] for item in paths]
 
 
-def _live_values(
-    live: Sequence[RowsFile], file: RowsFile | None, fields: Sequence[str]
-) -> dict[str, int]:
+def join_live(_: Reporter, segments: Sequence[Path], target: Path, fields: Sequence[str]) -> None:
+    """Make one file of several of live readings."""
+    with ExitStack() as stack:
+        sound = filter(_is_readable, segments)
+        live = LiveFiles([_opened(item, fields, stack) for item in sound])
+        write_rows(target, fields, merged([live]))
+
+
+def _is_readable(segment: Path) -> bool:
+    """Whether a file of live readings is sound; one that is not is kept aside and told."""
+    try:
+        with closing(RowsFile(segment, GROUPS[segment.parent.name].fields)) as file:
+            for begin in range(0, len(file), _ROWS_AT_ONCE):
+                file.read(begin, begin + _ROWS_AT_ONCE)
+    except FileDamaged:
+        logger.error("live readings in %s are damaged; the file is kept as .damaged", segment)
+        segment.rename(segment.with_suffix(".damaged"))
+        return False
+    return True
+
+
+def _opened(path: Path, fields: Sequence[str], stack: ExitStack) -> RowsFile:
+    return stack.enter_context(closing(RowsFile(path, fields)))
+
+
+def _live_values(live: LiveFiles, file: RowsFile | None, fields: Sequence[str]) -> dict[str, int]:
     counts = np.zeros(len(fields), np.int64)
-    for part in merged(live):
+    for part in merged([live]):
         new = part if file is None else part.take(~file.ranks(part.at_us)[1])
         counts += (~np.isnan(new.values)).sum(axis=0)
     return dict(zip(fields, counts.tolist(), strict=True))
@@ -176,6 +227,11 @@ def signal_file(recording: Recording, name: str, cache: Path, options: Options) 
     if recorded.signal_recorded(recording, name, cache, options) is None:
         return None
     return recorded.signal_path(cache, recording.device_id, name)
+
+
+def signal_path(cache: Path, device_id: str, name: str) -> Path:
+    """Return where a signal is once it has been read."""
+    return recorded.signal_path(cache, device_id, name)
 
 
 def build_signals(
@@ -199,14 +255,12 @@ def anomalies(
     group_name: str,
     method: str,
     metrics: Sequence[str] | None,
-    start_us: int | None,
-    end_us: int | None,
+    span: Span,
 ) -> dict[str, Any]:
     """Return what is unusual in a group's signals, oldest first."""
     from benchwire.domains.battery import anomalies as detectors
 
-    signals = {name: source.samples(start_us, end_us) for name, source in sources.items()}
-    found = detectors.find(signals, GROUPS[group_name], method, metrics=metrics)
+    found = detectors.find(_read(sources, span), GROUPS[group_name], method, metrics=metrics)
     return {
         "samples_analyzed": found.samples_analyzed,
         "anomalies": [asdict(item) for item in found.anomalies],
@@ -233,7 +287,7 @@ def forecast(
     last_us = span[1] if end_us is None else min(span[1], as_of_us or span[1])
     start_us = last_us - HISTORY_DAYS * DAY_US
     return forecasting.forecast(
-        source.samples(start_us, end_us),
+        _possible(source.samples(start_us, end_us)),
         field=field,
         horizon_hours=horizon_hours,
         step_minutes=step_minutes,
@@ -248,7 +302,7 @@ def cycling(
     """Return full cycles and throughput, from what a BMS measured."""
     from benchwire.domains.battery import cycling as figures
 
-    signals = {name: source.samples(*span) for name, source in sources.items()}
+    signals = _measured(sources, span)
     return figures.cycling(
         signals.get("current"),
         signals.get("soc"),
@@ -262,7 +316,7 @@ def efficiency(_: Reporter, sources: Mapping[str, SignalSource], span: Span) -> 
     from benchwire.domains.battery.efficiency import round_trip_efficiency
     from benchwire.domains.battery.throughput import power_kw
 
-    signals = {name: source.samples(*span) for name, source in sources.items()}
+    signals = _measured(sources, span)
     power = signals.get("power")
     if power is None:
         power = power_kw(signals["voltage"], signals["current"])
@@ -273,7 +327,7 @@ def health(_: Reporter, source: SignalSource, span: Span) -> Any:
     """Return the trend of the state of health."""
     from benchwire.domains.battery.health import health_trend
 
-    return health_trend(source.samples(*span))
+    return health_trend(_measured({"soh": source}, span)["soh"])
 
 
 def imbalance(
@@ -287,10 +341,10 @@ def imbalance(
     from benchwire.domains.battery.imbalance import rank_cells
     from benchwire.domains.battery.throughput import find_sign
 
-    flow = current.samples(*span) if current else None
-    level = soc.samples(*span) if soc else None
+    flow = _measured({"current": current}, span)["current"] if current else None
+    level = _measured({"soc": soc}, span)["soc"] if soc else None
     return rank_cells(
-        ((name, source.samples(*span)) for name, source in cells.items()),
+        ((name, _measured({name: source}, span)[name]) for name, source in cells.items()),
         current=flow,
         sign=find_sign(flow, level) if flow is not None else None,
     )
@@ -300,19 +354,32 @@ def spread(_: Reporter, sources: Mapping[str, SignalSource], span: Span) -> Any:
     """Return how far the highest and lowest cell are apart, where no single cell is known."""
     from benchwire.domains.battery.imbalance import difference, pack_spread
 
-    signals = {name: source.samples(*span) for name, source in sources.items()}
+    signals = _measured(sources, span)
     if "cell_voltage_diff" in signals:
         return pack_spread(signals["cell_voltage_diff"])
     return pack_spread(difference(signals["cell_max_voltage"], signals["cell_min_voltage"]))
 
 
-def check_amount(sources: Mapping[str, SignalSource]) -> None:
-    """Refuse more samples than a worker can hold.
+def _read(sources: Mapping[str, SignalSource], span: Span) -> dict[str, Samples]:
+    """Return the samples of signals, if they are not too many for one process.
 
     Raises
     ------
     TooMuchData
     """
-    spans = [source.span() for source in sources.values()]
-    if sum(span[2] for span in spans if span) > MOST_SAMPLES:
+    if sum(source.count(*span) for source in sources.values()) > MOST_SAMPLES:
         raise TooMuchData("These are too many samples at once; choose a shorter time")
+    return {name: source.samples(*span) for name, source in sources.items()}
+
+
+def _measured(sources: Mapping[str, SignalSource], span: Span) -> dict[str, Samples]:
+    """Return the samples of signals, null where a value is out of all reason."""
+    return {name: _possible(samples) for name, samples in _read(sources, span).items()}
+
+
+def _possible(samples: Samples) -> Samples:
+    """Return samples with null for what no battery can have, so that sums stay finite."""
+    is_impossible = np.abs(samples.values) > _LARGEST_VALUE
+    if not is_impossible.any():
+        return samples
+    return Samples(samples.at_us, np.where(is_impossible, np.nan, samples.values))

@@ -1,12 +1,16 @@
 """Files and archives on their way to a client, never held in memory."""
 
+import asyncio
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from starlette.responses import FileResponse, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from benchwire.foundation.files import stream_zip
 
+STALLED_SECONDS = 60.0
 _MEDIA_TYPES = {
     ".csv": "text/csv",
     ".png": "image/png",
@@ -19,6 +23,25 @@ def file_download(path: Path) -> FileResponse:
     """Return a file as a download under its own name."""
     media_type = _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
     return FileResponse(path, media_type=media_type, filename=path.name)
+
+
+class PatientDownload(StreamingResponse):
+    """Pieces on their way to a client that may be slow, but is dropped once it takes none for long.
+
+    A client that stops reading would otherwise hold its piece, and whatever the pieces come from,
+    for as long as it likes.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the pieces until one side ends it."""
+
+        async def patient(message: Message) -> None:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await send(message)
+
+        # What is left unfinished closes the connection.
+        with contextlib.suppress(TimeoutError):
+            await super().__call__(scope, receive, patient)
 
 
 def zip_download(files: Iterable[tuple[PurePosixPath, Path]], filename: str) -> StreamingResponse:

@@ -58,11 +58,11 @@ def find(
         field for field in group.fields if field in signals and (not metrics or field in metrics)
     ]
     search = _Search(signals, group)
-    found: list[Anomaly] = []
-    for field in wanted:
-        found += search.of(group.by_field[field], method)
+    chosen = [group.by_field[field] for field in wanted]
     if method == "iforest":
-        found = search.unusual_hours([group.by_field[field] for field in wanted])
+        found = search.unusual_hours(chosen)
+    else:
+        found = [one for signal in chosen for one in search.of(signal, method)]
     return Found(sum(len(signals[field]) for field in wanted), join(found))
 
 
