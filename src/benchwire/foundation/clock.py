@@ -39,6 +39,26 @@ class SystemClock:
         time.sleep(seconds)
 
 
+class Schedule:
+    """The moments ``anchor + k * interval`` on the monotonic clock, in s."""
+
+    def __init__(self, interval: float, anchor: float) -> None:
+        self._interval = interval
+        self._anchor = anchor
+        self._next = 0
+
+    @property
+    def due(self) -> float:
+        """The next moment."""
+        return self._anchor + self._next * self._interval
+
+    def advance(self, now: float) -> int:
+        """Go on to the first moment after now, and return how many were passed over."""
+        before = self._next + 1
+        self._next = max(before, int((now - self._anchor) // self._interval) + 1)
+        return self._next - before
+
+
 def utc_text(moment: datetime) -> str:
     """Return a moment as ISO 8601 text in UTC, microseconds and a ``Z`` at the end."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchwire.domains.battery.emulator import EmulatedInverter
-from benchwire.domains.battery.poller import InverterState, Pollers, Schedule
+from benchwire.domains.battery.poller import InverterState, Pollers
 from benchwire.domains.battery.register_map import Inverter
 from benchwire.domains.battery.signals import BMS
-from benchwire.foundation.clock import SystemClock, microseconds
+from benchwire.foundation.clock import Schedule, SystemClock, microseconds
 from tests.domains.battery.shelf import Shelf
 from tests.support.waiting import until
 

@@ -6,10 +6,10 @@ from concurrent.futures import Future
 import pytest
 
 from benchwire.domains.powermeter import recorder as recording
-from benchwire.domains.powermeter.polling import Poller, Schedule
+from benchwire.domains.powermeter.polling import Poller
 from benchwire.domains.powermeter.readings import Reading, Totals
 from benchwire.domains.powermeter.recorder import RETRY_SECONDS, Recorder
-from benchwire.foundation.clock import SystemClock
+from benchwire.foundation.clock import Schedule, SystemClock
 from benchwire.foundation.db import DatabaseUnavailable
 from tests.support.clock import ManualClock
 from tests.support.waiting import until

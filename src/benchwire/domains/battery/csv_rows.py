@@ -46,7 +46,7 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class ParsedRows:
     """The rows of some lines whose time could be read, in file order.
 
     Parameters
@@ -67,7 +67,7 @@ class Rows:
     bad_values: int
 
 
-def parse_block(block: bytes, columns: Columns, *, zone: ZoneInfo | None) -> Rows:
+def parse_block(block: bytes, columns: Columns, *, zone: ZoneInfo | None) -> ParsedRows:
     """Return the rows of whole lines, each ended by a newline."""
     block = block.replace(b"\r\n", b"\n") if b"\r" in block else block
     block = _NEEDLESS_QUOTES.sub(rb"\1\2", block) if b'"' in block else block
@@ -104,7 +104,7 @@ def parse_block(block: bytes, columns: Columns, *, zone: ZoneInfo | None) -> Row
         at_us[is_local] = local_to_utc(at_us[is_local], zone)
     if not has_time.all():
         at_us, values = at_us[has_time], values[has_time]
-    return Rows(at_us, values, bad_times, bad_values)
+    return ParsedRows(at_us, values, bad_times, bad_values)
 
 
 # -- a line by itself -----------------------------------------------------------------------

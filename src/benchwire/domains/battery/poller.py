@@ -9,7 +9,7 @@ from benchwire.domains.battery.driver import InverterTrouble, ModbusInverter
 from benchwire.domains.battery.outbox import Outbox, Sink
 from benchwire.domains.battery.register_map import Inverter
 from benchwire.domains.battery.samples import MICROSECONDS, Reading
-from benchwire.foundation.clock import Clock, microseconds
+from benchwire.foundation.clock import Clock, Schedule, microseconds
 
 logger = logging.getLogger(__name__)
 
@@ -45,27 +45,6 @@ class InverterState:
     dropped: int
     last_error: str | None
     registers: int
-
-
-class Schedule:
-    """The moments ``anchor + k * interval`` on the monotonic clock, in s."""
-
-    def __init__(self, interval: float, anchor: float) -> None:
-        self._interval = interval
-        self._anchor = anchor
-        self._next = 0
-
-    @property
-    def due(self) -> float:
-        """The next moment."""
-        return self._anchor + self._next * self._interval
-
-    def advance(self, now: float) -> int:
-        """Go on to the first moment after now, and return how many besides this one passed."""
-        passed = max(self._next, int((now - self._anchor) // self._interval))
-        skipped = passed - self._next
-        self._next = passed + 1
-        return skipped
 
 
 class InverterPoller:

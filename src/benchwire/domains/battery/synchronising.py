@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from benchwire.domains.battery.rows import Rows
 from benchwire.domains.battery.rows_writer import GROUP_ROWS, RowsWriter
 from benchwire.domains.battery.samples import joined
 from benchwire.domains.battery.signal_file import SignalFile
@@ -65,7 +64,7 @@ def write_timeline(
         done = 0
         for chunk in _chunks(timeline, chunk_rows):
             columns = pool.map(partial(_column, chunk), map(windows.get, signals))
-            writer.write(Rows(chunk, np.stack(list(columns), axis=1)))
+            writer.write_columns(chunk, columns)
             done += len(chunk)
             on_part(done / timeline.rows)
 

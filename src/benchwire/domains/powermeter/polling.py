@@ -4,31 +4,11 @@ import logging
 import threading
 from collections.abc import Callable
 
-from benchwire.foundation.clock import Clock
+from benchwire.foundation.clock import Clock, Schedule
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-
-
-class Schedule:
-    """The moments ``anchor + k * interval`` on the monotonic clock, in s."""
-
-    def __init__(self, interval: float, anchor: float) -> None:
-        self._interval = interval
-        self._anchor = anchor
-        self._next = 0
-
-    @property
-    def due(self) -> float:
-        """The next moment."""
-        return self._anchor + self._next * self._interval
-
-    def advance(self, now: float) -> int:
-        """Go on to the first moment after now, and return how many were passed over."""
-        before = self._next + 1
-        self._next = max(before, int((now - self._anchor) // self._interval) + 1)
-        return self._next - before
 
 
 class Poller:
