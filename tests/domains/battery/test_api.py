@@ -140,7 +140,7 @@ def test_unknown_device_is_404_and_tells_no_path(bench: Bench, device: str, tail
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-@pytest.mark.parametrize("path", ["/bms/devices", BATCH, f"{BATCH}/stream"])
+@pytest.mark.parametrize("path", ["/bms/devices", BATCH, f"{BATCH}/stream", "/dashboard"])
 def test_other_methods_are_405(bench: Bench, method: str, path: str) -> None:
     assert bench.client.request(method, path).status_code == 405
 
@@ -157,6 +157,13 @@ def test_documents_have_every_path_of_every_group(bench: Bench) -> None:
         for path in ("devices", "{device_id}", "{device_id}/stream", "{device_id}/series"):
             assert "get" in paths[f"/{group}/{path}"]
     assert "post" in paths["/bms/{device_id}/readings"]
+
+
+def test_dashboard_asks_nothing_of_others(bench: Bench) -> None:
+    answer = bench.client.get("/dashboard")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "://" not in answer.text.replace("http://www.w3.org/", "")
 
 
 def test_series_gives_the_lowest_and_highest_of_each_step(bench: Bench) -> None:

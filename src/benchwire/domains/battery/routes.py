@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from benchwire import __version__
 from benchwire.domains.battery import exports, live
 from benchwire.domains.battery.analyses import Analyses
+from benchwire.domains.battery.dashboard import dashboard_html
 from benchwire.domains.battery.schemas import (
     BATCHES,
     MOST_READINGS,
@@ -75,6 +76,12 @@ def info(request: Request) -> dict[str, Any]:
             "stream": f"{example}/stream?interval=2.0",
         },
     }
+
+
+@router.get("/dashboard", response_class=HTMLResponse)
+def dashboard() -> HTMLResponse:
+    """A page to try the API on, which needs nothing but this server."""
+    return HTMLResponse(dashboard_html())
 
 
 @router.get("/bess/overview")

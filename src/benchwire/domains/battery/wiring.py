@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from benchwire.domains.battery.analyses import Analyses
 from benchwire.domains.battery.archive import Archive
@@ -18,8 +19,11 @@ from benchwire.domains.battery.settings import BatterySettings
 from benchwire.domains.battery.sources import Sources
 from benchwire.domains.battery.store import ReadingStore
 from benchwire.domains.battery.subscriptions import load_subscriptions
-from benchwire.foundation.domain import Domain
+from benchwire.foundation.domain import Dashboard, Domain
 from benchwire.foundation.lab import Lab
+
+if TYPE_CHECKING:
+    from benchwire.foundation.web.shell import Shell
 
 NAME = "battery"
 
@@ -52,13 +56,20 @@ def build(lab: Lab) -> Domain:
             stack.push_async_callback(asyncio.to_thread, sources.close)
             yield
 
+    def dashboard(shell: "Shell") -> Dashboard:
+        from benchwire.domains.battery import pages
+
+        return pages.register(shell)
+
     return Domain(
         name=NAME,
         title="Battery",
-        claims=("/bms", "/pcs", "/bess"),
+        claims=("/bms", "/pcs", "/bess", "/dashboard"),
         routers=(router,),
         services=(telemetry, analyses, sources),
         lifespan=lifespan,
+        dashboard=dashboard,
+        front_page="/battery",
         collectors=(BatteryFigures(telemetry, sources),),
     )
 
