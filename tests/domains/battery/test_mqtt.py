@@ -305,9 +305,9 @@ def test_outage_of_the_store_loses_nothing(shelf: Shelf, broker: Broker) -> None
         shelf.is_broken = True
         for second in range(60):
             publisher.tell(second, soc=second)
-        until(lambda: shelf.attempts > 2)
+        until(lambda: shelf.attempts > 2, seconds=30)
         shelf.is_broken = False
-        until(lambda: len(seconds(shelf)) == 60)
+        until(lambda: len(seconds(shelf)) == 60, seconds=30)
         assert seconds(shelf) == list(range(60))
         assert subscriber.state.dropped == 0
 

@@ -8,6 +8,7 @@ import asyncio
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from benchwire.domains.battery import work
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 WORK_SECONDS = 300.0
+_AT_ONCE = 2
 _MOST_KEPT = 128
 _MOST_WAITING = 64
 
@@ -44,7 +46,13 @@ class Analyses:
         self._telemetry = telemetry
         self._archive = archive
         self._executor = executor
+        # The workers are everybody's: whoever asks for much waits here, not plots of other domains.
+        self._turns = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="battery analyses")
         self._kept: OrderedDict[tuple[object, ...], Future[Any]] = OrderedDict()
+
+    def close(self) -> None:
+        """Forget what has not been begun."""
+        self._turns.shutdown(wait=False, cancel_futures=True)
 
     async def anomalies(
         self,
@@ -218,6 +226,9 @@ class Analyses:
             lambda: {name: self._archive.signal_source(device_id, name) for name in names}
         )
 
+    def _work_out(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        return self._executor.submit(function, *arguments, time_limit=WORK_SECONDS).result()
+
     async def _worked_out(
         self,
         device_id: str,
@@ -235,7 +246,7 @@ class Analyses:
         if future is None or (future.done() and future.exception() is not None):
             if sum(not kept.done() for kept in self._kept.values()) >= _MOST_WAITING:
                 raise TooBusy("The server is busy with other work; try again later")
-            future = self._executor.submit(function, *arguments, time_limit=WORK_SECONDS)
+            future = self._turns.submit(self._work_out, function, arguments)
             self._kept[key] = future
         self._kept.move_to_end(key)
         for old in [kept for kept in self._kept if self._kept[kept].done()]:

@@ -310,7 +310,8 @@ class Archive:
             live = {device for device, _ in self._live_keys}
             if device_id not in live and len(live) >= MOST_LIVE_DEVICES:
                 raise TooManyDevices(MOST_LIVE_DEVICES)
-        shelves = {name: self._shelf((device_id, name)) for name in sorted(found)}
+        shelves = {name: self._shelf((device_id, name)) for name in found}
+        rows = {name: rows_of(items, GROUPS[name]) for name, items in found.items()}
         # One writer of a device at a time: memory and database see its readings in one order, and
         # whoever reads waits for neither.
         with self._writer_of(device_id):
@@ -320,7 +321,7 @@ class Archive:
             appended = {}
             for name, shelf in shelves.items():
                 with shelf.lock:
-                    appended[name] = _appended(shelf, rows_of(found[name], GROUPS[name]))
+                    appended[name] = _appended(shelf, rows[name])
         for name, shelf in shelves.items():
             if self._is_long(shelf):
                 self._orders.ask(_Order(device_id, name), _USUAL)

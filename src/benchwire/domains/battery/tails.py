@@ -17,6 +17,8 @@ def rows_of(readings: Sequence[Reading], group: Group) -> Rows:
         [[reading.values.get(name) for name in group.fields] for reading in readings], np.float64
     ).reshape(len(readings), len(group.fields))
     unique, place = np.unique(at_us, return_inverse=True)
+    if len(unique) == len(at_us):
+        return Rows(unique, values[np.argsort(place)])
     rows = np.full((len(unique), len(group.fields)), np.nan)
     for row, target in zip(values, place, strict=True):
         rows[target] = np.where(np.isnan(rows[target]), row, rows[target])

@@ -52,6 +52,7 @@ def build(lab: Lab) -> Domain:
             await asyncio.to_thread(archive.start)
             stack.push_async_callback(asyncio.to_thread, archive.close)
             stack.callback(telemetry.close)
+            stack.callback(analyses.close)
             await asyncio.to_thread(sources.start)
             stack.push_async_callback(asyncio.to_thread, sources.close)
             yield
