@@ -1,5 +1,6 @@
 """A generated fleet of storage systems: what was wrong with it, and what was found."""
 
+import shutil
 import time
 from collections import Counter
 from datetime import datetime
@@ -27,9 +28,14 @@ def telemetry(client: httpx.Client, folder: Path, console: Console) -> bool:
     """Have a fleet with known faults read, judged and forecast; whether nearly all were found."""
     from benchwire.domains.battery.simulation import make_fleet
 
+    made = folder.with_name(f"{folder.name}-new")
+    shutil.rmtree(made, ignore_errors=True)
     truth = make_fleet(
-        folder, devices=DEVICES, days=DAYS, seed=SEED, faults_per_device_day=FAULTS_PER_DAY
+        made, devices=DEVICES, days=DAYS, seed=SEED, faults_per_device_day=FAULTS_PER_DAY
     )
+    # It appears as a whole; a fleet of an earlier demonstration gives way.
+    shutil.rmtree(folder, ignore_errors=True)
+    made.rename(folder)
     console.print(f"{DEVICES} batteries with {len(truth.labels)} faults made in {folder}")
     if not _read(client, truth, console):
         return False
