@@ -305,7 +305,8 @@ def test_outage_of_the_store_loses_nothing(shelf: Shelf, broker: Broker) -> None
         shelf.is_broken = True
         for second in range(60):
             publisher.tell(second, soc=second)
-        until(lambda: shelf.attempts > 2, seconds=30)
+        # Not for long: this broker drops what is not acknowledged within 5 s.
+        until(lambda: shelf.attempts > 0, seconds=30)
         shelf.is_broken = False
         until(lambda: len(seconds(shelf)) == 60, seconds=30)
         assert seconds(shelf) == list(range(60))
