@@ -16,6 +16,7 @@ from benchwire.domains.battery.errors import (
     TooMuchData,
 )
 from benchwire.domains.battery.recorded import Options
+from benchwire.domains.battery.recordings import Recordings
 from benchwire.domains.battery.rows import Rows, RowsFile
 from benchwire.domains.battery.samples import Reading
 from benchwire.domains.battery.series import SignalSource
@@ -66,9 +67,13 @@ class Place:
 
     def open(self) -> None:
         self.store = FailingStore(self.database)
+        recordings = Recordings(
+            self.recordings, self.folder / "kept/recorded", SystemClock(),
+            options=Options(), believed_seconds=0.1,
+        )  # fmt: skip
         self.archive = Archive(
-            self.recordings, self.folder / "kept", self.store, self.executor, SystemClock(),
-            options=Options(), rescan_seconds=0.1, fold_rows=100,
+            recordings, self.live, self.store, self.executor, SystemClock(),
+            rescan_seconds=0.1, fold_rows=100,
         )  # fmt: skip
         self.archive.start()
 
@@ -227,7 +232,7 @@ def test_signal_that_cannot_be_made_is_not_tried_without_pause(
     with pytest.raises(Failed):
         place.archive.request_signal(DEVICE, "my_own").result(10)
     asked = len(tries)
-    until(lambda: place.archive._scanned_at and place.archive._orders.next() is None)
+    until(lambda: place.archive._orders.next() is None)
     assert len(tries) <= asked + 1
     assert len(caplog.records) < 20
 

@@ -183,7 +183,7 @@ class Analyses:
                 (BMS,),
                 work.imbalance,
                 (cells, sources.get("current"), sources.get("soc"), limits),
-                (limits, *self._archive.stamps(device_id, tuple(cells))),
+                (limits, *self._archive.recordings.stamps(device_id, tuple(cells))),
             )
             answer = plain(found)
             total = len(answer["cells"])
@@ -211,7 +211,9 @@ class Analyses:
 
     async def _cells(self, device_id: str) -> dict[str, SignalSource]:
         """Return where the voltages of the single cells are."""
-        recorded = set(await self._telemetry.in_thread(self._archive.signal_names, device_id))
+        recorded = set(
+            await self._telemetry.in_thread(self._archive.recordings.signal_names, device_id)
+        )
         names = [
             name
             for stack in range(1, STACKS + 1)
@@ -223,7 +225,7 @@ class Analyses:
         )
         await asyncio.gather(*map(self._telemetry.read, promises))
         return await self._telemetry.in_thread(
-            lambda: {name: self._archive.signal_source(device_id, name) for name in names}
+            lambda: {name: self._archive.recordings.signal(device_id, name) for name in names}
         )
 
     def _work_out(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

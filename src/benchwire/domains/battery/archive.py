@@ -14,10 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchwire.domains.battery import dataset, recorded, work
-from benchwire.domains.battery.dataset import Recording, SourceFile
+from benchwire.domains.battery import work
 from benchwire.domains.battery.errors import (
     DeviceUnknown,
     FileDamaged,
@@ -25,15 +22,17 @@ from benchwire.domains.battery.errors import (
     RecordingsAway,
     TooManyDevices,
 )
+from benchwire.domains.battery.live_folder import Key, LiveFolder
 from benchwire.domains.battery.orders import Orders
-from benchwire.domains.battery.recorded import Options, Recorded
+from benchwire.domains.battery.recorded import Recorded
+from benchwire.domains.battery.recordings import Recordings
 from benchwire.domains.battery.rows import Rows, RowsFile, Timeline
 from benchwire.domains.battery.samples import Reading
 from benchwire.domains.battery.series import SignalSource
 from benchwire.domains.battery.shelf import Appended, Shelf, ShelfState
 from benchwire.domains.battery.signals import GROUPS, Group
 from benchwire.domains.battery.store import ReadingStore
-from benchwire.domains.battery.tails import filled, rows_of
+from benchwire.domains.battery.tails import rows_of
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.workers import Executor
@@ -53,9 +52,6 @@ _RETRY_SECONDS = 30.0
 _SIGNALS_AT_ONCE = 16
 _URGENT, _USUAL, _WHOLE_VIEW, _OTHERS = range(4)
 
-Key = tuple[str, str]
-"""A device and a group's name."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Order:
@@ -71,41 +67,30 @@ class Archive:
 
     Parameters
     ----------
-    root
-        Folder of the recordings, None where there is none.
-    folder
-        Where what is made of them and the files of live readings are kept.
+    live_folder
+        Where the files of live readings are kept.
     rescan_seconds
-        How long a look at the recordings is believed.
+        How often it is looked for what is due.
     """
 
     def __init__(
         self,
-        root: Path | None,
-        folder: Path,
+        recordings: Recordings,
+        live_folder: Path,
         store: ReadingStore,
         executor: Executor,
         clock: Clock,
         *,
-        options: Options,
         rescan_seconds: float,
         fold_rows: int = FOLD_ROWS,
     ) -> None:
-        self._root = root
-        self._cache = folder / "recorded"
-        self._live = folder / "live"
+        self.recordings = recordings
+        self._live = LiveFolder(live_folder, store)
         self._store = store
         self._executor = executor
         self._clock = clock
-        self._options = options
         self._rescan_seconds = rescan_seconds
         self._fold_rows = fold_rows
-        self._recordings: Mapping[str, Recording] = {}
-        self._scanned_at = float("-inf")
-        self._scan_lock = threading.Lock()
-        self._is_away = False
-        self._unreadable: set[str] = set()
-        self._signals_read: dict[Key, SourceFile] = {}
         self._writing: dict[str, threading.Lock] = {}
         self._shelves: dict[Key, Shelf] = {}
         self._live_keys: frozenset[Key] = frozenset()
@@ -120,11 +105,9 @@ class Archive:
 
     def start(self) -> None:
         """Take up the live readings, look at the recordings and begin to read them."""
-        for folder in (self._cache, self._live):
+        for folder in (self.recordings.cache, self._live.folder):
             folder.mkdir(parents=True, exist_ok=True)
-        in_files = {(path.parent.name, path.name) for path in self._live.glob("*/*")}
-        kept = in_files.union(self._store.devices())
-        self._live_keys = frozenset(key for key in kept if key[1] in GROUPS)
+        self._live_keys = frozenset(self._live.keys())
         self._thread.start()
 
     def close(self) -> None:
@@ -138,48 +121,13 @@ class Archive:
 
     # -- what there is ----------------------------------------------------------------------
 
-    def recordings(self) -> Mapping[str, Recording]:
-        """Return the recordings by device, looked for anew when the last look is old."""
-        if self._clock.monotonic() - self._scanned_at >= self._rescan_seconds:
-            with self._scan_lock:
-                if self._clock.monotonic() - self._scanned_at >= self._rescan_seconds:
-                    self._scan()
-        return self._recordings
-
-    def _scan(self) -> None:
-        is_away = self._root is not None and not self._root.is_dir()
-        if is_away != self._is_away:
-            # Told once, since a disk that is away is looked for for as long as it takes.
-            logger.warning("the recordings are %s: %s", "away" if is_away else "back", self._root)
-        self._is_away = is_away
-        found: tuple[Recording, ...] = ()
-        if self._root is not None and not is_away:
-            unreadable: list[str] = []
-            found = dataset.discover(self._root, unreadable.append)
-            for sentence in sorted(set(unreadable) - self._unreadable):
-                logger.warning("%s", sentence)
-            self._unreadable = set(unreadable)
-        self._recordings = {recording.device_id: recording for recording in found}
-        self._scanned_at = self._clock.monotonic()
-
     def has(self, device_id: str, group: Group) -> bool:
         """Whether a device may have rows of a group."""
-        recording = self.recordings().get(device_id)
-        is_recorded = recording is not None and has_signals(recording, group)
-        return is_recorded or (device_id, group.name) in self._live_keys
-
-    def has_signal(self, device_id: str, name: str) -> bool:
-        """Whether a device has a recording of a signal."""
-        return name in self.signal_names(device_id)
-
-    def signal_names(self, device_id: str) -> list[str]:
-        """Return the names of all recorded signals of a device."""
-        recording = self.recordings().get(device_id)
-        return sorted(recording.files) if recording else []
+        return self.recordings.has(device_id, group) or (device_id, group.name) in self._live_keys
 
     def all_devices(self) -> list[str]:
         """Return every device, in order."""
-        return sorted({*self.recordings(), *(device_id for device_id, _ in self._live_keys)})
+        return sorted({*self.recordings.all(), *(device_id for device_id, _ in self._live_keys)})
 
     def devices(self, group: Group) -> list[str]:
         """Return the devices that may have rows of a group, in order."""
@@ -249,7 +197,7 @@ class Archive:
             Nobody can tell, as the disk with the recordings is away.
         """
         if not self.has(device_id, group):
-            raise RecordingsAway if self._is_away else DeviceUnknown(group.name)
+            raise RecordingsAway if self.recordings.is_away else DeviceUnknown(group.name)
         key = (device_id, group.name)
         shelf = self._shelf(key)
         ready: Future[Timeline] = Future()
@@ -263,7 +211,7 @@ class Archive:
 
     def request_signal(self, device_id: str, name: str) -> "Future[None]":
         """Return the promise that a signal has been read, whatever group it is in or none."""
-        if self.signal_source(device_id, name).recorded is None:
+        if self.recordings.signal(device_id, name).recorded is None:
             return self._orders.ask(_Order(device_id, name, is_signal=True), _URGENT)
         read: Future[None] = Future()
         read.set_result(None)
@@ -275,26 +223,8 @@ class Archive:
         with shelf.lock:
             live = tuple((path, field) for path in shelf.segments)
             tail = shelf.tail.column(group.fields.index(field)).without_nulls()
-        of_files = self.signal_source(device_id, group.by_field[field].name)
+        of_files = self.recordings.signal(device_id, group.by_field[field].name)
         return SignalSource(of_files.recorded, live, tail)
-
-    def signal_source(self, device_id: str, name: str) -> SignalSource:
-        """Return where the samples of a recorded signal are, once it has been read."""
-        recording = self.recordings().get(device_id)
-        if recording is None or name not in recording.files:
-            return SignalSource()
-        key, source = (device_id, name), recording.files[name]
-        # What was found read once is not looked up again until its file changes.
-        if self._signals_read.get(key) != source:
-            if work.signal_file(recording, name, self._cache, self._options) is None:
-                return SignalSource()
-            self._signals_read[key] = source
-        return SignalSource(work.signal_path(self._cache, device_id, name))
-
-    def stamps(self, device_id: str, names: Sequence[str]) -> tuple[object, ...]:
-        """Return what changes whenever one of some recorded signals does."""
-        recording = self.recordings().get(device_id)
-        return tuple(recording.files.get(name) for name in names) if recording else ()
 
     # -- live readings ----------------------------------------------------------------------
 
@@ -321,7 +251,7 @@ class Archive:
             appended = {}
             for name, shelf in shelves.items():
                 with shelf.lock:
-                    appended[name] = _appended(shelf, rows[name])
+                    appended[name] = shelf.take(rows[name])
         for name, shelf in shelves.items():
             if self._is_long(shelf):
                 self._orders.ask(_Order(device_id, name), _USUAL)
@@ -333,8 +263,7 @@ class Archive:
 
     def discard(self, path: Path) -> None:
         """Have a file that turned out to be damaged made anew."""
-        recorded.forget(path)
-        self._signals_read.clear()
+        self.recordings.forget(path)
         with self._lock:
             shelves = list(self._shelves.items())
         for key, shelf in shelves:
@@ -342,7 +271,7 @@ class Archive:
                 is_own = shelf.timeline is not None and shelf.timeline.file is not None
                 is_own = is_own and shelf.timeline.file.path == path  # type: ignore[union-attr]
                 if is_own or path in shelf.segments:
-                    recorded.forget(self._build_order(key, shelf).live_path)
+                    self.recordings.forget(self._build_order(key, shelf).live_path)
                     shelf.timeline = shelf.made_of = None
 
     def _is_long(self, shelf: Shelf) -> bool:
@@ -360,12 +289,9 @@ class Archive:
             with shelf.lock:
                 if not shelf.is_loaded:
                     shelf.tail = rows_of(tuple(self._store.all(*key)), GROUPS[key[1]])
-                    shelf.segments = tuple(sorted(self._live_folder(key).glob("*.parquet")))
+                    shelf.segments = self._live.files(key)
                     shelf.is_loaded = True
         return shelf
-
-    def _live_folder(self, key: Key) -> Path:
-        return self._live / key[0] / key[1]
 
     # -- building ---------------------------------------------------------------------------
 
@@ -406,18 +332,20 @@ class Archive:
         """Yield the signals of no group that are not read yet."""
         grouped = {signal.name for group in GROUPS.values() for signal in group.signals}
         now = self._clock.monotonic()
-        for device_id, recording in self.recordings().items():
+        for device_id, recording in self.recordings.all().items():
             if now - self._signals_failed_at.get(device_id, float("-inf")) < _RETRY_SECONDS:
                 continue
             for name in sorted(set(recording.files) - grouped):
-                if self.signal_source(device_id, name).recorded is None:
+                if self.recordings.signal(device_id, name).recorded is None:
                     yield device_id, name
 
     def _build_order(self, key: Key, shelf: Shelf) -> work.BuildOrder:
-        recording = self.recordings().get(key[0])
+        recording = self.recordings.all().get(key[0])
         if recording is not None:
             recording = work.of_group(recording, GROUPS[key[1]])
-        return work.BuildOrder(*key, recording, self._cache, self._options, shelf.segments)
+        return work.BuildOrder(
+            *key, recording, self.recordings.cache, self.recordings.options, shelf.segments
+        )
 
     def _is_fresh(self, key: Key, shelf: Shelf) -> bool:
         """Whether the timeline was made of the recording's files as they are now.
@@ -491,30 +419,19 @@ class Archive:
             return shelf.timeline
 
     def _fold(self, key: Key, shelf: Shelf) -> None:
-        """Make a file of the older live readings; it is on the disk before they are deleted."""
-        fields = GROUPS[key[1]].fields
+        """Make a file of the older live readings, and one of several once there are many."""
         with self._writer_of(key[0]):
-            # Those of the database, as some may be hidden behind rows of the recording.
-            rows = rows_of(tuple(self._store.all(*key)), GROUPS[key[1]])
-            rows = rows.take(slice(0, max(len(rows) - KEPT_ROWS, 0)))
-            if len(rows):
-                path = self._next_segment(key)
-                work.write_rows(path, fields, [rows])
-                with shelf.lock:
-                    shelf.segments = (*shelf.segments, path)
-                    shelf.folded_us = int(rows.at_us[-1])
-                self._store.forget(*key, up_to_us=shelf.folded_us)
+            folded_us = self._live.fold(key, KEPT_ROWS)
+            with shelf.lock:
+                shelf.segments = self._live.files(key)
+                shelf.folded_us = folded_us or shelf.folded_us
         if len(shelf.segments) > MOST_SEGMENTS:
-            old, path = shelf.segments, self._next_segment(key)
-            self._run(work.join_live, old, path, fields)
+            old, path = shelf.segments, self._live.next_file(key)
+            self._run(work.join_live, old, path, GROUPS[key[1]].fields)
             with shelf.lock:
                 shelf.segments = (path,)
             for file in old:
                 file.unlink(missing_ok=True)
-
-    def _next_segment(self, key: Key) -> Path:
-        numbers = (int(path.stem) for path in self._live_folder(key).glob("*.parquet"))
-        return self._live_folder(key) / f"{max(numbers, default=0) + 1:08d}.parquet"
 
     def _read_signals(self, first: _Order) -> None:
         """Read a signal that was ordered, and others of that device with it."""
@@ -527,9 +444,15 @@ class Archive:
         names = tuple(order.name for order in orders)
         outcome: BenchwireError | None = None
         try:
-            recording = self.recordings().get(device_id)
+            recording = self.recordings.all().get(device_id)
             if recording is not None:
-                self._run(work.build_signals, recording, names, self._cache, self._options)
+                self._run(
+                    work.build_signals,
+                    recording,
+                    names,
+                    self.recordings.cache,
+                    self.recordings.options,
+                )
         except Exception as error:  # noqa: BLE001 - told to those who wait
             outcome = self._told(f"a signal of {device_id}", error)
             self._signals_failed_at[device_id] = self._clock.monotonic()
@@ -538,26 +461,3 @@ class Archive:
 
     def _run(self, function: Any, *arguments: Any, **more: Any) -> Any:
         return self._executor.submit(function, *arguments, stop=self._closing, **more).result()
-
-
-def _appended(shelf: Shelf, rows: Rows) -> Appended:
-    """Show new rows on a shelf that is locked, and return what became of them."""
-    known = np.isin(rows.at_us, shelf.tail.at_us)
-    hidden = np.zeros(len(rows), bool)
-    if shelf.timeline is not None:
-        hidden = ~known & shelf.timeline.exists(rows.at_us)
-    before = shelf.tail.values[np.searchsorted(shelf.tail.at_us, rows.at_us[known])]
-    shelf.tail = filled(shelf.tail, rows.take(~hidden))
-    after = shelf.tail.take(np.searchsorted(shelf.tail.at_us, rows.at_us[~hidden]))
-    has_more = np.ones(len(after), bool)
-    has_more[known[~hidden]] = (np.isnan(before) & ~np.isnan(after.values[known[~hidden]])).any(
-        axis=1
-    )
-    if shelf.timeline is not None:
-        shelf.timeline = shelf.timeline.with_tail(shelf.tail)
-    return Appended(int((~known & ~hidden).sum()), after.take(has_more))
-
-
-def has_signals(recording: Recording, group: Group) -> bool:
-    """Whether a recording has a file of at least one of a group's own signals."""
-    return any(signal.name in recording.files for signal in group.signals)

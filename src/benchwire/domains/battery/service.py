@@ -215,7 +215,8 @@ class Telemetry:
         """
         signal = group.by_field.get(metric)
         name = signal.name if signal else metric
-        is_recorded = await self.in_thread(self._archive.has_signal, device_id, name)
+        recordings = self._archive.recordings
+        is_recorded = name in await self.in_thread(recordings.signal_names, device_id)
         if signal is None and not is_recorded:
             raise QueryInvalid("There is no such metric for this device")
         if signal is not None:
@@ -224,7 +225,7 @@ class Telemetry:
             await self.read(await self.in_thread(self._archive.request_signal, device_id, name))
         if signal is not None:
             return await self.in_thread(self._archive.source, device_id, group, metric)
-        return await self.in_thread(self._archive.signal_source, device_id, metric)
+        return await self.in_thread(recordings.signal, device_id, metric)
 
     async def series(
         self,

@@ -10,7 +10,24 @@ import numpy as np
 from benchwire.domains.battery.dataset import Recording
 from benchwire.domains.battery.recorded import Recorded
 from benchwire.domains.battery.rows import Rows, Timeline
+from benchwire.domains.battery.tails import filled
 from benchwire.foundation.errors import BenchwireError
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of new readings.
+
+    Parameters
+    ----------
+    new
+        How many are of times that were not known.
+    shown
+        The rows that are new or have new values.
+    """
+
+    new: int
+    shown: Rows
 
 
 @dataclass(slots=True)
@@ -58,6 +75,22 @@ class Shelf:
         """Whether any of it came live."""
         return bool(self.segments) or len(self.tail) > 0
 
+    def take(self, rows: Rows) -> Appended:
+        """Show new rows, and return what became of them; whoever calls holds the lock."""
+        known = np.isin(rows.at_us, self.tail.at_us)
+        hidden = np.zeros(len(rows), bool)
+        if self.timeline is not None:
+            hidden = ~known & self.timeline.exists(rows.at_us)
+        before = self.tail.values[np.searchsorted(self.tail.at_us, rows.at_us[known])]
+        self.tail = filled(self.tail, rows.take(~hidden))
+        after = self.tail.take(np.searchsorted(self.tail.at_us, rows.at_us[~hidden]))
+        again = known[~hidden]
+        has_more = np.ones(len(after), bool)
+        has_more[again] = (np.isnan(before) & ~np.isnan(after.values[again])).any(axis=1)
+        if self.timeline is not None:
+            self.timeline = self.timeline.with_tail(self.tail)
+        return Appended(int((~known & ~hidden).sum()), after.take(has_more))
+
     def newest(self, most: int) -> Rows:
         """Return the newest rows that are known."""
         if self.timeline is None:
@@ -75,22 +108,6 @@ class Shelf:
             for name, count in zip(self.timeline.fields, of_tail, strict=True)
         }
         return {name: count for name, count in sums.items() if count}
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What became of new readings.
-
-    Parameters
-    ----------
-    new
-        How many are of times that were not known.
-    shown
-        The rows that are new or have new values.
-    """
-
-    new: int
-    shown: Rows
 
 
 @dataclass(frozen=True, slots=True)

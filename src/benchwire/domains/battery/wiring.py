@@ -11,6 +11,7 @@ from benchwire.domains.battery.metrics import BatteryFigures
 from benchwire.domains.battery.mqtt import Broker, MqttSubscriber
 from benchwire.domains.battery.poller import Pollers
 from benchwire.domains.battery.recorded import Options
+from benchwire.domains.battery.recordings import Recordings
 from benchwire.domains.battery.register_map import load_maps
 from benchwire.domains.battery.routes import router
 from benchwire.domains.battery.samples import MICROSECONDS, Reading
@@ -31,15 +32,22 @@ NAME = "battery"
 def build(lab: Lab) -> Domain:
     """Make the domain's objects; nothing is read before its lifespan."""
     settings = lab.settings(BatterySettings)
-    archive = Archive(
+    folder = lab.data_dir / NAME
+    recordings = Recordings(
         settings.data,
-        lab.data_dir / NAME,
-        ReadingStore(lab.database),
-        lab.workers,
+        folder / "recorded",
         lab.clock,
         options=Options(
             tolerance_us=round(settings.tolerance_seconds * MICROSECONDS), zone=settings.timezone
         ),
+        believed_seconds=settings.rescan_seconds,
+    )
+    archive = Archive(
+        recordings,
+        folder / "live",
+        ReadingStore(lab.database),
+        lab.workers,
+        lab.clock,
         rescan_seconds=settings.rescan_seconds,
     )
     telemetry = Telemetry(archive, lab.hub, lab.clock)

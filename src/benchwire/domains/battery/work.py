@@ -222,18 +222,6 @@ def _live_values(live: LiveFiles, file: RowsFile | None, fields: Sequence[str]) 
 # -- signals of no group ----------------------------------------------------------------------
 
 
-def signal_file(recording: Recording, name: str, cache: Path, options: Options) -> Path | None:
-    """Return the file of a signal that was read as it is now, else None."""
-    if recorded.signal_recorded(recording, name, cache, options) is None:
-        return None
-    return recorded.signal_path(cache, recording.device_id, name)
-
-
-def signal_path(cache: Path, device_id: str, name: str) -> Path:
-    """Return where a signal is once it has been read."""
-    return recorded.signal_path(cache, device_id, name)
-
-
 def build_signals(
     reporter: Reporter, recording: Recording, names: Sequence[str], cache: Path, options: Options
 ) -> None:
