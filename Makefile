@@ -2,14 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MARK := .venv/.installed
+CRATES := .venv/crate-validator
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench docs clean
 
 demo: $(MARK)
 	$(BIN)/benchwire demo --data-dir .demo
 
 # Tests that keep time with emulated instruments and browsers have the machine to themselves.
-test: $(MARK)
+test: $(MARK) $(CRATES)/.installed
 	$(BIN)/python -m pytest -m "not paced" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest -m paced
 
@@ -34,11 +35,21 @@ bench: $(MARK)
 	$(BIN)/python benchmarks/anomalies.py
 	$(BIN)/python benchmarks/forecast.py
 
+# The documentation site, in site/.
+docs: $(MARK)
+	$(BIN)/python tools/build_site.py
+
 clean:
-	rm -rf .venv .demo
+	rm -rf .venv .demo site
 
 $(MARK): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint requirements.lock --editable ".[dev]"
 	touch $(MARK)
+
+# The validator of RO-Crates and the linter of imports do not agree on a version of rich.
+$(CRATES)/.installed: tests/crate-validator.lock | $(MARK)
+	test -x $(CRATES)/bin/python || $(PYTHON) -m venv $(CRATES)
+	$(CRATES)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@

@@ -12,8 +12,14 @@ from benchwire.foundation import schema
 from benchwire.foundation.db import Database, open_database
 
 # They keep time with emulated instruments or browsers, which others on the same cores would upset.
-PACED = ("domains/potentiostat", "domains/powermeter", "foundation/instruments", "journeys")
-UNHURRIED = {"journeys/test_analysis.py", "journeys/test_battery_lives.py"}
+PACED = (
+    "client", "domains/potentiostat", "domains/powermeter", "foundation/instruments", "home",
+    "journeys",
+)  # fmt: skip
+UNHURRIED = {
+    "client/test_imports.py", "client/test_showing.py", "journeys/test_analysis.py",
+    "journeys/test_battery_lives.py",
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

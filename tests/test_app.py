@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from benchwire.app import create_app
+from benchwire.app import ClaimTaken, create_app
 from benchwire.foundation.settings import load_server_settings
 from benchwire.foundation.web.auth import SESSION_COOKIE
 from benchwire.foundation.web.dispatch import Dispatcher
@@ -41,7 +41,9 @@ PROTECTED = [
     ("GET", "/jobs/nope"), ("GET", "/runs/nope/files"), ("GET", "/runs/%2e%2e/zip"),
     ("POST", "/nas/setup"), ("POST", "/admin/rescan"), ("GET", "/nothing/here"),
     ("DELETE", "/jobs"), ("GET", "/metrics"), ("GET", "/events/jobs"), ("GET", "/away"),
-    ("GET", "/runs/x/live"),
+    ("GET", "/runs/x/live"), ("GET", "/work"), ("GET", "/search?q=x"), ("GET", "/samples"),
+    ("POST", "/samples/links"), ("GET", "/crates/run/x"), ("GET", "/notices"),
+    ("POST", "/work/x/cancel"),
 ]  # fmt: skip
 
 
@@ -158,6 +160,18 @@ def test_index_names_domains_and_links(free: TestClient) -> None:
     assert body["links"]["docs"] == "/docs"
 
 
+def test_index_names_every_documented_path(free: TestClient) -> None:
+    named = {path for paths in free.get("/").json()["endpoints"].values() for path in paths}
+    documented = {
+        f"{method.upper()} {path}"
+        for path, item in free.get("/openapi.json").json()["paths"].items()
+        for method in item
+    }
+    assert named <= documented
+    assert {"GET /api/v1/plates", "POST /jobs", "GET /bms/devices"} <= named
+    assert len(documented - named) < 20  # those of the server itself
+
+
 def test_metrics_are_readable(free: TestClient) -> None:
     text = free.get("/metrics").text
     assert 'benchwire_jobs{state="running"} 0.0' in text
@@ -192,3 +206,44 @@ def test_each_server_in_a_process_stands_alone(tmp_path: Path) -> None:
     with clients[0] as one, clients[1] as two:
         one.post("/nas/setup", json={"host": "", "share": "", "username": "", "password": ""})
         assert one.get("/jobs").json() == two.get("/jobs").json() == []
+
+
+# -- domains from other packages ---------------------------------------------------------------
+
+
+def plug_in(folder: Path, name: str, code: str, environment: pytest.MonkeyPatch) -> None:
+    """Have a package with a domain in it found, as an installed one is."""
+    about = folder / f"{name}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[benchwire.domains]\nballast = {name}:build\n")
+    (folder / f"{name}.py").write_text(code)
+    environment.syspath_prepend(str(folder))
+
+
+def test_a_foreign_domain_that_fails_is_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(tmp_path / "site", "broken_ballast", "import no_such_thing\n", monkeypatch)
+    settings = load_server_settings({"data_dir": tmp_path / "data", "ui": False})
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/health").json()["ok"] is True
+        assert "ballast" not in client.get("/").json()["domains"]
+        (notice,) = client.get("/notices").json()["notices"]
+    assert notice["level"] == "error"
+    assert "ballast of broken_ballast" in notice["text"]
+    assert "no_such_thing" in notice["text"]
+
+
+def test_two_domains_cannot_answer_the_same_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "from benchwire.foundation.domain import Domain\n"
+        "def build(lab):\n"
+        "    return Domain('ballast', 'Ballast', claims=('/jobs',), routers=())\n"
+    )
+    plug_in(tmp_path / "site", "greedy_ballast", code, monkeypatch)
+    settings = load_server_settings({"data_dir": tmp_path / "data", "ui": False})
+    with pytest.raises(ClaimTaken, match="ballast and potentiostat both want to answer /jobs"):
+        create_app(settings)

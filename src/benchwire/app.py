@@ -3,7 +3,7 @@
 import logging
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -18,15 +18,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchwire import __version__
 from benchwire.foundation import schema
+from benchwire.foundation.catalogue import Notice
 from benchwire.foundation.clock import Clock, SystemClock
 from benchwire.foundation.db import open_database
 from benchwire.foundation.domain import Domain
-from benchwire.foundation.errors import NotFound
+from benchwire.foundation.errors import Conflict, NotFound
 from benchwire.foundation.files import write_whole
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from benchwire.foundation.jobs.runner import Jobs
 from benchwire.foundation.jobs.sessions import DataFolderLock, Sessions
 from benchwire.foundation.lab import Lab
+from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.settings import ServerSettings
 from benchwire.foundation.streams import Hub
 from benchwire.foundation.web import error_handlers
@@ -35,6 +37,8 @@ from benchwire.foundation.web.dispatch import Dispatcher
 from benchwire.foundation.web.problems import Problem
 from benchwire.foundation.web.sse import json_event
 from benchwire.foundation.workers import ProcessExecutor
+from benchwire.home.catalogue import Catalogue
+from benchwire.home.crates.download import clear_leftovers
 from benchwire.home.dashboard import LazyDashboard
 from benchwire.home.login import LOGIN_PATH
 from benchwire.home.routes import DASHBOARD_NEEDS, JOBS_TOPIC, UI_PATH, home_app, is_public
@@ -46,7 +50,7 @@ SESSION_KEY_FILE = ".session_key"
 
 
 def emulate(domain: str, count: int, folder: Path) -> EmulatorProcess:
-    """Start emulated instruments of a domain, found as ``emulated`` in its ``emulator`` module.
+    """Start emulated instruments of a domain, found as ``emulated`` in its module ``emulator``.
 
     Raises
     ------
@@ -55,7 +59,7 @@ def emulate(domain: str, count: int, folder: Path) -> EmulatorProcess:
     """
     module = next(
         (
-            entry.module.replace(".wiring", ".emulator")
+            f"{entry.module.rpartition('.')[0]}.emulator"
             for entry in entry_points(group=ENTRY_POINTS)
             if entry.name == domain
         ),
@@ -67,10 +71,46 @@ def emulate(domain: str, count: int, folder: Path) -> EmulatorProcess:
     return EmulatorProcess(f"{module}:emulated", names, folder)
 
 
-def load_domains(lab: Lab, only: tuple[str, ...] = ()) -> list[Domain]:
-    """Build every domain that is installed, or those named."""
-    found = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
-    return [entry.load()(lab) for entry in found if not only or entry.name in only]
+def load_domains(lab: Lab) -> tuple[list[Domain], list[Notice]]:
+    """Build every domain that is installed, and tell which could not be.
+
+    One of another package that fails is left out: the bench's other instruments do not wait for it.
+
+    Raises
+    ------
+    ClaimTaken
+        Two domains want to answer the same paths.
+    """
+    domains: list[Domain] = []
+    left_out: list[Notice] = []
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        try:
+            domains.append(entry.load()(lab))
+        except Exception as error:
+            if entry.module.partition(".")[0] == __name__.partition(".")[0]:
+                raise
+            package = entry.dist.name if entry.dist is not None else entry.module
+            logger.exception("the domain %s of %s is left out", entry.name, package)
+            why = f"{type(error).__name__}: {error}"
+            left_out.append(
+                Notice("error", f"{entry.name} of {package} cannot be used: {why:.200}")
+            )
+    owners: dict[str, str] = {}
+    for domain in domains:
+        for claim in domain.claims:
+            if claim in owners:
+                raise ClaimTaken(
+                    f"{owners[claim]} and {domain.name} both want to answer {claim}",
+                    hint="Uninstall one of the packages.",
+                )
+            owners[claim] = domain.name
+    return domains, left_out
+
+
+class ClaimTaken(Conflict):
+    """Two domains want to answer the same paths."""
+
+    code = "server.claim_taken"
 
 
 class UnknownDomain(NotFound):
@@ -92,6 +132,7 @@ class Application:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         lock = DataFolderLock(settings.data_dir)
         self._closers.callback(lock.close)
+        clear_leftovers(settings.data_dir)
         database = open_database(settings.data_dir, settings.database_url, clock)
         self._closers.callback(database.close)
         schema.upgrade(database)
@@ -109,9 +150,15 @@ class Application:
         compute = ProcessExecutor(settings.compute_processes)
         self._closers.callback(compute.close)
         emulators = self._start_emulators()
-        self.lab = Lab(settings, clock, database, jobs, sessions, hub, workers, compute, emulators)
-        self.domains = load_domains(self.lab)
-        self._assemble()
+        samples = Samples(database, clock)
+        self.lab = Lab(
+            settings, clock, database, jobs, sessions, samples, hub, workers, compute, emulators
+        )
+        self.domains, left_out = load_domains(self.lab)
+        schema.add_tables(
+            database, {item.name: item.tables for item in self.domains if item.tables is not None}
+        )
+        self._assemble(left_out)
 
     def _start_emulators(self) -> dict[str, tuple[Path, ...]]:
         """Start the emulated instruments asked for, in a process that ends with this one."""
@@ -123,11 +170,12 @@ class Application:
                 started[domain] = tuple(emulators.paths.values())
         return started
 
-    def _assemble(self) -> None:
+    def _assemble(self, left_out: Sequence[Notice]) -> None:
         keys = KeyRing(self.settings.key, _secret(self.settings.data_dir))
         self._apps = {domain.name: _domain_app(domain) for domain in self.domains}
-        home = home_app(self.lab, self.domains, self._apps, keys)
-        self._dashboard = LazyDashboard(self.lab, self.domains, keys)
+        catalogue = Catalogue(self.lab, self.domains, left_out)
+        home = home_app(self.lab, self.domains, self._apps, keys, catalogue)
+        self._dashboard = LazyDashboard(self.lab, self.domains, keys, catalogue)
         claims = [
             (claim, self._apps[domain.name]) for domain in self.domains for claim in domain.claims
         ]
@@ -188,9 +236,7 @@ class Application:
             else:
                 await app(scope, receive, send)
 
-        routes = (route for router in domain.routers for route in router.routes)
-        own = {getattr(route, "path", "") for route in routes}
-        needs = [(path, home) for path in DASHBOARD_NEEDS if path not in own]
+        needs = [(path, home) for path in DASHBOARD_NEEDS if path not in domain.claims]
         return Dispatcher([*self._pages(), *needs], otherwise=front)
 
     def _pages(self) -> list[tuple[str, ASGIApp]]:

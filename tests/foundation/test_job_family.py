@@ -4,11 +4,13 @@ import threading
 
 import pytest
 
+from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.db import Database
 from benchwire.foundation.errors import Failed
 from benchwire.foundation.jobs.family import JobAlreadyEnded, JobFamily, JobNotDone
 from benchwire.foundation.jobs.overview import JobsOverview
 from benchwire.foundation.jobs.runner import JobContext, JobKind, JobNotFound
+from benchwire.foundation.samples.store import Samples
 from tests.foundation.test_jobs import Life, wait_for_stop
 from tests.support.waiting import until
 
@@ -18,9 +20,10 @@ def fail(_: JobContext) -> None:
 
 
 def families(life: Life) -> tuple[JobFamily, JobFamily]:
+    samples = Samples(life.database, SystemClock())
     return (
-        JobFamily(life.jobs, kind="test.page", unit="page"),
-        JobFamily(life.jobs, kind="test.line", unit="line"),
+        JobFamily(life.jobs, samples, kind="test.page", item="page", unit="page"),
+        JobFamily(life.jobs, samples, kind="test.line", item="line", unit="line"),
     )
 
 

@@ -166,5 +166,5 @@ def test_interrupted_work_is_told_and_repeated_with_one_click(page, server: Serv
     page.get_by_role("button", name="Understood").click()
     page.get_by_text("While you were away").wait_for(state="detached")
     page.reload()
-    page.get_by_text("Recent work").wait_for()
+    page.get_by_text("Finished lately").wait_for()
     assert page.get_by_text("While you were away").count() == 0

@@ -215,8 +215,8 @@ def test_a_solution_is_made_of_components(page, server: Server) -> None:
     page.get_by_label("Amount").fill("50 mM")
     page.get_by_role("button", name="Make", exact=True).click()
     page.get_by_text("Tris-HCl (50 mM)").wait_for()
-    page.get_by_label("Search").fill("no such")
-    page.get_by_text("None.").wait_for()
+    page.get_by_label("Search solutions").fill("no such")
+    page.get_by_text("No stock solution here.").wait_for()
 
 
 def test_names_are_text_on_every_page(page, server: Server) -> None:

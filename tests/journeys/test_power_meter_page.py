@@ -217,6 +217,8 @@ def test_home_and_the_old_port_show_live_values(browser, server: Server, alone: 
 
 
 def test_a_restart_of_the_server_is_survived_by_the_open_page(page, server: Server) -> None:
+    # What the page still has to load cannot come from a server that is not there.
+    page.locator("canvas").first.wait_for()
     server.kill()
     until(lambda: shown(page, "condition") == "server not reached", what="the loss")
     server.start()

@@ -16,6 +16,8 @@ START_SECONDS = 30.0
 class Server:
     """``benchwire serve`` on a data folder."""
 
+    module = "benchwire"
+
     def __init__(
         self, data_dir: Path, port: int, *options: str, environment: dict[str, str] | None = None
     ) -> None:
@@ -37,7 +39,7 @@ class Server:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    sys.executable, "-m", "benchwire", "serve", "--port", str(self.port),
+                    sys.executable, "-m", self.module, "serve", "--port", str(self.port),
                     "--data-dir", str(self.data_dir), *self._options,
                 ],
                 env={**clean, "BENCHWIRE_UI": "false", **self._environment},

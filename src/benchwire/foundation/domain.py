@@ -1,15 +1,17 @@
 """What a domain hands to the server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from benchwire.foundation.catalogue import Notice, Shelf
 from benchwire.foundation.web.error_handlers import RenderError, render_detail
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
     from prometheus_client.registry import Collector
+    from sqlalchemy import MetaData
 
     from benchwire.foundation.web.shell import NavigationEntry, Shell
 
@@ -51,6 +53,13 @@ class Domain:
         The dashboard's page a browser is shown at ``/`` where the domain is served alone.
     collectors
         Sources of Prometheus metrics.
+    shelf
+        What it shows in lists over all domains.
+    notices
+        Says what a person should look at now; called often, so it only looks at what is known.
+    tables
+        Of a domain from another package: its tables, named ``<domain>_...``, made at the start
+        where they are missing. Those of this package come with the migrations.
     """
 
     name: str
@@ -66,3 +75,6 @@ class Domain:
     companions: tuple[str, ...] = ()
     front_page: str = "/"
     collectors: "tuple[Collector, ...]" = ()
+    shelf: Shelf | None = None
+    notices: Callable[[], Sequence[Notice]] = field(default=tuple)
+    tables: "MetaData | None" = None

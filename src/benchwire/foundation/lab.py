@@ -10,6 +10,7 @@ from benchwire.foundation.db import Database
 from benchwire.foundation.files import AllowedFolders
 from benchwire.foundation.jobs.runner import Jobs
 from benchwire.foundation.jobs.sessions import Sessions
+from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.settings import ServerSettings, SettingsBase
 from benchwire.foundation.streams import Hub
 from benchwire.foundation.workers import Executor
@@ -37,6 +38,7 @@ class Lab:
     database: Database
     jobs: Jobs
     sessions: Sessions
+    samples: Samples
     hub: Hub
     workers: Executor
     compute: Executor

@@ -1,5 +1,6 @@
 """Bring the database's schema up to this version, before anybody reads or writes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -57,3 +58,19 @@ def upgrade(database: Database) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()
+
+
+def add_tables(database: Database, tables: Mapping[str, sa.MetaData]) -> None:
+    """Make the tables of domains from other packages where they are missing.
+
+    Raises
+    ------
+    ValueError
+        A table is not named after its domain.
+    """
+    for domain, metadata in tables.items():
+        for name in metadata.tables:
+            if not name.startswith(f"{domain}_"):
+                raise ValueError(f"The table {name} of {domain} has to be called {domain}_{name}")
+        with database.migration_engine.begin() as connection:
+            metadata.create_all(connection)

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from benchwire.foundation.domain import Domain
 from benchwire.foundation.lab import Lab
 from benchwire.foundation.web.auth import KeyRing
+from benchwire.home.catalogue import Catalogue
 from benchwire.home.routes import UI_PATH
 
 logger = logging.getLogger(__name__)
@@ -24,10 +25,13 @@ class LazyDashboard:
     module, so a process has one dashboard.
     """
 
-    def __init__(self, lab: Lab, domains: Sequence[Domain], keys: KeyRing) -> None:
+    def __init__(
+        self, lab: Lab, domains: Sequence[Domain], keys: KeyRing, catalogue: Catalogue
+    ) -> None:
         self._lab = lab
         self._domains = domains
         self._keys = keys
+        self._catalogue = catalogue
         self._ready: asyncio.Future[ASGIApp] | None = None
 
     @asynccontextmanager
@@ -53,7 +57,9 @@ class LazyDashboard:
             await asyncio.to_thread(importlib.import_module, "nicegui")
             pages = importlib.import_module("benchwire.home.pages")
             host = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-            pages.mount(host, self._lab, self._domains, keys=self._keys, path=UI_PATH)
+            pages.mount(
+                host, self._lab, self._domains, self._catalogue, keys=self._keys, path=UI_PATH
+            )
         except Exception as error:
             logger.exception("the dashboard cannot be shown")
             ready.set_exception(error)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.routing import APIRoute
 from prometheus_client import generate_latest
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -15,7 +14,9 @@ from benchwire.foundation.web import error_handlers
 from benchwire.foundation.web.auth import KeyRing
 from benchwire.foundation.web.sse import EventStream, json_event
 from benchwire.home import metrics
+from benchwire.home.catalogue import Catalogue
 from benchwire.home.documents import STATIC_PATH, documents_router, static_documents
+from benchwire.home.lists import router as lists_router
 from benchwire.home.login import LOGIN_PATH, login_router
 
 UI_PATH = "/ui"
@@ -26,6 +27,7 @@ _PUBLIC_FOLDERS = ("/static/", f"{UI_PATH}/_nicegui/")
 # What the dashboard's pages ask for beside themselves.
 DASHBOARD_NEEDS = (
     "/static", "/events", "/docs", "/redoc", "/openapi.json", "/metrics", LOGIN_PATH, "/logout",
+    "/work", "/search", "/samples", "/notices", "/crates",
 )  # fmt: skip
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -36,14 +38,20 @@ def is_public(path: str) -> bool:
 
 
 def home_app(
-    lab: Lab, domains: Sequence[Domain], apps: Mapping[str, FastAPI], keys: KeyRing
+    lab: Lab,
+    domains: Sequence[Domain],
+    apps: Mapping[str, FastAPI],
+    keys: KeyRing,
+    catalogue: Catalogue,
 ) -> FastAPI:
     """Return the application of every path that no domain claims."""
     app = FastAPI(
         title="Server", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
     )
     error_handlers.install(app, error_handlers.render_detail)
-    app.include_router(_router(lab, domains), tags=["Server"])
+    app.include_router(_router(lab, domains, apps), tags=["Server"])
+    app.state.services = {type(item): item for item in (lab, lab.jobs, lab.samples, catalogue)}
+    app.include_router(lists_router, tags=["Server"])
     app.include_router(login_router(keys, UI_PATH))
     app.include_router(documents_router({**apps, "home": app}))
     app.mount(STATIC_PATH, static_documents())
@@ -51,7 +59,7 @@ def home_app(
     return app
 
 
-def _router(lab: Lab, domains: Sequence[Domain]) -> APIRouter:
+def _router(lab: Lab, domains: Sequence[Domain], apps: Mapping[str, FastAPI]) -> APIRouter:
     router = APIRouter()
     registry = metrics.registry(lab, domains)
 
@@ -66,7 +74,7 @@ def _router(lab: Lab, domains: Sequence[Domain]) -> APIRouter:
                 "version": __version__,
                 "description": "One server for the lab bench: instruments, jobs and their data.",
                 "domains": {domain.name: list(domain.claims) for domain in domains},
-                "endpoints": {domain.name: _endpoints(domain) for domain in domains},
+                "endpoints": {name: _endpoints(app) for name, app in apps.items()},
                 "links": {
                     "dashboard": UI_PATH if lab.server.ui else None,
                     "docs": "/docs",
@@ -74,6 +82,10 @@ def _router(lab: Lab, domains: Sequence[Domain]) -> APIRouter:
                     "metrics": "/metrics",
                     "job_events": "/events/jobs",
                     "away": "/away",
+                    "work": "/work",
+                    "search": "/search",
+                    "samples": "/samples",
+                    "notices": "/notices",
                 },
             }
         )
@@ -111,12 +123,10 @@ def _router(lab: Lab, domains: Sequence[Domain]) -> APIRouter:
     return router
 
 
-def _endpoints(domain: Domain) -> list[str]:
+def _endpoints(app: FastAPI) -> list[str]:
     """Return every documented path of a domain with its method."""
     return [
-        f"{method} {route.path}"
-        for router in domain.routers
-        for route in router.routes
-        if isinstance(route, APIRoute) and route.include_in_schema
-        for method in sorted(route.methods or ())
+        f"{method.upper()} {path}"
+        for path, item in app.openapi()["paths"].items()
+        for method in sorted(item)
     ]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -126,15 +127,22 @@ def test_upload_that_is_cut_fails_and_the_next_one_finishes(
     shutil.rmtree(server.folder / "projectA")
 
 
-def test_copy_that_reads_back_wrong_is_refused(files: list[tuple[Path, PurePosixPath]],
-                                               tmp_path: Path) -> None:  # fmt: skip
-    class Bad(nas.FolderShare):
+def test_copy_that_reads_back_wrong_is_refused(
+    server: smb.SmbServer, files: list[tuple[Path, PurePosixPath]]
+) -> None:
+    class Bad(SmbShare):
         def write(self, path: PurePosixPath, blocks: Iterator[bytes]) -> None:
             super().write(path, (block[::-1] for block in blocks))
 
-    with pytest.raises(NasUnreachable, match="differs"):
-        nas.upload(Bad(tmp_path / "nas"), files, report=lambda _: None, check=lambda: None)
-    assert not (tmp_path / "nas" / files[0][1]).exists()
+    share = Bad(settings_for(server.host))
+    try:
+        with pytest.raises(NasUnreachable, match="differs"):
+            nas.upload(share, files, report=lambda _: None, check=lambda: None)
+    finally:
+        share.close()
+    arrived = [path for path in server.folder.rglob("*") if path.is_file()]
+    assert not [path for path in arrived if path.suffix != ".part"]
+    shutil.rmtree(server.folder / "projectA")
 
 
 # -- settings ----------------------------------------------------------------------------------
@@ -253,6 +261,30 @@ def test_upload_waits_for_the_nas_and_says_why(bench: Bench, tmp_path: Path) -> 
     with smb.samba_server(tmp_path, port):
         until(lambda: (folder / "UPLOAD_DONE").exists(), seconds=30)
     assert not (folder / "upload_failed").exists()
+
+
+@needs_server
+def test_a_cancelled_upload_is_done_again_from_the_list_of_work(
+    bench: Bench, tmp_path: Path
+) -> None:
+    port = smb.free_port()
+    bench.potentiostats.uploads.pause = lambda _: 0.2
+    set_up(bench, f"127.0.0.1:{port}")
+    run = bench.end_of(bench.start(devices=["slot01"])["run_id"])
+    until(lambda: uploads_of(bench), seconds=20, what="the upload")
+    (upload,) = uploads_of(bench)
+    assert upload["item"]["id"] == run["run_id"]
+    bench.client.post(f"/work/{upload['id']}/cancel")
+    until(lambda: uploads_of(bench)[0]["can_retry"], seconds=20, what="its end")
+    with smb.samba_server(tmp_path, port):
+        again = bench.client.post(f"/work/{upload['id']}/retry").json()["id"]
+        assert again != upload["id"]
+        until(lambda: uploads_of(bench)[0]["state"] == "done", seconds=30, what="the copy")
+
+
+def uploads_of(bench: Bench) -> list[dict[str, Any]]:
+    jobs = bench.client.get("/work", params={"domain": "potentiostat"}).json()["jobs"]
+    return [job for job in jobs if job["kind"] == "potentiostat.upload"]
 
 
 def test_unfinished_run_is_not_uploaded(bench: Bench) -> None:

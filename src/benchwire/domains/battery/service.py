@@ -304,13 +304,18 @@ class Telemetry:
 
     def overview(self) -> list[dict[str, Any]]:
         """Return how every device is, as far as it is known."""
+        return [self.one_overview(device_id) for device_id in self.known_devices()]
+
+    def known_devices(self) -> list[str]:
+        """Return the ids of all devices."""
         return [
-            self._overview_of(device_id)
+            device_id
             for device_id in self._archive.all_devices()
             if self._archive.has(device_id, BMS) or self._archive.has(device_id, PCS)
         ]
 
-    def _overview_of(self, device_id: str) -> dict[str, Any]:
+    def one_overview(self, device_id: str) -> dict[str, Any]:
+        """Return how one device is, as far as it is known."""
         groups: dict[str, Any] = {}
         latest: dict[str, Any] = {}
         states = []

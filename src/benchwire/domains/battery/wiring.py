@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchwire.domains.battery.analyses import Analyses
 from benchwire.domains.battery.archive import Archive
+from benchwire.domains.battery.items import BatteryItems
 from benchwire.domains.battery.metrics import BatteryFigures
 from benchwire.domains.battery.mqtt import Broker, MqttSubscriber
 from benchwire.domains.battery.poller import Pollers
@@ -53,6 +54,7 @@ def build(lab: Lab) -> Domain:
     telemetry = Telemetry(archive, lab.hub, lab.clock)
     analyses = Analyses(telemetry, archive, lab.workers)
     sources = _sources(lab, settings, telemetry)
+    items = BatteryItems(telemetry, sources)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -80,6 +82,8 @@ def build(lab: Lab) -> Domain:
         dashboard=dashboard,
         front_page="/battery",
         collectors=(BatteryFigures(telemetry, sources),),
+        shelf=items,
+        notices=items.notices,
     )
 
 

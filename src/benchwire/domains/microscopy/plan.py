@@ -16,6 +16,10 @@ Pixels = NDArray[Any]
 
 DEFAULT_INTERVAL_MINUTES = 10.0
 MS_PER_MINUTE = 60_000.0
+PACKAGES = (
+    "numpy", "scipy", "opencv-python-headless", "nd2", "pylibCZIrw", "tifffile", "zarr", "pyarrow",
+)  # fmt: skip
+"""Those that the results of a workflow depend on."""
 
 
 @dataclass(frozen=True, slots=True)

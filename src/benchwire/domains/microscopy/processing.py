@@ -14,7 +14,14 @@ from benchwire.domains.microscopy import features, finished, index, ome_zarr, pi
 from benchwire.domains.microscopy.allowed_movies import opened_inside
 from benchwire.domains.microscopy.errors import ProcessingFailed
 from benchwire.domains.microscopy.index import FovFiles
-from benchwire.domains.microscopy.plan import Ending, FovTable, Movie, MovieInfo, Plan
+from benchwire.domains.microscopy.plan import (
+    PACKAGES,
+    Ending,
+    FovTable,
+    Movie,
+    MovieInfo,
+    Plan,
+)
 from benchwire.domains.microscopy.stacks import stacks_of
 from benchwire.foundation import run_record
 from benchwire.foundation.clock import utc_moment
@@ -23,9 +30,6 @@ from benchwire.foundation.workers import Reporter
 
 # Raised when FOVs would come out otherwise than before, so that finished ones are done anew.
 PIPELINE_VERSION = 1
-PACKAGES = (
-    "numpy", "scipy", "opencv-python-headless", "nd2", "pylibCZIrw", "tifffile", "zarr", "pyarrow",
-)  # fmt: skip
 NO_OME_ZARR = "none"
 
 

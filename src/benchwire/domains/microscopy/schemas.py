@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from benchwire.domains.microscopy.plan import FluorescenceChannel, Plan
+from benchwire.foundation.samples.names import SampleName
 
 
 def _not_a_truth_value(value: object) -> object:
@@ -89,12 +90,17 @@ class Parameters(_Exact):
 
 
 class WorkflowRequest(_Exact):
-    """A movie, where its results go, and what is measured."""
+    """A movie, where its results go, and what is measured.
+
+    ``sample`` names what the whole movie shows, ``samples`` that of single FOVs by number.
+    """
 
     microscopy_path: _Path
     output_dir: _Path
     channels: ChannelChoices
     parameters: Parameters = Field(default_factory=Parameters)
+    sample: SampleName | None = None
+    samples: dict[Annotated[str, Field(pattern=r"^[0-9]{1,6}$")], SampleName] | None = None
 
     @model_validator(mode="before")
     @classmethod

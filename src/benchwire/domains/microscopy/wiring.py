@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from benchwire.domains.microscopy.items import MicroscopyItems
 from benchwire.domains.microscopy.routes import router
 from benchwire.domains.microscopy.service import Folders, Movies, Workflows
 from benchwire.domains.microscopy.store import OpenedFiles
@@ -28,6 +29,7 @@ def build(lab: Lab) -> Domain:
         lab.jobs,
         lab.clock,
         movies,
+        lab.samples,
         allowed=lab.allowed,
         compute=lab.compute,
         side_by_side=lab.server.compute_processes,
@@ -38,6 +40,7 @@ def build(lab: Lab) -> Domain:
         time_limit=lab.server.job_timeout,
     )
     folders = Folders(lab.allowed, lab.workers)
+    items = MicroscopyItems(movies, workflows)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -61,4 +64,5 @@ def build(lab: Lab) -> Domain:
         dashboard=dashboard,
         companions=("traces",),
         front_page="/microscopy",
+        shelf=items,
     )

@@ -38,6 +38,12 @@ def well_label(row: int, column: int) -> str:
     return f"{row_letters(row)}{column}"
 
 
+def place_label(place: WellPlace) -> str:
+    """Return the shortest name of a well: ``A1``, and ``A1-2`` from its second drop on."""
+    label = well_label(place.row, place.column)
+    return label if place.subwell == 1 else f"{label}-{place.subwell}"
+
+
 def parse_well(text: str) -> WellPlace | None:
     """Return the well that a label means, None if it means none.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from benchwire.domains.plates import seeding
 from benchwire.domains.plates.errors import render_error
 from benchwire.domains.plates.image_files import ImageFiles
+from benchwire.domains.plates.items import PlateItems
 from benchwire.domains.plates.routes import router
 from benchwire.domains.plates.service import (
     Chemistry,
@@ -61,6 +62,8 @@ def build(lab: Lab) -> Domain:
     chemistry = Chemistry(chemistry_store)
     exchange = Exchange(plate_store, well_store, location_store, chemistry_store)
     seeds = SeedStore(*source)
+    items = PlateItems(plates, wells, images, chemistry, exchange)
+    lab.samples.find_wells_by(items.find_well)
 
     def begin() -> None:
         seeds.plant(seeding.UNITS, seeding.prototype_wells())
@@ -74,7 +77,7 @@ def build(lab: Lab) -> Domain:
     def dashboard(shell: "Shell") -> Dashboard:
         from benchwire.domains.plates import pages
 
-        return pages.register(shell, plates, locations, wells, images, chemistry)
+        return pages.register(shell, plates, locations, wells, images, chemistry, lab.samples)
 
     return Domain(
         name=NAME,
@@ -86,4 +89,5 @@ def build(lab: Lab) -> Domain:
         lifespan=lifespan,
         dashboard=dashboard,
         front_page="/plates",
+        shelf=items,
     )

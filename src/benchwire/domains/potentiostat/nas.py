@@ -314,51 +314,6 @@ def _explain(error: Exception) -> str:
     return f"The NAS does not take the files ({type(error).__name__})"
 
 
-class FolderShare:
-    """A share that is a local folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def probe(self) -> None:
-        """Make the base folder and write in it."""
-        with self._errors():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._folder / ".probe", b"probe")
-            (self._folder / ".probe").unlink()
-
-    def digest(self, path: PurePosixPath) -> tuple[int, str] | None:
-        """Return size and SHA-256 of a file, None if it is not there."""
-        full = self._folder / path
-        with self._errors():
-            return (full.stat().st_size, sha256_of(full)) if full.is_file() else None
-
-    def write(self, path: PurePosixPath, blocks: Iterator[bytes]) -> None:
-        """Write a file, making its folders."""
-        full = self._folder / path
-        with self._errors():
-            full.parent.mkdir(parents=True, exist_ok=True)
-            with full.open("wb") as file:
-                for block in blocks:
-                    file.write(block)
-
-    def rename(self, path: PurePosixPath, new: PurePosixPath) -> None:
-        """Give a file its final name, in place of a former one."""
-        with self._errors():
-            (self._folder / path).replace(self._folder / new)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    @staticmethod
-    @contextlib.contextmanager
-    def _errors() -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise NasUnreachable("The folder of the copies cannot be used") from error
-
-
 def health(open_share: Callable[[], Share], seconds: float = HEALTH_SECONDS) -> str | None:
     """Return why a share cannot be used, None if it can; never takes longer than ``seconds``."""
 

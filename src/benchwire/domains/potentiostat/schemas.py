@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
+from benchwire.foundation.samples.names import SampleName
+
 RUN_NAME_PATTERN = r"^(?!.*\.\.)[0-9A-Za-z][0-9A-Za-z._-]{0,127}$"
 
 
@@ -46,6 +48,12 @@ class JobRequest(BaseModel):
     run_name: str | None = Field(None, description="Becomes the run id.")
     group_id: str | None = Field(None, description="A label to find runs by.")
     make_plot: StrictBool = Field(True, description="Draw a PNG beside each CSV.")
+    sample: SampleName | None = Field(None, description="What the whole run is measured on.")
+    samples: dict[str, SampleName] | None = Field(
+        None,
+        description="What each slot is measured on: a sample's id, or the well of a plate as "
+        "`<barcode>/<well>`.",
+    )
 
 
 class SlotStatus(BaseModel):

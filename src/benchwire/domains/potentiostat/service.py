@@ -3,7 +3,6 @@
 import logging
 import math
 import platform
-import re
 import secrets
 import shutil
 import subprocess
@@ -14,10 +13,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import benchwire
-from benchwire.domains.potentiostat import impedance, status, validation, waveforms
+from benchwire.domains.potentiostat import status, validation
+from benchwire.domains.potentiostat.checks import (
+    RunLimits,
+    check_limits,
+    check_options,
+    check_samples,
+    is_run_id,
+    ordered_modes,
+)
 from benchwire.domains.potentiostat.errors import (
-    DiskAlmostFull,
-    JobInvalid,
     ModeParametersUnknown,
     NoInstrument,
     NoRunIds,
@@ -28,7 +33,7 @@ from benchwire.domains.potentiostat.errors import (
     RunNotFound,
 )
 from benchwire.domains.potentiostat.live import snapshot, topic_of
-from benchwire.domains.potentiostat.modes import MODES, Control, UnknownMode, mode_named
+from benchwire.domains.potentiostat.modes import MODES, UnknownMode, mode_named
 from benchwire.domains.potentiostat.progress import plan_total
 from benchwire.domains.potentiostat.recording import drop_half_row
 from benchwire.domains.potentiostat.run import (
@@ -38,42 +43,34 @@ from benchwire.domains.potentiostat.run import (
     RunParts,
     write_summary,
 )
-from benchwire.domains.potentiostat.run_folder import RunFolder, RunNames, allocate, mode_name
+from benchwire.domains.potentiostat.run_folder import RunFolder, RunNames, allocate
 from benchwire.domains.potentiostat.run_index import RunIndex
-from benchwire.domains.potentiostat.schemas import RUN_NAME_PATTERN, JobOverview, JobStatus
+from benchwire.domains.potentiostat.schemas import JobOverview, JobStatus
 from benchwire.domains.potentiostat.slots import Slot, SlotRegistry
 from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, SlotRecord
 from benchwire.domains.potentiostat.uploads import Uploads
-from benchwire.domains.potentiostat.validation import Validation, parse
-from benchwire.domains.potentiostat.waveforms import SAMPLE_PERIOD
+from benchwire.domains.potentiostat.validation import Validation
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.files import FileNotInFolder, file_inside
 from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
 from benchwire.foundation.jobs.states import Interruption, JobRecord, JobState, StopReason
+from benchwire.foundation.samples.names import by_part
+from benchwire.foundation.samples.store import Given, Samples
 from benchwire.foundation.streams import Hub
 
 logger = logging.getLogger(__name__)
 
 RUN_KIND = "potentiostat.run"
+RUN_ITEM = "run"
+"""What a run is called in lists over all domains."""
+
 API_VERSION = "1.0"
 SUMMARY = "run.json"
 """What clients call a run's summary, whatever its name in a folder it shares."""
 
 RESTARTED = "server restarted"
-# A row of the widest table, as text.
-BYTES_PER_ROW = 70
-_RUN_ID = re.compile(RUN_NAME_PATTERN)
 _FINISHED = ("done", "failed", "cancelled")
-
-
-@dataclass(frozen=True, slots=True)
-class RunLimits:
-    """What a run may take at most: ``hours`` planned, ``points`` per mode, free space left."""
-
-    hours: float
-    points: int
-    min_free_bytes: int
 
 
 @dataclass(slots=True)
@@ -84,6 +81,7 @@ class Potentiostats:
     parts: RunParts
     jobs: Jobs
     uploads: Uploads
+    samples: Samples
     runs_root: Path
     index: RunIndex
     limits: RunLimits
@@ -201,18 +199,19 @@ class Potentiostats:
 
         Raises
         ------
-        JobInvalid, NoValidSlot, RunIdTaken, SlotsBusy, NameInvalid, DiskAlmostFull
+        JobInvalid, NoValidSlot, RunIdTaken, SlotsBusy, NameInvalid, DiskAlmostFull, SampleInvalid
             The request cannot be carried out; nothing has changed.
         """
         if idempotency_key is not None:
             known = self.jobs.find(RUN_KIND, idempotency_key)
             if known is not None:
                 return known.id
-        modes = self._ordered_modes(request)
-        self._check_options(request)
+        modes = ordered_modes(request)
+        check_options(request)
         planned = plan_total([(order.mode, order.parameters) for order in modes])
-        self._check_limits(request, modes, planned)
+        check_limits(request, modes, planned, self.limits, self.runs_root)
         wanted = None if request["devices"] == "all" else request["devices"]
+        given = self.samples.given(by_part(request.get("sample"), request.get("samples")))
         with self._starting:
             self.slots.choose(wanted)
             run_id = request.get("run_name") or self._new_run_id()
@@ -223,7 +222,10 @@ class Potentiostats:
                 )
             slots = self.slots.reserve(wanted, run_id)
             try:
-                self._begin(run_id, request, modes, planned, slots, requested_by, idempotency_key)
+                check_samples(given, [slot.name for slot in slots])
+                self._begin(
+                    run_id, request, modes, planned, slots, given, requested_by, idempotency_key
+                )
             except BaseException:
                 self._active.pop(run_id, None)
                 for slot in slots:
@@ -238,6 +240,7 @@ class Potentiostats:
         modes: tuple[ModeOrder, ...],
         planned: float | None,
         slots: list[Slot],
+        given: Given,
         requested_by: str,
         idempotency_key: str | None,
     ) -> None:
@@ -256,7 +259,9 @@ class Potentiostats:
         )
         record = RunRecord(
             run_id=run_id,
-            request=storable({**request, "params_by_mode": _used_parameters(modes)}),
+            request=storable(
+                {**request, **_named(given), "params_by_mode": _used_parameters(modes)}
+            ),
             folder=folder.relative.as_posix(),
             label=folder.label,
             status="queued",
@@ -283,80 +288,12 @@ class Potentiostats:
             title=f"{', '.join(order.name for order in modes)} on {', '.join(slot_names)}",
             requested_by=requested_by,
             idempotency_key=idempotency_key,
-            also=lambda connection: self.parts.store.insert(connection, record),
+            also=(
+                lambda connection: self.parts.store.insert(connection, record),
+                self.samples.linker(given, RUN_ITEM, run_id, requested_by),
+            ),
         )
         self.index.add(run_id, record.folder)
-
-    def _ordered_modes(self, request: Mapping[str, Any]) -> tuple[ModeOrder, ...]:
-        names: Sequence[str] = request["modes"]
-        if not names:
-            raise JobInvalid("modes is empty", hint="Name at least one mode, such as CV.")
-        orders: list[ModeOrder] = []
-        for name in names:
-            if name not in request["params_by_mode"]:
-                raise JobInvalid(
-                    f"params_by_mode has no entry for {name[:40]}",
-                    hint="Give the parameters of every mode, under the spelling used in modes.",
-                )
-            try:
-                mode = mode_named(name)
-            except UnknownMode as error:
-                raise JobInvalid(error.message, hint="GET /modes lists all modes.") from error
-            mode_name(name)
-            parameters = parse(mode, request["params_by_mode"][name])
-            if mode.control is Control.IMPEDANCE:
-                impedance.ensure_usable(parameters)
-            repeat = 1 + sum(mode_name(order.name) == mode_name(name) for order in orders)
-            orders.append(ModeOrder(name, mode, parameters, repeat))
-        return tuple(orders)
-
-    @staticmethod
-    def _check_options(request: Mapping[str, Any]) -> None:
-        gain = request.get("tia_gain")
-        if gain is not None and not 0 <= gain <= 4:
-            raise JobInvalid("tia_gain has to be 0, 1, 2, 3 or 4")
-        interval = request.get("sampling_interval")
-        if interval is not None and not (math.isfinite(interval) and interval > 0):
-            raise JobInvalid("sampling_interval has to be a number of seconds above 0")
-        run_name = request.get("run_name")
-        if run_name and not _RUN_ID.fullmatch(run_name):
-            raise JobInvalid(
-                "run_name cannot be used as a run id",
-                hint="Use up to 128 letters, digits, dots, hyphens and underscores, "
-                "beginning with a letter or digit, without two dots in a row.",
-            )
-
-    def _check_limits(
-        self, request: Mapping[str, Any], modes: tuple[ModeOrder, ...], planned: float | None
-    ) -> None:
-        if planned is not None and planned > self.limits.hours * 3600:
-            raise JobInvalid(
-                f"The run would take {planned / 3600:.1f} hours",
-                hint=f"At most {self.limits.hours:g} hours are allowed here.",
-            )
-        rows = 0
-        interval = request.get("sampling_interval") or SAMPLE_PERIOD
-        for order in modes:
-            if order.mode.control is Control.IMPEDANCE:
-                continue
-            points = waveforms.point_count(order.mode, order.parameters)
-            if points == 0:
-                raise JobInvalid(
-                    f"{order.name} is over before its first point",
-                    hint=f"A point takes {SAMPLE_PERIOD} s; choose a longer time or sweep.",
-                )
-            if points > self.limits.points:
-                raise JobInvalid(
-                    f"{order.name} would take {points:.3g} points",
-                    hint=f"At most {self.limits.points:.3g} points are allowed here.",
-                )
-            rows += int(points / max(1, round(interval / SAMPLE_PERIOD)))
-        free = shutil.disk_usage(self.runs_root).free
-        if free < self.limits.min_free_bytes + rows * BYTES_PER_ROW:
-            raise DiskAlmostFull(
-                f"Only {free / 1e6:.0f} MB are free for runs",
-                hint="Free space on the disk of the runs folder.",
-            )
 
     def _new_run_id(self) -> str:
         return f"{self.clock.now():%Y%m%dT%H%M%S}_{secrets.token_hex(3)}"
@@ -431,7 +368,7 @@ class Potentiostats:
 
     def _repeat(self, record: JobRecord, requested_by: str) -> str:
         """Start the same work again, as a new run of this moment."""
-        run = self._record(record.id)
+        run = self.record(record.id)
         request = {
             **run.request,
             "devices": [slot.slot for slot in run.slots],
@@ -447,7 +384,7 @@ class Potentiostats:
 
     def cancel(self, run_id: str) -> str:
         """Cancel a run and return what its status will be; a finished run is left as it is."""
-        run = self._record(run_id)
+        run = self.record(run_id)
         if run.status in _FINISHED:
             return run.status
         active = self._active.get(run_id)
@@ -469,7 +406,7 @@ class Potentiostats:
         active = self._active.get(run_id)
         if active is not None:
             return self._active_status(active)
-        return self._finished_status(self._record(run_id))
+        return self._finished_status(self.record(run_id))
 
     def statuses(self, run_ids: Sequence[str]) -> list[JobStatus]:
         """Return the status of many runs in the order asked for.
@@ -483,7 +420,7 @@ class Potentiostats:
         if not wanted:
             raise NoRunIds("No run id was given", hint="Send the run_ids to look up.")
         active = {run_id: self._active.get(run_id) for run_id in wanted}
-        rest = [key for key, run in active.items() if run is None and _RUN_ID.fullmatch(key)]
+        rest = [key for key, run in active.items() if run is None and is_run_id(key)]
         stored = self.parts.store.get_many(rest) if rest else {}
         unknown = sorted(key for key, run in active.items() if run is None and key not in stored)
         if unknown:
@@ -514,12 +451,21 @@ class Potentiostats:
 
     def request_of(self, run_id: str) -> Mapping[str, Any]:
         """Return what was asked for when a run was started."""
-        return self._record(run_id).request
+        return self.record(run_id).request
+
+    def find(self, text: str, limit: int) -> list[RunRecord]:
+        """Return the newest runs whose id, request or instruments a text occurs in."""
+        found = self.parts.store.find(text, limit)
+        current = (self._active.get(run.run_id) for run in found)
+        return [
+            run if active is None else active.record
+            for run, active in zip(found, current, strict=True)
+        ]
 
     def live(self, run_id: str) -> tuple[str, Callable[[], bytes]]:
         """Return the topic of a run's live events and what gives its curves so far."""
         if run_id not in self._active:
-            self._record(run_id)
+            self.record(run_id)
 
         def hello() -> bytes:
             active = self._active.get(run_id)
@@ -536,12 +482,19 @@ class Potentiostats:
     def _finished_status(run: RunRecord) -> JobStatus:
         return status.job_status(run, planned=None, elapsed=lambda _: 0.0)
 
-    def _record(self, run_id: str) -> RunRecord:
+    def record(self, run_id: str) -> RunRecord:
+        """Return what is known of a run.
+
+        Raises
+        ------
+        RunNotFound
+            There is none of that id.
+        """
         active = self._active.get(run_id)
         if active is not None:
             return active.record
         found = None
-        if _RUN_ID.fullmatch(run_id):
+        if is_run_id(run_id):
             found = self.parts.store.get_many([run_id]).get(run_id)
         if found is None:
             raise RunNotFound(f"There is no run {run_id[:128]}", hint="GET /jobs lists all runs.")
@@ -589,7 +542,7 @@ class Potentiostats:
             The run is unknown or its files are gone.
         """
         try:
-            run = self._record(run_id)
+            run = self.record(run_id)
         except RunNotFound as error:
             raise RunFolderNotFound(error.message, hint=error.hint) from error
         folder = folder_of(self.runs_root, run)
@@ -621,6 +574,12 @@ def storable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
     return value
+
+
+def _named(given: Given) -> dict[str, Any]:
+    """Return samples as a run's request keeps them."""
+    names = {part: sample.id for part, sample in given}
+    return {"sample": names.pop("", None), "samples": names or None}
 
 
 def _used_parameters(modes: tuple[ModeOrder, ...]) -> dict[str, dict[str, Any]]:

@@ -130,6 +130,29 @@ class RunStore:
         with self._database.read() as connection:
             return self._with_slots(connection, connection.execute(query).all())
 
+    def find(self, text: str, limit: int) -> list[RunRecord]:
+        """Return the newest runs whose id, request or instruments a text occurs in."""
+        numbers = sa.select(slots.c.run_id).where(
+            slots.c.serial_number.icontains(text, autoescape=True)
+        )
+        query = (
+            runs.select()
+            .where(
+                sa.or_(
+                    runs.c.run_id.icontains(text, autoescape=True),
+                    *(
+                        runs.c.request[name].as_string().icontains(text, autoescape=True)
+                        for name in ("experiment_name", "subdir", "group_id", "modes")
+                    ),
+                    runs.c.run_id.in_(numbers),
+                )
+            )
+            .order_by(runs.c.started_at.desc(), runs.c.run_id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return self._with_slots(connection, connection.execute(query).all())
+
     def folders(self) -> dict[str, str]:
         """Return the folder of every run whose files are here, by run id."""
         query = sa.select(runs.c.run_id, runs.c.folder).where(~runs.c.files_gone)

@@ -21,6 +21,7 @@ from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, RunStore
 from benchwire.foundation.clock import Clock, utc_text
 from benchwire.foundation.files import write_whole
 from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
+from benchwire.foundation.jobs.states import JobRecord
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,6 @@ class Uploads:
     pause: Callable[[int], float] = nas.backoff
     _settings: NasSettings | None = None
     _last_checked: datetime | None = None
-    _under_way: dict[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def load(self) -> None:
@@ -69,7 +69,9 @@ class Uploads:
     @property
     def job_kind(self) -> JobKind:
         """How the job engine runs an upload; one that a restart cut short goes on by itself."""
-        return JobKind(UPLOAD_KIND, self._execute, concurrency=2, resumable=True)
+        return JobKind(
+            UPLOAD_KIND, self._execute, concurrency=2, resumable=True, repeat=self._repeat
+        )
 
     def set_up(self, values: Mapping[str, Any]) -> tuple[bool, str]:
         """Store settings and try them; returns whether the share could be used, and a text.
@@ -118,6 +120,16 @@ class Uploads:
         RunFolderNotFound, RunNotCompleted, NasNotConfigured
             There is nothing to upload, or nowhere to.
         """
+        _, is_new = self._enqueue(run_id)
+        return is_new
+
+    def _repeat(self, record: JobRecord, _requested_by: str) -> str:
+        """Upload the same run again and return the id of that job, or of the one under way."""
+        job_id, _ = self._enqueue(record.params["run_id"])
+        return job_id
+
+    def _enqueue(self, run_id: str) -> tuple[str, bool]:
+        """Return the job that uploads a run, and whether it is a new one."""
         run = self.store.get_many([run_id]).get(run_id)
         if run is None or run.files_gone:
             raise RunFolderNotFound(f"There are no files of a run {run_id[:128]}")
@@ -128,18 +140,17 @@ class Uploads:
         if not self.is_configured:
             raise NasNotConfigured("No NAS is set up", hint="POST /nas/setup first.")
         with self._lock:
-            if any(
-                record.kind == UPLOAD_KIND and record.params["run_id"] == run_id
-                for record in self.jobs.unfinished()
-            ):
-                return False
+            for record in self.jobs.unfinished():
+                if record.kind == UPLOAD_KIND and record.params["run_id"] == run_id:
+                    return record.id, False
+            job_id = f"upload_{run_id}"[:120] + f"_{self.clock.now():%Y%m%dT%H%M%S%f}"
             self.jobs.submit(
                 UPLOAD_KIND,
                 {"run_id": run_id},
-                job_id=f"upload_{run_id}"[:120] + f"_{self.clock.now():%Y%m%dT%H%M%S%f}",
+                job_id=job_id,
                 title=f"Copy {run_id} to the NAS",
             )
-        return True
+        return job_id, True
 
     def _execute(self, context: JobContext) -> dict[str, Any]:
         """Copy a run, again and again with growing pauses until it succeeds or is stopped."""

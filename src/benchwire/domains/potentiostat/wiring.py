@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from benchwire.domains.potentiostat.checks import RunLimits
 from benchwire.domains.potentiostat.errors import render_error
+from benchwire.domains.potentiostat.items import RunItems
 from benchwire.domains.potentiostat.metrics import PotentiostatFigures
 from benchwire.domains.potentiostat.nas import NasSettingsFile, SmbShare
 from benchwire.domains.potentiostat.routes import router
@@ -15,7 +17,6 @@ from benchwire.domains.potentiostat.run import RunParts
 from benchwire.domains.potentiostat.run_index import RunIndex
 from benchwire.domains.potentiostat.service import (
     Potentiostats,
-    RunLimits,
     build_id,
     folder_of,
 )
@@ -78,6 +79,7 @@ def build(lab: Lab) -> Domain:
         parts=RunParts(store, lab.clock, lab.hub, lab.workers),
         jobs=lab.jobs,
         uploads=uploads,
+        samples=lab.samples,
         runs_root=runs_root,
         index=index,
         limits=RunLimits(
@@ -86,6 +88,7 @@ def build(lab: Lab) -> Domain:
         box_id=settings.box_id,
         build=build_id(settings.build, f"{lab.clock.now():%Y%m%dT%H%M%SZ}"),
     )
+    items = RunItems(potentiostats)
     lab.jobs.register(potentiostats.job_kind)
     lab.jobs.register(uploads.job_kind)
 
@@ -127,6 +130,8 @@ def build(lab: Lab) -> Domain:
         dashboard=dashboard,
         front_page="/potentiostat",
         collectors=(PotentiostatFigures(potentiostats),),
+        shelf=items,
+        notices=items.notices,
     )
 
 

@@ -1,9 +1,10 @@
 """Charging sessions: from the first current above a threshold until it has stayed below it."""
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from benchwire.domains.powermeter.readings import CURRENT, Reading, Totals
-from benchwire.foundation.clock import SECOND
+from benchwire.foundation.clock import SECOND, microseconds, moment
 
 # A charge goes on while the server or the meter's cable is away for a moment; after so long
 # without a reading nobody can say that it was one and the same.
@@ -34,6 +35,21 @@ class Session:
     def gained(self) -> Totals:
         """What flowed from start to end."""
         return self.totals.since(self.before)
+
+
+def session_id(meter: str, started_at: int) -> str:
+    """Return the public id of a session: its meter and when it began, in UTC."""
+    return f"{meter}.{moment(started_at):%Y%m%dT%H%M%S%fZ}"
+
+
+def session_start(public_id: str) -> tuple[str, int] | None:
+    """Return the meter and the start that a public id names, None if it is none."""
+    meter, _, stamp = public_id.partition(".")
+    try:
+        began = datetime.strptime(stamp, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return meter, microseconds(began)
 
 
 @dataclass(slots=True)

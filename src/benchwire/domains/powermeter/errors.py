@@ -32,6 +32,18 @@ class MeterUnknown(NotFound):
     code = "powermeter.meter_unknown"
 
 
+class SessionUnknown(NotFound):
+    """There is no session of that id."""
+
+    code = "powermeter.session_unknown"
+
+
+class SessionUnfinished(Conflict):
+    """A session that is still under way has no bundle."""
+
+    code = "powermeter.session_unfinished"
+
+
 class ConfigInvalid(Invalid):
     """The configuration cannot be used; nothing of it was applied."""
 

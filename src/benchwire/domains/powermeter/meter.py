@@ -10,7 +10,7 @@ import numpy as np
 
 from benchwire.domains.powermeter import driver
 from benchwire.domains.powermeter.alarms import STALE, WATCHED, AlarmEvent, AlarmWatch
-from benchwire.domains.powermeter.charging import Session, SessionWatch
+from benchwire.domains.powermeter.charging import Session, SessionWatch, session_id
 from benchwire.domains.powermeter.config import MeterConfig
 from benchwire.domains.powermeter.errors import (
     FrameDamaged,
@@ -202,7 +202,7 @@ class Meter:
         first = self.feed.event("state", self.state())
         first += self.feed.event("age", {"age_s": self.age})
         if self.open_session is not None:
-            first += self.feed.event("session", session_json(self.open_session))
+            first += self.feed.event("session", session_json(self.open_session, self.name))
         return first + self.feed.newest()
 
     # -- orders -----------------------------------------------------------------------------
@@ -378,7 +378,7 @@ class Meter:
             self.recorder.add(reading, sessions, events)
         for session in sessions:
             if session.reason is not None or session.started_at == session.active_at:
-                self.feed.tell("session", session_json(session))
+                self.feed.tell("session", session_json(session, self.name))
         for event in events:
             logger.warning("%s: %s %s", self.name, event.kind,
                            "raised" if event.is_raised else "cleared")  # fmt: skip
@@ -391,13 +391,14 @@ def _tolerance(elapsed: float) -> float:
     return _CLOCK_STEP_SECONDS + 2 * SLEW * elapsed
 
 
-def session_json(session: Session) -> dict[str, Any]:
+def session_json(session: Session, meter: str) -> dict[str, Any]:
     """Return a session as the API writes it: Wh and mAh from start to end, and how sure they are.
 
     ``wh`` and ``mah`` are integrated from the readings, ``meter_wh`` and ``meter_mah`` counted by
     the meter itself, also through ``gap_s``, the time without readings.
     """
     return {
+        "id": session_id(meter, session.started_at),
         "start_utc": utc_text(moment(session.started_at)),
         "end_utc": utc_text(moment(session.active_at)),
         "duration_s": (session.active_at - session.started_at) / SECOND,

@@ -99,7 +99,9 @@ class MqttPublisher:
             loop.call_soon_threadsafe(wake.set)
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        # On Windows the default loop cannot wait for the client's own socket.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         from aiomqtt import MqttError

@@ -178,7 +178,8 @@ def ports(meters: Service) -> list[schemas.Port]:
 @router.get("/api/sessions")
 def sessions(meters: Service, meter: MeterName = None, limit: Limit = 100) -> list[schemas.Session]:
     """Charges, newest first: start, end, reason, Wh and mAh."""
-    return [schemas.Session(**session_json(item)) for item in meters.sessions(limit, meter)]
+    name = meters.meter(meter).name
+    return [schemas.Session(**session_json(item, name)) for item in meters.sessions(limit, name)]
 
 
 @router.get("/api/alarms")

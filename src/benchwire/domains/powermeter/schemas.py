@@ -129,6 +129,7 @@ class Chart(BaseModel):
 class Session(Energy):
     """One charge; ``reason`` is why it ended, null while it lasts."""
 
+    id: str
     start_utc: str
     end_utc: str
     duration_s: float

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from benchwire.domains.powermeter.alarms import AlarmEvent
-from benchwire.domains.powermeter.charging import Session
+from benchwire.domains.powermeter.charging import Session, session_id, session_start
 from benchwire.domains.powermeter.config import MeterConfig, config_of
 from benchwire.domains.powermeter.errors import (
     ConfigInvalid,
@@ -18,6 +18,7 @@ from benchwire.domains.powermeter.errors import (
     MeterUnknown,
     NoReadings,
     PortTaken,
+    SessionUnknown,
 )
 from benchwire.domains.powermeter.live import LiveFeed
 from benchwire.domains.powermeter.meter import Meter, Past, energy_json
@@ -29,9 +30,14 @@ from benchwire.domains.powermeter.store import Buckets, MeterRecord, PowerStore
 from benchwire.foundation.clock import SECOND, Clock
 from benchwire.foundation.instruments.ports import all_serial_ports, is_serial_device
 from benchwire.foundation.instruments.transport import Transport
+from benchwire.foundation.samples.names import SampleLink
+from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.streams import Hub
 
 logger = logging.getLogger(__name__)
+
+METER_ITEM, SESSION_ITEM = "meter", "session"
+"""What both are called in lists over all domains."""
 
 WATCH_SECONDS = 0.25
 PURGE_SECONDS = 15.0
@@ -70,6 +76,8 @@ class PowerMeters:
         Configuration, without a port, that a new meter begins with.
     open_port
         Opens a serial port by its path.
+    samples
+        A session is named with the samples that its meter is named with when it begins.
     listeners
         Told of every alarm.
     """
@@ -84,6 +92,7 @@ class PowerMeters:
         is_expected: bool,
         beginning: Mapping[str, Any],
         open_port: Callable[[str], Transport],
+        samples: Samples,
         listeners: Sequence[Listener] = (),
     ) -> None:
         self.store = store
@@ -93,6 +102,7 @@ class PowerMeters:
         self._is_expected = is_expected
         self._beginning = dict(beginning)
         self._open_port = open_port
+        self._samples = samples
         self._listeners = tuple(listeners)
         # Held while a change is made, which may wait for the disk; readers use the other.
         self._changing = threading.Lock()
@@ -155,7 +165,18 @@ class PowerMeters:
         def append(
             readings: list[Reading], sessions: Any, events: list[AlarmEvent], *, again: bool
         ) -> Any:
-            return self.store.append_later(record.id, readings, sessions, events, again=again)
+            return self.store.append_later(
+                record.id,
+                readings,
+                sessions,
+                events,
+                again=again,
+                on_session=lambda connection, session: self._samples.pass_on(
+                    connection,
+                    (METER_ITEM, record.name),
+                    (SESSION_ITEM, session_id(record.name, session.started_at)),
+                ),
+            )
 
         meter = Meter(
             record.id,
@@ -394,9 +415,40 @@ class PowerMeters:
         asked = window(period, meter.stamps.now())
         return asked, self.store.buckets(meter.id, self._kept(meter, asked), buckets)
 
+    def samples_of(self, name: str) -> list[SampleLink]:
+        """Return what a meter measures."""
+        return self._samples.of_item(METER_ITEM, name)
+
     def sessions(self, limit: int, name: str | None = None) -> list[Session]:
         """Return charges, newest first."""
         return self.store.newest_sessions(self.meter(name).id, limit)
+
+    def session(self, public_id: str) -> tuple[Meter, Session]:
+        """Return a charge by its public id, and the meter it was on.
+
+        Raises
+        ------
+        SessionUnknown, MeterUnknown
+            There is none.
+        """
+        found = session_start(public_id)
+        if found is None:
+            raise SessionUnknown(f"{public_id!r:.80} is no id of a session")
+        meter = self.meter(found[0])
+        session = self.store.session(meter.id, found[1])
+        if session is None:
+            raise SessionUnknown(f"There is no session {public_id!r:.80}")
+        return meter, session
+
+    def readings_between(self, meter: Meter, start: int, end: int) -> Iterator[Readings]:
+        """Return the readings of a stretch of time piece by piece, both ends included.
+
+        Parameters
+        ----------
+        start, end
+            In microseconds since 1970.
+        """
+        return self.store.walk(meter.id, Window(start, end))
 
     def alarms(self, limit: int, name: str | None = None) -> list[AlarmEvent]:
         """Return alarms raised and cleared, newest first."""

@@ -164,8 +164,11 @@ class PowerStore:
         events: Iterable[AlarmEvent] = (),
         *,
         again: bool = False,
+        on_session: Callable[[sa.Connection, Session], None] = lambda *_: None,
     ) -> Future[None]:
         """Queue readings, and what they have changed, to be stored in one transaction.
+
+        ``on_session`` is called within it for each session that was not stored before.
 
         ``again`` says that an earlier attempt failed, perhaps only after its commit; what is there
         already is then left out.
@@ -180,7 +183,7 @@ class PowerStore:
             }
             for item in batch
         ]
-        session_rows = [_session_row(meter_id, item) for item in changed_sessions]
+        changed = tuple(changed_sessions)
         event_rows = [_event_row(meter_id, item) for item in events]
 
         def work(connection: sa.Connection) -> None:
@@ -192,12 +195,14 @@ class PowerStore:
             if new_rows:
                 connection.execute(readings.insert(), new_rows)
                 _seal(connection, meter_id)
-            for row in session_rows:
+            for session in changed:
+                row = _session_row(meter_id, session)
                 key = (sessions.c.meter_id == meter_id) & (
-                    sessions.c.started_at == row["started_at"]
+                    sessions.c.started_at == session.started_at
                 )
                 if not connection.execute(sessions.update().where(key).values(**row)).rowcount:
                     connection.execute(sessions.insert().values(**row))
+                    on_session(connection, session)
             if new_events:
                 connection.execute(alarm_events.insert(), new_events)
 
@@ -306,6 +311,11 @@ class PowerStore:
     def newest_sessions(self, meter_id: int, limit: int) -> list[Session]:
         """Return sessions, newest first."""
         return self._sessions(meter_id, limit, sa.true())
+
+    def session(self, meter_id: int, started_at: int) -> Session | None:
+        """Return the session that began at a moment, None if none did."""
+        found = self._sessions(meter_id, 1, sessions.c.started_at == started_at)
+        return found[0] if found else None
 
     def _sessions(
         self, meter_id: int, limit: int, condition: sa.ColumnElement[bool]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchwire.domains.powermeter.driver import BAUDRATE
 from benchwire.domains.powermeter.errors import render_error
+from benchwire.domains.powermeter.items import MeterItems
 from benchwire.domains.powermeter.metrics import PowerMeterFigures
 from benchwire.domains.powermeter.mqtt import MqttPublisher
 from benchwire.domains.powermeter.routes import router
@@ -55,8 +56,10 @@ def build(lab: Lab) -> Domain:
             "data_retention_minutes": settings.data_retention_minutes,
         },
         open_port=lambda path: SerialTransport(path, BAUDRATE),
+        samples=lab.samples,
         listeners=listeners,
     )
+    items = MeterItems(meters)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -90,4 +93,6 @@ def build(lab: Lab) -> Domain:
         dashboard=dashboard,
         front_page="/powermeter",
         collectors=(PowerMeterFigures(meters),),
+        shelf=items,
+        notices=items.notices,
     )

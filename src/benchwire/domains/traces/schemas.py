@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from benchwire.foundation.samples.names import SampleName
+
 
 def _empty_where_absent(value: object) -> object:
     return {} if value is None else value
@@ -20,7 +22,10 @@ class TracesRequest(BaseModel):
 
 
 class FittingRequest(BaseModel):
-    """Traces, a model, and where it departs from the model's own start values and bounds."""
+    """Traces, a model, and where it departs from the model's own start values and bounds.
+
+    ``sample`` names what all traces were measured on, ``samples`` that of single FOVs by number.
+    """
 
     # A misspelt name must not be passed over in silence.
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -29,3 +34,5 @@ class FittingRequest(BaseModel):
     model_type: str = Field(min_length=1, max_length=200)
     model_params: _ByName = Field(default_factory=dict)
     model_bounds: _ByName = Field(default_factory=dict)
+    sample: SampleName | None = None
+    samples: dict[Annotated[str, Field(pattern=r"^[0-9]{1,6}$")], SampleName] | None = None

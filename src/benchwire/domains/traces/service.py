@@ -16,11 +16,16 @@ from benchwire.foundation.files import AllowedFolders, make_folders, make_usable
 from benchwire.foundation.jobs.family import JobFamily
 from benchwire.foundation.jobs.runner import JobContext, Jobs
 from benchwire.foundation.jobs.states import JobRecord
+from benchwire.foundation.samples.names import SampleLink
+from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.workers import Executor, Turns, ask
 
 T = TypeVar("T")
 
 KIND = "traces.fitting"
+FIT_ITEM = "fit"
+"""What one is called in lists over all domains."""
+
 READ_SECONDS = 300.0
 # With ``.run.json`` at its end it still is a name that file systems take.
 _LONGEST_NAME = 240
@@ -41,6 +46,7 @@ class Fittings:
         self,
         jobs: Jobs,
         clock: Clock,
+        samples: Samples,
         *,
         allowed: AllowedFolders,
         kept: Path,
@@ -52,7 +58,7 @@ class Fittings:
         self._kept = kept
         self._workers = workers
         self._compute = compute
-        self._family = JobFamily(jobs, kind=KIND, unit="cell")
+        self._family = JobFamily(jobs, samples, kind=KIND, item=FIT_ITEM, unit="cell")
         self._submitting = threading.Lock()
         # One large file is read at a time, so that the workers have room for what takes a moment.
         self._reading = Turns(at_once=1, waiting=6)
@@ -105,6 +111,7 @@ class Fittings:
             "results_file": str(results),
             "choice": choice.as_json(),
             "n_cells": found["n_cells"],
+            **request.model_dump(include={"sample", "samples"}, exclude_none=True),
         }
         return self._submit(params, f"Fit of {choice.model} to {path.name}")
 
@@ -150,6 +157,14 @@ class Fittings:
     def known(self, limit: int = 20) -> list[JobRecord]:
         """Return the newest fittings."""
         return self._family.newest(limit)
+
+    def find(self, text: str, limit: int) -> list[JobRecord]:
+        """Return the newest fittings in whose title or parameters a text occurs."""
+        return self._family.find(text, limit)
+
+    def samples_of(self, job_id: str) -> list[SampleLink]:
+        """Return what the traces of a fitting were measured on."""
+        return self._family.samples_of(job_id)
 
     def _file(self, job_id: str, name: str) -> Path:
         self._family.done(job_id)

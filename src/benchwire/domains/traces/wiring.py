@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from benchwire.domains.traces.items import FitItems
 from benchwire.domains.traces.routes import router
 from benchwire.domains.traces.service import Fittings
 from benchwire.foundation.domain import Dashboard, Domain
@@ -19,6 +20,7 @@ def build(lab: Lab) -> Domain:
     fittings = Fittings(
         lab.jobs,
         lab.clock,
+        lab.samples,
         allowed=lab.allowed,
         kept=lab.data_dir / "traces",
         workers=lab.workers,
@@ -45,4 +47,5 @@ def build(lab: Lab) -> Domain:
         dashboard=dashboard,
         companions=("microscopy",),
         front_page="/traces",
+        shelf=FitItems(fittings),
     )

@@ -9,6 +9,8 @@ from benchwire.foundation.clock import utc_text
 from benchwire.foundation.errors import Conflict, Invalid
 from benchwire.foundation.jobs.runner import JobContext, JobKind, JobNotFound, Jobs
 from benchwire.foundation.jobs.states import JobRecord, JobState
+from benchwire.foundation.samples.names import SampleLink, by_part
+from benchwire.foundation.samples.store import Given, Samples
 
 STATE_WORDS = {
     JobState.QUEUED: "pending",
@@ -39,13 +41,17 @@ class JobFamily:
     ----------
     kind
         Name of the registered kind of job.
+    item
+        What lists over all domains call one of them.
     unit
         What a piece is, as in ``current_fov`` and ``total_fovs``.
     """
 
-    def __init__(self, jobs: Jobs, *, kind: str, unit: str) -> None:
+    def __init__(self, jobs: Jobs, samples: Samples, *, kind: str, item: str, unit: str) -> None:
         self._jobs = jobs
+        self._samples = samples
         self._kind = kind
+        self._item = item
         self._unit = unit
 
     def register(
@@ -88,10 +94,41 @@ class JobFamily:
         """Return the jobs of the kind that are queued or running."""
         return [record for record in self._jobs.unfinished() if record.kind == self._kind]
 
+    def find(self, text: str, limit: int) -> list[JobRecord]:
+        """Return the newest jobs of the kind in whose title or parameters a text occurs."""
+        return self._jobs.listed(limit, kinds=[self._kind], text=text)
+
+    def samples_of(self, job_id: str) -> list[SampleLink]:
+        """Return what a job's work was measured on."""
+        return self._samples.of_item(self._item, job_id)
+
+    def samples_in(self, params: Mapping[str, Any]) -> Given:
+        """Return what ``sample`` and ``samples`` among parameters name.
+
+        Raises
+        ------
+        SampleInvalid
+            A sample is named in a way that cannot be used.
+        """
+        return self._samples.given(by_part(params.get("sample"), params.get("samples")))
+
     def start(self, params: Mapping[str, Any], *, total: int, title: str) -> str:
-        """Take in a job of so many pieces and return its id; it is on the disk by then."""
+        """Take in a job of so many pieces and return its id; it is on the disk by then.
+
+        Parameters
+        ----------
+        params
+            ``sample`` and ``samples`` among them name what is measured, as a whole and by part.
+        """
+        given = self.samples_in(params)
         job_id = f"job_{secrets.token_hex(6)}"
-        self._jobs.submit(self._kind, {**params, _TOTAL: total}, job_id=job_id, title=title)
+        self._jobs.submit(
+            self._kind,
+            {**params, _TOTAL: total},
+            job_id=job_id,
+            title=title,
+            also=[self._samples.linker(given, self._item, job_id, "")],
+        )
         return job_id
 
     def get(self, job_id: str) -> JobRecord:

@@ -261,7 +261,7 @@ class Jobs:
         title: str,
         requested_by: str = "",
         idempotency_key: str | None = None,
-        also: Callable[[sa.Connection], None] | None = None,
+        also: Sequence[Callable[[sa.Connection], None]] = (),
     ) -> JobRecord:
         """Take a job in; it is on the disk when this returns.
 
@@ -270,7 +270,7 @@ class Jobs:
         idempotency_key
             A repeated submission under the same key returns the first one's record.
         also
-            More to be stored in the same transaction, as the domain's own record of the work.
+            Store more in the same transaction, as the domain's own record of the work.
         """
         if kind not in self._kinds:
             raise Failed(f"There is no kind of job called {kind}")
@@ -291,8 +291,8 @@ class Jobs:
                 if known is not None:
                     return known
             self._store.insert(connection, record)
-            if also is not None:
-                also(connection)
+            for store in also:
+                store(connection)
             return record
 
         stored = self._database.write(work)
@@ -327,11 +327,36 @@ class Jobs:
         """Return the names of the kinds that share a queue."""
         return [kind.name for kind in self._kinds.values() if kind.queue_name == queue]
 
+    def kinds_of(self, domain: str) -> list[str]:
+        """Return the names of a domain's kinds."""
+        return [name for name in self._kinds if name.partition(".")[0] == domain]
+
     def newest(self, limit: int = 50, *, kinds: Sequence[str] | None = None) -> list[JobRecord]:
         """Return the newest jobs, of some kinds or of all, unfinished ones as they stand now."""
+        return self.listed(limit, kinds=kinds)
+
+    def listed(
+        self,
+        limit: int,
+        *,
+        kinds: Sequence[str] | None = None,
+        states: Sequence[JobState] | None = None,
+        before: JobRecord | None = None,
+        text: str = "",
+    ) -> list[JobRecord]:
+        """Return the newest jobs as they stand now.
+
+        Parameters
+        ----------
+        before
+            Leaves out this job and all newer ones.
+        text
+            Leaves out the jobs in whose id, title and parameters it does not occur.
+        """
         with self._lock:
             live = {**self._records, **self._unsaved}
-        return [live.get(record.id, record) for record in self._store.newest(limit, kinds=kinds)]
+        found = self._store.newest(limit, kinds=kinds, states=states, before=before, text=text)
+        return [live.get(record.id, record) for record in found]
 
     def newest_of(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
         """Return the known ones of some jobs by id."""

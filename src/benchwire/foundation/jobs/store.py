@@ -73,11 +73,37 @@ class JobStore:
             )
             return [_record(row) for row in rows]
 
-    def newest(self, limit: int, *, kinds: Sequence[str] | None = None) -> list[JobRecord]:
-        """Return the newest jobs, of some kinds or of all."""
+    def newest(
+        self,
+        limit: int,
+        *,
+        kinds: Sequence[str] | None = None,
+        states: Sequence[JobState] | None = None,
+        before: JobRecord | None = None,
+        text: str = "",
+    ) -> list[JobRecord]:
+        """Return the newest jobs, of some kinds and in some states or all.
+
+        ``before`` leaves out that job and all newer ones, ``text`` those it does not occur in.
+        """
         query = jobs.select().order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
         if kinds is not None:
             query = query.where(jobs.c.kind.in_(kinds))
+        if states is not None:
+            query = query.where(jobs.c.state.in_([state.value for state in states]))
+        if before is not None:
+            # Compared part by part, as a row value would leave the moment without its type.
+            query = query.where(
+                sa.or_(
+                    jobs.c.created_at < before.created_at,
+                    sa.and_(jobs.c.created_at == before.created_at, jobs.c.id < before.id),
+                )
+            )
+        if text:
+            shown = (jobs.c.id, jobs.c.title, sa.cast(jobs.c.params, sa.Text))
+            query = query.where(
+                sa.or_(*(column.icontains(text, autoescape=True) for column in shown))
+            )
         with self._database.read() as connection:
             return [_record(row) for row in connection.execute(query)]
 

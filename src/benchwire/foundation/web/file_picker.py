@@ -12,6 +12,7 @@ from nicegui import events, run, ui
 
 from benchwire.foundation.files import AllowedFolders
 from benchwire.foundation.web.shell import discard
+from benchwire.foundation.web.states import heading
 
 Accepts = Callable[[Path], bool]
 
@@ -78,7 +79,7 @@ class FilePicker:
         return None if chosen is None else str(chosen)
 
     def _draw(self) -> None:
-        ui.label(self._title).classes("text-lg font-medium")
+        heading(self._title)
         self._crumbs = ui.row().classes("w-full items-center gap-0").mark("picker-folder")
         self._filter = ui.input("Part of the name", on_change=self._show)
         self._filter.props("dense outlined clearable").classes("w-full").mark("picker-filter")
@@ -87,7 +88,7 @@ class FilePicker:
         self._table.props('flat dense hide-bottom :rows-per-page-options="[0]"')
         self._table.add_slot("body-cell-name", _NAME_CELL)
         self._table.on("open", self._open)
-        self._note = ui.label("").classes("text-sm opacity-70").mark("picker-note")
+        self._note = ui.label("").classes("text-sm bw-muted").mark("picker-note")
         with ui.row().classes("w-full justify-end"):
             if self._accepts is None:
                 ui.button("Use this folder", on_click=self._use_folder).mark("picker-use")
@@ -137,7 +138,7 @@ class FilePicker:
                 self._draw_crumb("Folders", None)
             for number, folder in enumerate(self._way()):
                 if number:
-                    ui.icon("chevron_right").classes("opacity-60")
+                    ui.icon("chevron_right").classes("bw-muted")
                 self._draw_crumb(folder.name or str(folder), folder)
 
     def _draw_crumb(self, text: str, folder: Path | None) -> None:

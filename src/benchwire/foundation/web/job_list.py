@@ -3,21 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from nicegui import run, ui
+from nicegui import ui
 
 from benchwire.foundation.clock import utc_text
 from benchwire.foundation.jobs.family import STATE_WORDS
 from benchwire.foundation.jobs.states import JobRecord, JobState
-from benchwire.foundation.web.shell import act, progress_text
+from benchwire.foundation.web.job_progress import JobProgress as JobProgress
+from benchwire.foundation.web.shell import cancel_button
+from benchwire.foundation.web.states import badge, empty
+from benchwire.foundation.web.watch import Watch
 
 REFRESH_SECONDS = 1.0
-STATE_COLOURS = {
-    JobState.DONE: "positive",
-    JobState.FAILED: "negative",
-    JobState.CANCELLED: "warning",
-    JobState.RUNNING: "primary",
-    JobState.QUEUED: "grey",
-}
 
 More = TypeVar("More", contravariant=True)
 Known = TypeVar("Known")
@@ -30,21 +26,10 @@ class ShowsProgress(Protocol[More]):
         """Show how far it is now."""
 
 
-class JobProgress:
-    """How far a job is, as a bar and in words."""
-
-    def __init__(self) -> None:
-        self._bar = ui.linear_progress(0, show_value=False).props("instant-feedback")
-        self._text = ui.label("").classes("text-sm opacity-80").mark("job-progress")
-
-    def show(self, record: JobRecord, _: object = None) -> None:
-        """Show how far it is now."""
-        self._bar.set_value(round(record.progress, 3))
-        self._text.set_text(progress_text(record))
-
-
 class JobList(Generic[Known]):
-    """The newest jobs, kept up to date.
+    """The newest jobs, kept up to date on every page they are drawn on.
+
+    Made once and drawn many times, it looks once for all open pages.
 
     Parameters
     ----------
@@ -67,31 +52,39 @@ class JobList(Generic[Known]):
         cancel: Callable[[str], None],
         progress: Callable[[], ShowsProgress[Known]],
     ) -> None:
-        self._look = look
-        self._page_of = page_of
-        self._cancel = cancel
-        self._make_progress = progress
-        self._shown: list[tuple[str, JobState]] = []
-        self._progress: dict[str, ShowsProgress[Known]] = {}
+        self.page_of = page_of
+        self.cancel = cancel
+        self.make_progress = progress
+        self._watch = Watch(look, seconds=REFRESH_SECONDS)
 
     def draw(self, mark: str) -> None:
-        """Draw the list."""
-        self._rows = ui.column().classes("w-full gap-3").mark(mark)
-        ui.timer(REFRESH_SECONDS, self.refresh)
+        """Draw the list here."""
+        self._watch.follow(_DrawnList(self, mark).show)
 
     async def refresh(self) -> None:
-        """Show how things stand now."""
-        found = await run.io_bound(self._look)
-        if found is None:
-            return  # the server is ending
+        """Have all pages show what a person has just begun."""
+        await self._watch.renew()
+
+
+class _DrawnList(Generic[Known]):
+    """The list on one page."""
+
+    def __init__(self, jobs: JobList[Known], mark: str) -> None:
+        self._jobs = jobs
+        self._shown: list[tuple[str, JobState]] | None = None
+        self._progress: dict[str, ShowsProgress[Known]] = {}
+        self._rows = ui.element("ul").classes("bw-list").mark(mark)
+
+    def show(self, found: Sequence[tuple[JobRecord, Known]]) -> None:
         state = [(record.id, record.state) for record, _ in found]
-        if state != self._shown or not self._rows.default_slot.children:
+        if state != self._shown:
             self._shown = state
             self._progress.clear()
             self._rows.clear()
             with self._rows:
                 if not found:
-                    ui.label("None so far.").classes("opacity-70")
+                    with ui.element("li"):
+                        empty("None so far.")
                 for record, _ in found:
                     self._draw_row(record)
         for record, more in found:
@@ -99,20 +92,16 @@ class JobList(Generic[Known]):
                 self._progress[record.id].show(record, more)
 
     def _draw_row(self, record: JobRecord) -> None:
-        with ui.column().classes("w-full gap-1"):
-            with ui.row().classes("w-full items-center gap-3 no-wrap"):
-                ui.badge(STATE_WORDS[record.state], color=STATE_COLOURS[record.state]).classes(
-                    "w-20 justify-center shrink-0"
-                )
-                ui.link(record.title, self._page_of(record.id)).classes("grow min-w-0 break-words")
+        with ui.element("li").classes("py-1"):
+            with ui.element("div").classes("bw-line"):
+                badge(STATE_WORDS[record.state])
+                ui.link(record.title, self._jobs.page_of(record.id)).classes("bw-line-main")
                 ui.label(utc_text(record.created_at)[:16].replace("T", " ")).classes(
-                    "text-xs opacity-70 whitespace-nowrap bw-wide"
+                    "bw-small bw-muted bw-number whitespace-nowrap bw-wide"
                 )
                 if not record.state.is_final:
-                    ui.button("Cancel", on_click=lambda: act(self._cancel, record.id)).props(
-                        "dense flat color=negative"
-                    )
+                    cancel_button(self._jobs.cancel, record)
             if record.state is JobState.FAILED and record.message:
-                ui.label(record.message).classes("text-sm text-negative")
+                ui.label(record.message).classes("bw-small bw-bad break-words")
             if not record.state.is_final:
-                self._progress[record.id] = self._make_progress()
+                self._progress[record.id] = self._jobs.make_progress()

@@ -1,44 +1,26 @@
-"""The dashboard's frame: navigation, theme, connection state, and the jobs under way."""
+"""The dashboard's frame: landmarks, navigation, search, connection, and the jobs under way."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import TypeVar
 
 from nicegui import run, ui
 
+from benchwire.foundation.catalogue import Item
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.jobs.runner import Jobs
 from benchwire.foundation.jobs.states import JobRecord
+from benchwire.foundation.web.job_progress import JobProgress
+from benchwire.foundation.web.states import heading
+from benchwire.foundation.web.watch import Watch
 
 T = TypeVar("T")
 
-PRIMARY = "#0b6e69"
-JOBS_SECONDS = 1.0
-
-_HEAD = """
-<link rel="icon" href="data:,">
-<script src="/static/ui/live.js"></script>
-<style>
-  body { font-family: system-ui, "Segoe UI", Roboto, sans-serif; }
-  .bw-page { max-width: 1280px; margin: 0 auto; width: 100%; padding: 1rem; gap: 1rem; }
-  .bw-state { font-size: .8rem; opacity: .9; }
-  .bw-state[data-state="offline"] { color: #ffd0d0; font-weight: 600; }
-  .bw-grid { display: grid; gap: 1rem; width: 100%;
-             grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); }
-  .bw-nav, .bw-nav:visited { color: inherit; text-decoration: none; width: 100%; }
-  .bw-nav:hover, .bw-nav:focus-visible { background: #0b6e6922; border-radius: 6px; }
-  .bw-download { display: inline-flex; align-items: center; gap: .4rem; color: #0b6e69;
-                 text-decoration: none; padding: .2rem .4rem; }
-  .bw-download:hover, .bw-download:focus-visible { text-decoration: underline; }
-  .body--dark .bw-download { color: #5fd3cb; }
-  .q-card { border-radius: 10px; }
-  .body--dark .q-card, .body--dark .q-table__card { background: #1c2229; }
-  .body--dark .q-page-container, .body--dark .q-drawer, .body--dark .q-dialog {
-    --q-primary: #2b9a92; }
-  @media (max-width: 600px) { .bw-page { padding: .6rem; } .bw-wide { display: none; } }
-</style>
-"""
+STATIC_URL = "/static/ui"
+_JOBS_IN_MENU = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,122 +36,202 @@ class NavigationEntry:
 class Shell:
     """The frame around every page.
 
-    ``path`` is where the dashboard is mounted, ``has_login`` whether there is a session to end.
+    Parameters
+    ----------
+    path
+        Where the dashboard is mounted.
+    unfinished
+        The jobs that are queued or running, oldest first, for all pages.
+    has_login
+        Whether there is a session to end.
+    look_up
+        Gives an item of any domain by kind and id, None if it is not here any more.
     """
 
     jobs: Jobs
     path: str
+    unfinished: Watch[list[JobRecord]]
     has_login: bool
+    look_up: Callable[[str, str], Item | None] = lambda *_: None
     navigation: list[NavigationEntry] = field(default_factory=list)
+    _head: str = field(init=False, default_factory=lambda: _head_html())
 
     @contextmanager
-    def page(self, title: str) -> Iterator[None]:
-        """Draw the frame; what is drawn inside is the page."""
-        ui.add_head_html(_HEAD)
+    def page(self, title: str, *, wide: bool = False) -> Iterator[None]:
+        """Draw the frame; what is drawn inside is the page.
+
+        Parameters
+        ----------
+        wide
+            Let the page use the whole width of the window.
+        """
+        ui.add_head_html(self._head)
         ui.page_title(f"{title} · benchwire")
-        ui.colors(primary=PRIMARY, secondary="#3d5a80", accent="#b45309")
-        dark = ui.dark_mode(value=None)
-        with ui.left_drawer(value=None, bordered=True).props("width=220 breakpoint=900") as drawer:
+        with ui.left_drawer(value=None, bordered=True).props("width=232 breakpoint=900") as drawer:
             self._draw_navigation()
-        with ui.header().classes("items-center gap-2 px-3"):
-            ui.button(icon="menu", on_click=drawer.toggle).props(
-                'flat round color=white aria-label="Navigation"'
+        with ui.header(wrap=False).classes("bw-header"):
+            ui.button(icon="menu", on_click=drawer.toggle, color=None).props(
+                'flat round aria-label="Navigation"'
             )
-            ui.label(title).classes("text-lg font-medium")
+            _external("benchwire", f"{self.path}/", "bw-brand").props["aria-label"] = (
+                "benchwire, home"
+            )
+            self._draw_search()
             ui.space()
-            state = ui.label("connecting").classes("bw-state bw-wide").mark("connection")
-            ui.run_javascript(f"benchwire.watchConnection('{state.html_id}')")
-            _JobsMenu(self.jobs)
-            ui.button(icon="contrast", on_click=lambda: _switch_theme(dark)).props(
-                'flat round color=white aria-label="Light or dark"'
-            )
-        ui.timer(0.1, lambda: _restore_theme(dark), once=True)
-        with ui.column().classes("bw-page"):
+            self._draw_search_link()
+            state = ui.label("").classes("bw-connection").mark("connection")
+            state.props("data-bw-connection role=status")
+            JobsMenu(self.jobs, self.unfinished)
+            ui.button(icon="contrast", color=None).on(
+                "click", js_handler="() => benchwire.switchTheme()"
+            ).props('flat round aria-label="Light or dark"')
+        content = ui.context.client.content
+        # The page library makes the main landmark around the content.
+        main = content.parent_slot.parent if content.parent_slot else content
+        ui.skip_link("Skip to the content", target=main).classes("bw-skip")
+        with ui.element("div").classes("bw-page bw-page-wide" if wide else "bw-page"):
+            heading(title, level=1)
             yield
 
+    def _draw_search(self) -> None:
+        with ui.element("form").classes("bw-search bw-wide") as form:
+            form.props["action"] = f"{self.path}/search"
+            form.props["role"] = "search"
+            entry = ui.element("input").props("type=search name=q autocomplete=off data-bw-search")
+            entry.props["aria-label"] = "Search everything"
+            entry.props["placeholder"] = "Search  ( / )"
+
+    def _draw_search_link(self) -> None:
+        """Draw what stands for the field on narrow screens."""
+        link = _external("", f"{self.path}/search", "bw-narrow bw-icon-link")
+        link.props["aria-label"] = "Search"
+        with link:
+            ui.icon("search")
+
     def _draw_navigation(self) -> None:
-        with ui.link(target="/").classes("no-underline"):
-            ui.label("benchwire").classes("text-xl font-semibold text-primary px-2 py-1")
-        for entry in self.navigation:
-            with (
-                ui.link(target=entry.path).classes("bw-nav"),
-                ui.row().classes("items-center gap-3 px-2 py-2"),
-            ):
-                ui.icon(entry.icon, size="sm")
-                ui.label(entry.title).classes("text-base")
-        ui.separator()
-        ui.html('<a class="bw-nav" href="/docs">API documents</a>', sanitize=False).classes("px-2")
-        ui.html('<a class="bw-nav" href="/metrics">Metrics</a>', sanitize=False).classes("px-2")
-        if self.has_login:
-            ui.html(
-                '<form method="post" action="/logout"><button>Log out</button></form>',
-                sanitize=False,
-            ).classes("px-2")
+        current = self._current_entry()
+        with ui.element("nav").classes("bw-navigation").props('aria-label="Pages"'):
+            for entry in self.navigation:
+                with _external("", f"{self.path}{entry.path}", "bw-nav") as link:
+                    if entry is current:
+                        link.props["aria-current"] = "page"
+                    ui.icon(entry.icon)
+                    ui.label(entry.title)
+            ui.separator()
+            _external("API documents", "/docs", "bw-nav bw-nav-small")
+            _external("Metrics", "/metrics", "bw-nav bw-nav-small")
+            if self.has_login:
+                with ui.element("form").props("method=post action=/logout"):
+                    button = ui.element("button").classes("bw-nav bw-nav-small")
+                    with button:
+                        ui.label("Log out")
+
+    def _current_entry(self) -> NavigationEntry | None:
+        """Return the entry whose pages the present one is among."""
+        path = ui.context.client.request.url.path.removeprefix(self.path).rstrip("/") or "/"
+        matching = [
+            entry
+            for entry in self.navigation
+            if path == entry.path or (entry.path != "/" and path.startswith(f"{entry.path}/"))
+        ]
+        return max(matching, key=lambda entry: len(entry.path), default=None)
 
 
-class _JobsMenu:
+class JobsMenu:
     """The jobs under way, in the header: how many, how far, and a way to stop each."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, unfinished: Watch[list[JobRecord]]) -> None:
         self._jobs = jobs
-        self._shown: tuple[str, ...] = ()
-        self._rows: dict[str, tuple[ui.linear_progress, ui.label]] = {}
-        with ui.button(icon="pending_actions").props(
-            'flat round color=white aria-label="Jobs under way"'
-        ):
-            self._badge = ui.badge("0", color="accent").props("floating")
-            with ui.menu().classes("p-3"):
-                self._list = ui.column().classes("gap-3").style("width: min(22rem, 85vw)")
-        ui.timer(JOBS_SECONDS, self._refresh)
-        self._refresh()
+        self._records: list[JobRecord] = []
+        self._shown: tuple[str, ...] | None = None
+        self._rows: dict[str, JobProgress] = {}
+        with ui.button(icon="pending_actions", color=None).props("flat round") as self._button:
+            self._badge = ui.badge("0", color="primary").props("floating")
+            with ui.menu().classes("p-4") as self._menu:
+                with ui.element("div").classes("bw-section-head"):
+                    heading("Under way")
+                    ui.link("All jobs", "/jobs")
+                self._list = ui.column().classes("gap-3 w-80 max-w-full").mark("jobs-menu")
+        self._menu.on_value_change(self._draw_if_open)
+        unfinished.follow(self._show)
 
-    def _refresh(self) -> None:
-        records = self._jobs.unfinished()
-        ids = tuple(record.id for record in records)
-        if ids != self._shown or not self._list.default_slot.children:
+    def _show(self, records: list[JobRecord]) -> None:
+        self._records = records
+        self._badge.set_text(str(len(records)))
+        self._badge.set_visibility(bool(records))
+        self._button.props["aria-label"] = f"Jobs under way: {len(records)}"
+        self._draw_if_open()
+
+    def _draw_if_open(self) -> None:
+        """Draw only what is looked at: a closed menu costs nothing while jobs go on."""
+        if not self._menu.value:
+            return
+        shown = self._records[:_JOBS_IN_MENU]
+        ids = tuple(record.id for record in shown)
+        if ids != self._shown:
             self._shown = ids
-            self._badge.set_text(str(len(ids)))
-            self._badge.set_visibility(bool(ids))
-            self._draw(records)
-        for record in records:
-            bar, label = self._rows[record.id]
-            bar.set_value(round(record.progress, 3))
-            label.set_text(progress_text(record))
+            self._draw(shown)
+        for record in shown:
+            self._rows[record.id].show(record)
 
     def _draw(self, records: Sequence[JobRecord]) -> None:
         self._rows.clear()
         self._list.clear()
         with self._list:
             if not records:
-                ui.label("Nothing is running.").classes("opacity-70")
+                ui.label("Nothing is running.").classes("bw-muted")
             for record in records:
                 with ui.column().classes("w-full gap-1"):
                     with ui.row().classes("w-full items-center justify-between no-wrap"):
-                        ui.label(record.title).classes("text-sm font-medium")
-                        ui.button(
-                            "Cancel", on_click=lambda job=record.id: act(self._jobs.cancel, job)
-                        ).props("dense flat color=negative")
-                    bar = ui.linear_progress(0, show_value=False).props("instant-feedback")
-                    self._rows[record.id] = (bar, ui.label("").classes("text-xs opacity-70"))
+                        ui.label(record.title).classes("font-medium break-words min-w-0")
+                        cancel_button(self._jobs.cancel, record)
+                    self._rows[record.id] = JobProgress()
+            more = len(self._records) - len(records)
+            if more > 0:
+                ui.label(f"and {more} more").classes("bw-muted")
 
 
-def progress_text(record: JobRecord) -> str:
-    """Return how far a job is, in words."""
-    parts = [record.state.value if record.progress == 0 else f"{record.progress:.0%}"]
-    if record.remaining is not None:
-        parts.append(f"{record.remaining:.0f} s left")
-    if record.message:
-        parts.append(record.message)
-    return " · ".join(parts)
+def cancel_button(cancel: Callable[[str], object], record: JobRecord) -> None:
+    """Draw a button that stops a job."""
+    button = ui.button("Cancel", on_click=lambda: act(cancel, record.id), color="negative")
+    button.props("dense flat")
+    button.props["aria-label"] = f"Cancel {record.title}"
 
 
-def download(text: str, url: str) -> None:
+def _external(text: str, url: str, classes: str) -> ui.element:
+    """Draw a link whose address is not taken as below the dashboard."""
+    link = ui.element("a").classes(classes)
+    link.props["href"] = url
+    if text:
+        with link:
+            ui.label(text)
+    return link
+
+
+def _head_html() -> str:
+    """Return what every page loads first; addresses change with the files, so caches may keep."""
+    folder = files("benchwire.foundation.web") / "static"
+
+    def address(name: str) -> str:
+        content = (folder / name).read_bytes()
+        return f"{STATIC_URL}/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
+
+    return (
+        '<link rel="icon" href="data:,">'
+        f'<script src="{address("live.js")}"></script>'
+        f'<script src="{address("plots.js")}"></script>'
+        f'<link rel="stylesheet" href="{address("benchwire.css")}">'
+    )
+
+
+def download(text: str, url: str) -> ui.element:
     """Draw a link that downloads from a path of this server, outside the dashboard's own."""
     with ui.element("a").classes("bw-download") as link:
         ui.icon("download")
         ui.label(text).classes("break-all")
     link.props["href"] = url
     link.props["download"] = ""
+    return link
 
 
 def picture(url: str, description: str) -> None:
@@ -194,10 +256,13 @@ async def act(
     told
         Gives the words for a refusal.
     """
+    # What was pressed may be drawn anew meanwhile; the page it was on stays.
+    page = ui.context.client
     try:
         return await run.io_bound(work, *args)
     except BenchwireError as error:
-        ui.notify(told(error), type="negative", multi_line=True)
+        with page:
+            ui.notify(told(error), type="negative", multi_line=True)
         return None
 
 
@@ -205,17 +270,3 @@ def discard(dialog: ui.dialog) -> None:
     """Remove a dialog that was answered, unless it went with the page it was on."""
     if not dialog.is_deleted:
         dialog.delete()
-
-
-def _switch_theme(dark: ui.dark_mode) -> None:
-    dark.value = not dark.value
-    ui.run_javascript(f"benchwire.storeTheme('{'dark' if dark.value else 'light'}')")
-
-
-async def _restore_theme(dark: ui.dark_mode) -> None:
-    try:
-        theme = await ui.run_javascript("benchwire.storedTheme()", timeout=3)
-    except TimeoutError:
-        return
-    if theme is not None:
-        dark.value = theme == "dark"

@@ -25,7 +25,7 @@ def register(shell: Shell) -> Dashboard:
 
     @ui.page(PATH + "/{device_id}")
     def one_device(device_id: str) -> None:
-        with shell.page("Battery"):
+        with shell.page(device_id):
             device.draw(device_id, base)
 
     return Dashboard(

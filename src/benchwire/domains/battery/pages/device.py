@@ -6,6 +6,7 @@ from nicegui import ui
 
 from benchwire.domains.battery.pages.paths import slot, start, style
 from benchwire.domains.battery.signals import BMS, PCS
+from benchwire.foundation.web.states import loading, section
 
 PANELS: tuple[dict[str, Any], ...] = (
     {"title": "State of charge", "signals": ["bms.soc"], "holds": [0, 100]},
@@ -26,22 +27,20 @@ def draw(device_id: str, base: str) -> None:
     style(base)
     with ui.column().classes("w-full gap-4 battery").mark("device") as root:
         slot("head", "w-full")
+        with slot("loading", "w-full"):
+            loading()
         slot("note", "bt-note w-full")
         slot("tiles", "bt-tiles w-full")
-        with ui.card().classes("w-full gap-2"):
+        with section("Curves"):
             slot("toolbar", "w-full")
-            slot("trouble", "bt-trouble w-full")
+            slot("trouble", "bt-trouble w-full").props("role=alert")
             slot("chart", "bt-chart w-full")
             slot("chart-foot", "w-full")
-        with ui.card().classes("w-full gap-2"):
-            ui.label("Anomalies").classes("text-lg font-medium")
-            slot("anomalies", "w-full")
-        with ui.card().classes("w-full gap-2"):
-            ui.label("Forecast").classes("text-lg font-medium")
-            slot("forecast", "w-full")
+        for title, name in (("Anomalies", "anomalies"), ("Forecast", "forecast")):
+            with section(title):
+                slot(name, "w-full")
         slot("figures", "bt-pair w-full")
-        with ui.card().classes("w-full gap-2"):
-            ui.label("What was read").classes("text-lg font-medium")
+        with section("What was read"):
             slot("report", "w-full")
     start(root, "device.js", "open", base, device=device_id, panels=PANELS, signals=_signals())
 

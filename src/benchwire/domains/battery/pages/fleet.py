@@ -3,13 +3,16 @@
 from nicegui import ui
 
 from benchwire.domains.battery.pages.paths import PATH, slot, start, style
+from benchwire.foundation.web.states import loading, section
 
 
 def draw(base: str) -> None:
     """Draw the fleet's page."""
     style(base)
     with ui.column().classes("w-full gap-4 battery").mark("fleet") as root:
-        slot("summary", "w-full")
+        slot("summary", "w-full bw-muted")
+        with slot("loading", "w-full"):
+            loading()
         slot("note", "bt-note w-full")
         slot("devices", "bt-fleet w-full")
     start(root, "fleet.js", "open", base)
@@ -18,10 +21,10 @@ def draw(base: str) -> None:
 def draw_card(base: str) -> None:
     """Draw the domain's part of the home page."""
     style(base)
-    with ui.card().classes("w-full battery").mark("battery-card") as root:
-        with ui.row().classes("w-full items-center justify-between"):
-            ui.label("Battery").classes("text-lg font-medium")
-            ui.link("Open", PATH)
+    with section("Battery", link=("Open", PATH)) as root:
+        root.classes("battery").mark("battery-card")
+        with slot("loading", "w-full"):
+            loading()
         slot("note", "bt-note w-full")
         slot("devices", "bt-brief w-full")
     start(root, "fleet.js", "brief", base)

@@ -11,7 +11,10 @@ from benchwire.domains.microscopy.pages.desk import Desk
 from benchwire.domains.microscopy.pages.frames import Frames
 from benchwire.domains.microscopy.schemas import InspectionRequest
 from benchwire.foundation.jobs.states import JobRecord
+from benchwire.foundation.web.plots import describe_chart, drawn_chart, replace_options
 from benchwire.foundation.web.shell import act
+from benchwire.foundation.web.states import heading, section
+from benchwire.foundation.web.tables import table
 
 _RING_PX = 60
 _COLUMNS: list[dict[str, Any]] = [
@@ -26,7 +29,7 @@ _COLUMNS[2][":format"] = (
 )
 _ROW = """
 <q-tr :props="props" tabindex="0" class="cursor-pointer" :data-cell="props.row.cell"
-      :class="props.row.chosen ? 'mc-chosen' : ''"
+      :class="props.row.chosen ? 'mc-chosen bw-chosen' : ''"
       @click="$parent.$emit('choose', props.row.cell)"
       @keydown.enter="$parent.$emit('choose', props.row.cell)">
   <q-td v-for="column in props.cols" :key="column.name" :props="props">
@@ -57,14 +60,14 @@ class FovView:
 
     def draw(self) -> None:
         """Draw the cards, empty until a FOV is loaded."""
-        with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start"):
-            with ui.card().classes("w-full"):
+        with ui.element("div").classes("bw-columns"):
+            with section("Cells"):
                 self._draw_head()
                 self._frames.draw()
             with ui.column().classes("w-full gap-4"):
-                with ui.card().classes("w-full"):
+                with section("Traces"):
                     self._draw_curves()
-                with ui.card().classes("w-full"):
+                with ui.card().classes("bw-section").props("tag=section"):
                     self._draw_table()
         ui.keyboard(on_key=self._key, ignore=["input", "select", "textarea"])
 
@@ -76,7 +79,6 @@ class FovView:
 
     def _draw_head(self) -> None:
         with ui.row().classes("w-full items-center gap-3"):
-            ui.label("Cells").classes("text-lg font-medium grow")
             self._names = ui.switch("Numbers", value=True, on_change=self._show_frame)
             self._fov = ui.select(
                 _fov_names(self._fovs), value=self._fovs[0], label="FOV", on_change=self.load
@@ -99,7 +101,7 @@ class FovView:
             for frame, time in zip(cell["frame"], cell["time"], strict=True)
         }
         size = {key: found[key] for key in ("n_frames", "height", "width")}
-        self._frames.load(**size)
+        self._frames.load(**size, controls=self._table.html_id)
         features = {name: curves.feature_title(name) for name in found["features"]}
         # The last is of a fluorescence channel, where there is one: what most come for.
         value = self._feature.value if self._feature.value in features else None
@@ -147,13 +149,11 @@ class FovView:
 
     def _draw_curves(self) -> None:
         with ui.row().classes("w-full items-center gap-3"):
-            ui.label("Traces").classes("text-lg font-medium grow")
             self._feature = ui.select({}, label="Feature", on_change=self._show_curves)
             self._feature.props("dense outlined").classes("min-w-48").mark("feature")
-        self._chart = ui.echart({"xAxis": {}, "yAxis": {}, "series": []})
-        self._chart.classes("w-full").style("height: 20rem").mark("traces-chart")
+        self._chart = drawn_chart("Traces of the cells", height="20rem").mark("traces-chart")
         self._chart.on("componentClick", self._curve_clicked, ["seriesId"])
-        self._note = ui.label("").classes("text-xs opacity-70").mark("traces-note")
+        self._note = ui.label("").classes("bw-small bw-muted").mark("traces-note")
 
     def _show_curves(self) -> None:
         self._show_rows()
@@ -166,9 +166,9 @@ class FovView:
             chosen=self._chosen,
             minutes=self._minutes.get(self._frames.frame, 0.0),
         )
-        self._chart.options.clear()
-        self._chart.options.update(options)
-        self._chart.update()
+        title = curves.feature_title(feature)
+        describe_chart(self._chart, f"{title} of {len(self._data['cells'])} cells over time")
+        replace_options(self._chart, options)
 
     def _show_chosen(self) -> None:
         if self._feature.value is None:
@@ -190,7 +190,7 @@ class FovView:
 
     def _draw_table(self) -> None:
         with ui.row().classes("w-full items-center gap-2 no-wrap"):
-            self._title = ui.label("").classes("text-lg font-medium grow").mark("chosen-cell")
+            self._title = heading("").classes("grow").mark("chosen-cell")
             for icon, step, words in (
                 ("chevron_left", -1, "Previous cell"),
                 ("chevron_right", 1, "Next cell"),
@@ -200,13 +200,12 @@ class FovView:
                 )
             self._verdict = ui.button("", on_click=self._turn).props("outline dense no-caps")
             self._verdict.mark("turn-cell")
-        self._table = ui.table(columns=_COLUMNS, rows=[], row_key="cell", pagination=8)
-        self._table.classes("w-full").props("flat dense").mark("cells")
+        self._table = table(_COLUMNS, name="Cells", row_key="cell", pagination=8).mark("cells")
         self._table.add_slot("body", _ROW)
         self._table.on("choose", lambda event: self._choose(int(event.args)))
         self._table.on("mark", self._marked)
         ui.label("Keys: N next cell, P previous, G good or bad").classes(
-            "text-xs opacity-70 bw-wide"
+            "bw-small bw-muted bw-wide"
         )
 
     def _show_rows(self) -> None:

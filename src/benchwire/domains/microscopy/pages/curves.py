@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from benchwire.foundation.web.plots import AXIS
+
 Point = tuple[float, float | None]
 
 # What a browser draws at once without stutter; the chosen cell is drawn in any case.
@@ -11,7 +13,7 @@ MOST_POINTS = 60_000
 # Two for each pixel of the chart's width.
 MOST_POINTS_OF_CURVE = 1200
 GOOD, BAD, CHOSEN = "#0b8a83", "#d0453c", "#e69f00"
-_INK = "#7a8591"
+_MARK = "#7a8591"
 CHOSEN_ID = "chosen"
 
 
@@ -32,15 +34,8 @@ def chart_options(
         Time that is marked.
     """
     drawn = [curve(cell, feature, of=len(cells)) for cell in cells[:MOST_CURVES]]
-    axis = {
-        "type": "value",
-        "scale": True,
-        "nameLocation": "middle",
-        "axisLabel": {"color": _INK, "hideOverlap": True},
-        "nameTextStyle": {"color": _INK},
-        "axisLine": {"onZero": False},
-        "splitLine": {"lineStyle": {"color": _INK, "opacity": 0.2}},
-    }
+    axis = {**AXIS, "type": "value", "scale": True}
+    axis["axisLine"] = {**AXIS["axisLine"], "onZero": False}
     return {
         "animation": False,
         "grid": {"left": 70, "right": 20, "top": 16, "bottom": 48},
@@ -89,7 +84,7 @@ def chosen_curve(
             "symbol": "none",
             "silent": True,
             "label": {"show": False},
-            "lineStyle": {"color": _INK, "type": "solid", "width": 1},
+            "lineStyle": {"color": _MARK, "type": "solid", "width": 1},
             "data": [{"xAxis": minutes}],
         },
     }

@@ -1,9 +1,13 @@
 """What the pages share: the services, addresses, and the look of pictures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
 
 from benchwire.domains.microscopy.service import Folders, Movies, Workflows
+from benchwire.foundation.jobs.states import JobRecord
+from benchwire.foundation.web.watch import Watch
 
 PATH = "/microscopy"
 STYLE = """
@@ -22,24 +26,42 @@ STYLE = """
              box-shadow: 0 0 0 1px #000; }
   .mc-fovs { display: grid; gap: 3px; width: 100%; max-height: 11rem; overflow: auto;
              grid-template-columns: repeat(auto-fill, minmax(2.6rem, 1fr)); }
-  .mc-fov { font-size: .7rem; line-height: 1.5rem; text-align: center; border-radius: 4px;
-            border: 1px solid #8886; font-variant-numeric: tabular-nums;
-            background: linear-gradient(90deg, #2b9a9288 var(--done), transparent var(--done)); }
+  .mc-fov { font-size: .75rem; line-height: 1.5rem; text-align: center; border-radius: 4px;
+            border: 1px solid var(--bw-control); font-variant-numeric: tabular-nums;
+            background: linear-gradient(90deg, var(--bw-busy-soft) var(--done), transparent 0); }
   .mc-fov[data-state="completed"] { background: #0b6e69; color: #fff; }
   .mc-fov[data-state="failed"] { background: #b3261e; color: #fff; }
-  .mc-fov[data-state="cancelled"] { opacity: .5; }
-  .mc-chosen { background: #e69f0033; }
+  .mc-fov[data-state="cancelled"] { color: var(--bw-muted); border-style: dashed; }
 </style>
 """
 
 
-@dataclass(frozen=True, slots=True)
+Fovs = list[dict[str, Any]]
+RUN_SECONDS = 1.0
+
+
+@dataclass(slots=True)
 class Desk:
-    """The services behind the pages."""
+    """The services behind the pages, looked at once for all of them."""
 
     movies: Movies
     folders: Folders
     workflows: Workflows
+    # Those that some page follows; the others are forgotten by themselves.
+    _runs: "WeakValueDictionary[str, Watch[tuple[JobRecord, Fovs]]]" = field(
+        init=False, default_factory=WeakValueDictionary
+    )
+
+    def run(self, job_id: str) -> Watch[tuple[JobRecord, Fovs]]:
+        """Return what tells how far a workflow and each of its FOVs is."""
+        watch = self._runs.get(job_id)
+        if watch is None:
+            watch = Watch(
+                lambda: (self.workflows.record(job_id), self.workflows.fovs(job_id)),
+                seconds=RUN_SECONDS,
+            )
+            self._runs[job_id] = watch
+        return watch
 
 
 def movie_path(file_path: str) -> str:

@@ -13,6 +13,7 @@ from benchwire.domains.microscopy.plan import MovieInfo
 from benchwire.domains.microscopy.schemas import Parameters, WorkflowRequest
 from benchwire.foundation.web.file_picker import FilePicker
 from benchwire.foundation.web.shell import act
+from benchwire.foundation.web.states import section
 
 _NUMBERS = (
     ("background_weight", "Background subtracted (0 to 1)", "Share of the background"),
@@ -50,14 +51,16 @@ class WorkflowForm:
 
     def draw(self) -> None:
         """Draw the form."""
-        with ui.card().classes("w-full").mark("workflow-form"):
-            ui.label("Process").classes("text-lg font-medium")
+        with section("Process") as card:
+            card.mark("workflow-form")
             self._draw_phase()
             self._channels = ui.column().classes("w-full gap-2")
             self._draw_fluorescence()
             self._draw_fovs()
             with ui.expansion("Parameters").classes("w-full").props("dense"):
                 self._draw_parameters()
+            self._sample = ui.input("Sample (optional: its id, or a well as barcode/A1)")
+            self._sample.classes("w-full").mark("workflow-sample")
             with ui.row().classes("w-full items-center gap-2 no-wrap"):
                 self._output = ui.input("Results go to", value=_results_folder(self._info))
                 self._output.classes("grow").mark("output")
@@ -91,6 +94,7 @@ class WorkflowForm:
                     ui.label(self._name(number)).classes("grow break-all")
                     choice = self._feature_choice("fluorescence", suggested.get(number, []))
                     choice.mark(f"features-{number}")
+                    choice.props["aria-label"] = f"Measured in {self._name(number)}"
                     self._fluorescence[number] = choice
 
     def _feature_choice(self, kind: Any, chosen: list[str]) -> ui.select:
@@ -127,6 +131,7 @@ class WorkflowForm:
         return WorkflowRequest.model_validate(
             {
                 "microscopy_path": self._path,
+                "sample": (self._sample.value or "").strip() or None,
                 "output_dir": (self._output.value or "").strip(),
                 "channels": {
                     "phase": {

@@ -37,12 +37,18 @@ class Frames:
             self._play.props('flat round dense aria-label="Play or pause"').mark("play")
             self._slider = ui.slider(min=0, max=1, value=0, on_change=self._moved)
             self._slider.props('aria-label="Frame"').classes("grow").mark("run-frame")
-            self._when = ui.label("").classes("text-sm w-36 text-right whitespace-nowrap")
+            self._when = ui.label("").classes("bw-small w-36 text-right whitespace-nowrap")
             self._when.mark("run-when")
         self._timer = ui.timer(PLAY_SECONDS, self._advance, active=False)
 
-    def load(self, *, n_frames: int, height: int, width: int) -> None:
-        """Make ready for pictures of this many frames and this size in px."""
+    def load(self, *, n_frames: int, height: int, width: int, controls: str) -> None:
+        """Make ready for pictures of this many frames and this size in px.
+
+        Parameters
+        ----------
+        controls
+            DOM id of what chooses a cell by keyboard.
+        """
         if self._viewer is None:
             with self._picture:
                 self._viewer = Viewer(
@@ -50,6 +56,7 @@ class Frames:
                     height=height,
                     width=width,
                     clicked=self._clicked,
+                    controls=controls,
                 )
         self._n_frames = max(n_frames, 1)
         self._slider.props["max"] = max(n_frames - 1, 1)

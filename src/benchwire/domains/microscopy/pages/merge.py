@@ -7,6 +7,7 @@ from nicegui import ui
 from benchwire.domains.microscopy.pages.desk import Desk, fit_path
 from benchwire.domains.microscopy.schemas import MergeRequest
 from benchwire.foundation.web.shell import act
+from benchwire.foundation.web.states import section
 
 
 class MergeForm:
@@ -20,8 +21,8 @@ class MergeForm:
 
     def draw(self) -> None:
         """Draw the form with one sample of all FOVs."""
-        with ui.card().classes("w-full").mark("merge"):
-            ui.label("Merge").classes("text-lg font-medium")
+        with section("Merge") as card:
+            card.mark("merge")
             ui.label("The good cells of each sample go into one file per channel and feature.")
             self._rows = ui.column().classes("w-full gap-1")
             self._add("sample", _range_text(self._fovs))
@@ -79,7 +80,7 @@ class MergeForm:
                 ui.icon("show_chart")
                 ui.link(Path(path).name, fit_path(path)).classes("break-all").mark("merged-file")
         for warning in warnings if isinstance(warnings, list) else []:
-            ui.label(str(warning)).classes("text-sm text-warning")
+            ui.label(str(warning)).classes("bw-small text-warning")
 
 
 def _range_text(fovs: list[int]) -> str:

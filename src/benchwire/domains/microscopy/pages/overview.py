@@ -5,23 +5,24 @@ from urllib.parse import urlencode
 
 from nicegui import run, ui
 
-from benchwire.domains.microscopy.pages.desk import STYLE, Desk, movie_path
+from benchwire.domains.microscopy.pages.desk import STYLE, Desk, Fovs, movie_path
 from benchwire.domains.microscopy.pages.form import WorkflowForm
 from benchwire.domains.microscopy.pages.preview import Preview
-from benchwire.domains.microscopy.pages.workflows import workflow_list
 from benchwire.domains.microscopy.plan import MS_PER_MINUTE, MovieInfo
 from benchwire.domains.microscopy.readers import is_movie
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.web.file_picker import FilePicker, size_text
+from benchwire.foundation.web.job_list import JobList
 from benchwire.foundation.web.shell import describe
+from benchwire.foundation.web.states import loading, section
 
 RECENT = 8
 
 
-async def draw(desk: Desk, path: str) -> None:
+async def draw(desk: Desk, workflows: JobList[Fovs], path: str) -> None:
     """Draw the page; a movie named in its address is opened at once."""
     ui.add_head_html(STYLE)
-    view = _View(desk)
+    view = _View(desk, workflows)
     view.draw(path)
     if path:
         await view.open()
@@ -32,25 +33,23 @@ async def draw(desk: Desk, path: str) -> None:
 class _View:
     """The movie that is chosen, and what may be done with it."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, workflows: JobList[Fovs]) -> None:
         self._desk = desk
+        self._workflows = workflows
 
     def draw(self, path: str) -> None:
         """Draw the page without a movie."""
-        with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start"):
+        with ui.element("div").classes("bw-columns"):
             with ui.column().classes("w-full gap-4"):
-                with ui.card().classes("w-full"):
+                with section("Movie"):
                     self._draw_file(path)
                 self._preview = ui.column().classes("w-full empty:hidden")
             with ui.column().classes("w-full gap-4"):
                 self._form = ui.column().classes("w-full empty:hidden")
-                with ui.card().classes("w-full"):
-                    ui.label("Workflows").classes("text-lg font-medium")
-                    self._workflows = workflow_list(self._desk)
+                with section("Workflows"):
                     self._workflows.draw("workflows")
 
     def _draw_file(self, path: str) -> None:
-        ui.label("Movie").classes("text-lg font-medium")
         self._path = ui.input("File on the server", value=path).classes("w-full")
         self._path.props("outlined dense clearable").on("keydown.enter", self.open)
         self._path.mark("movie-path")
@@ -59,8 +58,8 @@ class _View:
                 "movie-browse"
             )
             ui.button("Open", on_click=self.open).mark("movie-open")
-        self._trouble = ui.label("").classes("text-negative").mark("movie-trouble")
-        self._trouble.set_visibility(False)
+        self._trouble = ui.label("").classes("text-negative bw-failure w-full").props("role=alert")
+        self._trouble.mark("movie-trouble").set_visibility(False)
         self._facts = ui.row().classes("w-full gap-x-6 gap-y-1").mark("movie-facts")
         self._recent = ui.row().classes("w-full gap-x-4 gap-y-0 items-baseline").mark("recent")
 
@@ -72,20 +71,25 @@ class _View:
         for part in (self._preview, self._form, self._facts):
             part.clear()
         self._trouble.set_visibility(False)
+        with self._facts:
+            loading("Opening the movie")
         try:
             info = await run.io_bound(self._desk.movies.info, path)
         except BenchwireError as error:
             self._trouble.set_text(describe(error))
             self._trouble.set_visibility(True)
+            self._facts.clear()
             await self.show_recent()
             return
         if info is None:
             return  # the server is ending
         ui.navigate.history.replace(f"?{urlencode({'path': path})}")
+        facts = await run.io_bound(_facts, info)
+        self._facts.clear()
         with self._facts:
-            for title, text in await run.io_bound(_facts, info) or []:
+            for title, text in facts or []:
                 with ui.column().classes("gap-0"):
-                    ui.label(title).classes("text-xs opacity-70")
+                    ui.label(title).classes("bw-small bw-muted")
                     ui.label(text).classes("break-all")
         with self._preview:
             preview = Preview(self._desk.movies, path, info)
@@ -101,7 +105,7 @@ class _View:
         self._recent.clear()
         with self._recent:
             if found:
-                ui.label("Opened last:").classes("text-xs opacity-70")
+                ui.label("Opened last:").classes("bw-small bw-muted")
             for item in found or []:
                 link = ui.link(item["name"], movie_path(item["path"])).classes("break-all")
                 with link:

@@ -9,6 +9,7 @@ from benchwire.domains.microscopy.pages.viewer import Viewer, picture_url
 from benchwire.domains.microscopy.plan import MS_PER_MINUTE, MovieInfo
 from benchwire.domains.microscopy.service import Movies
 from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.web.states import section
 
 _MOST_BUTTONS = 4
 _CONTRAST_STEPS = 500
@@ -26,9 +27,9 @@ class Preview:
     def draw(self) -> None:
         """Draw the card, without a picture as yet."""
         info = self._info
-        with ui.card().classes("w-full").mark("preview"):
+        with section("Preview") as card:
+            card.mark("preview")
             with ui.row().classes("w-full items-center gap-3"):
-                ui.label("Preview").classes("text-lg font-medium grow")
                 fovs = {number: f"FOV {number}" for number in range(info.n_fovs)}
                 self._fov = ui.select(fovs, value=0, label="FOV", on_change=self.refresh)
                 self._fov.props("dense outlined").mark("preview-fov")
@@ -40,14 +41,15 @@ class Preview:
                 )
                 self._frame.props('aria-label="Frame"').classes("grow").mark("preview-frame")
                 self._frame.set_enabled(info.n_frames > 1)
-                self._when = ui.label("").classes("text-sm w-36 text-right whitespace-nowrap")
+                self._when = ui.label("").classes("bw-small w-36 text-right whitespace-nowrap")
                 self._when.mark("preview-when")
             with ui.row().classes("w-full items-center gap-3 no-wrap"):
                 self._range = ui.range(min=0, max=1, step=1).classes("grow")
                 self._range.props('aria-label="Contrast"')
+                self._range.props["aria-valuenow"] = 0
                 self._range.mark("preview-contrast")
                 self._range.on("update:model-value", self._by_hand, throttle=0.05)
-                self._levels = ui.label("").classes("text-sm w-28 text-right whitespace-nowrap")
+                self._levels = ui.label("").classes("bw-small w-28 text-right whitespace-nowrap")
                 self._levels.mark("preview-levels")
                 with self._levels:
                     ui.tooltip("Counts that are drawn black and white")
@@ -109,6 +111,9 @@ class Preview:
     def _tell_levels(self) -> None:
         low, high = self._contrast or (self._range.value["min"], self._range.value["max"])
         self._levels.set_text(f"{low:.0f} to {high:.0f}")
+        # The library gives both ends as one value, which no screen reader can take for a number.
+        self._range.props["aria-valuenow"] = round(low)
+        self._range.props["aria-valuetext"] = f"{low:.0f} to {high:.0f} counts"
 
 
 def _channel_choice(info: MovieInfo, changed: Any) -> ui.toggle | ui.select:

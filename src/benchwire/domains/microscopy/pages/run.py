@@ -1,20 +1,22 @@
 """One workflow: how far it is, its cells over the frames, their traces, and merging them."""
 
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from nicegui import run, ui
 
 from benchwire.domains.microscopy.pages.cells import FovView
-from benchwire.domains.microscopy.pages.desk import PATH, STYLE, Desk, movie_path
+from benchwire.domains.microscopy.pages.desk import PATH, STYLE, Desk, Fovs, movie_path
 from benchwire.domains.microscopy.pages.merge import MergeForm
 from benchwire.domains.microscopy.pages.workflows import Progress
+from benchwire.domains.microscopy.service.workflows import WORKFLOW_ITEM
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.jobs.family import STATE_WORDS
 from benchwire.foundation.jobs.states import JobRecord, JobState
-from benchwire.foundation.web.job_list import REFRESH_SECONDS, STATE_COLOURS
+from benchwire.foundation.web.item_links import draw_crate, draw_samples
 from benchwire.foundation.web.shell import act, download
+from benchwire.foundation.web.states import badge, empty, failure, section, set_badge
+from benchwire.foundation.web.watch import Watch
 
 
 async def draw(desk: Desk, job_id: str) -> None:
@@ -23,14 +25,17 @@ async def draw(desk: Desk, job_id: str) -> None:
     try:
         record = await run.io_bound(desk.workflows.record, job_id)
     except BenchwireError as error:
-        ui.label(error.message).classes("text-lg")
+        failure(error.message, error.hint)
         ui.link("All workflows", PATH)
         return
     if record is None:
         return  # the server is ending
+    watch = desk.run(job_id)
+    await watch.ready()
     view = _View(desk, record)
     view.draw()
-    await view.refresh()
+    await view.show(await run.io_bound(view.look))
+    view.follow(watch)
 
 
 class _View:
@@ -41,7 +46,7 @@ class _View:
         self._record = record
         self._finished: list[int] = []
         self._fov: FovView | None = None
-        self._timer: ui.timer | None = None
+        self._following: ui.element | None = None
         self._has_merge = False
 
     def draw(self) -> None:
@@ -49,39 +54,49 @@ class _View:
         record = self._record
         output = str(record.params["output_dir"])
         movie = str(record.params["microscopy_path"])
-        with ui.card().classes("w-full").mark("run"):
+        with section(record.title) as card:
+            card.mark("run")
             with ui.row().classes("w-full items-center gap-3"):
-                ui.label(record.title).classes("text-lg font-medium break-all grow")
-                self._state = ui.badge("").mark("run-state")
+                self._state = badge(STATE_WORDS[record.state]).mark("run-state")
                 self._cancel = ui.button(
                     "Cancel", on_click=lambda: act(self._desk.workflows.cancel, record.id)
                 ).props("dense flat color=negative")
             with ui.row().classes("gap-x-6 gap-y-1"):
                 with ui.column().classes("gap-0"):
-                    ui.label("Movie").classes("text-xs opacity-70")
+                    ui.label("Movie").classes("bw-small bw-muted")
                     ui.link(Path(movie).name, movie_path(movie)).classes("break-all")
                 with ui.column().classes("gap-0"):
-                    ui.label("Results").classes("text-xs opacity-70")
+                    ui.label("Results").classes("bw-small bw-muted")
                     ui.label(output).classes("break-all")
-            self._message = ui.label("").classes("text-negative").mark("run-message")
+            draw_samples(self._desk.workflows.samples_of(record.id))
+            self._message = ui.label("").classes("text-negative bw-failure").mark("run-message")
             self._warnings = ui.label("").classes("text-warning").mark("run-warnings")
             with ui.column().classes("w-full gap-1") as self._going_on:
                 self._progress = Progress()
             self._downloads = ui.row().classes("gap-2")
-        self._waiting = ui.label("No FOV is finished yet.").classes("opacity-70")
+        with ui.element("div").classes("w-full") as self._waiting:
+            empty("No FOV is finished yet.", "Each is shown here as soon as it is.")
         self._results = ui.column().classes("w-full gap-4")
-        if not record.state.is_final:
-            self._timer = ui.timer(REFRESH_SECONDS, self.refresh)
 
-    async def refresh(self) -> None:
-        """Show how things stand now."""
-        found = await run.io_bound(self._look)
+    def look(self) -> tuple[JobRecord, Fovs]:
+        """Find how things stand now."""
+        job_id = self._record.id
+        return self._desk.workflows.record(job_id), self._desk.workflows.fovs(job_id)
+
+    def follow(self, watch: Watch[tuple[JobRecord, Fovs]]) -> None:
+        """Show how things stand until the workflow is over."""
+        if not self._record.state.is_final:
+            self._following = ui.element("div").classes("hidden")
+            with self._following:
+                watch.follow(self.show)
+
+    async def show(self, found: tuple[JobRecord, Fovs] | None) -> None:
+        """Show how things stand."""
         if found is None:
             return  # the server is ending
         record, fovs = found
         self._record = record
-        self._state.set_text(STATE_WORDS[record.state])
-        self._state.props(f"color={STATE_COLOURS[record.state]}")
+        set_badge(self._state, STATE_WORDS[record.state])
         is_over = record.state.is_final
         self._cancel.set_visibility(not is_over)
         self._going_on.set_visibility(not is_over)
@@ -91,17 +106,15 @@ class _View:
         warnings = (record.result or record.params)["warnings"]
         self._warnings.set_text(". ".join(warnings))
         self._warnings.set_visibility(bool(warnings))
-        if is_over and self._timer is not None:
-            self._timer.cancel()
+        if is_over and self._following is not None:
+            self._following.delete()
+            self._following = None
         if record.state is JobState.DONE and not self._downloads.default_slot.children:
             with self._downloads:
                 url = f"/api/v1/processing/workflow/results/{quote(record.id)}/download"
                 download("Tables and records as ZIP", url)
+                draw_crate(WORKFLOW_ITEM, record.id)
         await self._show_finished([item["fov"] for item in fovs if item["status"] == "completed"])
-
-    def _look(self) -> tuple[JobRecord, list[dict[str, Any]]]:
-        job_id = self._record.id
-        return self._desk.workflows.record(job_id), self._desk.workflows.fovs(job_id)
 
     async def _show_finished(self, finished: list[int]) -> None:
         self._waiting.set_visibility(not finished)

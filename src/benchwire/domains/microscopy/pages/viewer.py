@@ -25,10 +25,18 @@ class Viewer:
         Size of the pictures to come in px, so that the page does not jump when they do.
     clicked
         Called with the place of a click, in parts of the picture's width and height.
+    controls
+        DOM id of what does by keyboard what a click does.
     """
 
     def __init__(
-        self, description: str, *, height: int, width: int, clicked: Clicked | None = None
+        self,
+        description: str,
+        *,
+        height: int,
+        width: int,
+        clicked: Clicked | None = None,
+        controls: str = "",
     ) -> None:
         root = ui.element("div").classes("mc-viewer").mark("viewer")
         root.style(f"aspect-ratio: {width} / {height}")
@@ -39,6 +47,7 @@ class Viewer:
             ui.element("div").classes("mc-note").mark("viewer-note")
         if clicked is not None:
             root.props["data-clickable"] = "true"
+            image.props["aria-controls"] = controls
 
             async def tell(event: events.GenericEventArguments) -> None:
                 across, down = event.args

@@ -1,27 +1,21 @@
 """Workflows, how far they are FOV by FOV, and the way to stop them."""
 
-from typing import Any
-
 from nicegui import ui
 
-from benchwire.domains.microscopy.pages.desk import PATH, STYLE, Desk, run_path
+from benchwire.domains.microscopy.pages.desk import PATH, STYLE, Desk, Fovs, run_path
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.jobs.states import JobRecord
 from benchwire.foundation.web.job_list import JobList, JobProgress
+from benchwire.foundation.web.states import section
 
 SHOWN, SHOWN_ON_CARD = 20, 3
 
-Fovs = list[dict[str, Any]]
 
-
-def draw_card(desk: Desk) -> None:
+def draw_card(listed: JobList[Fovs]) -> None:
     """Draw the domain's part of the home page."""
-    with ui.card().classes("w-full"):
-        with ui.row().classes("w-full items-center justify-between"):
-            ui.label("Microscopy").classes("text-lg font-medium")
-            ui.link("Open", PATH)
-        ui.add_head_html(STYLE)
-        workflow_list(desk, SHOWN_ON_CARD).draw("workflows")
+    ui.add_head_html(STYLE)
+    with section("Microscopy", link=("Open", PATH)):
+        listed.draw("workflows")
 
 
 def workflow_list(desk: Desk, limit: int = SHOWN) -> JobList[Fovs]:

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,6 +109,12 @@ class Movies:
             if not wanted or str(item["extension"]).lower() in wanted:
                 found.append(item)
         return found
+
+    def opened(self) -> Iterator[tuple[Path, datetime]]:
+        """Yield the files opened last and when, newest first, also those that have gone since."""
+        for path, at in self._opened.newest():
+            if self.allowed.is_allowed(path):
+                yield path, at
 
     def _still_there(self) -> Iterator[dict[str, Any]]:
         for path, at in self._opened.newest():

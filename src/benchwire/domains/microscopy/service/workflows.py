@@ -29,11 +29,16 @@ from benchwire.foundation.jobs.family import JobFamily
 from benchwire.foundation.jobs.runner import JobContext, Jobs
 from benchwire.foundation.jobs.states import JobRecord, JobState, StopReason
 from benchwire.foundation.run_record import RUN_NAME
+from benchwire.foundation.samples.names import SampleInvalid, SampleLink
+from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.workers import Executor
 
 logger = logging.getLogger(__name__)
 
 KIND = "microscopy.workflow"
+WORKFLOW_ITEM = "workflow"
+"""What one is called in lists over all domains."""
+
 # The rest is the record of the run, once all FOVs are done.
 _FOVS_SHARE = 0.99
 _LOOK_SECONDS = 0.2
@@ -54,6 +59,7 @@ class Workflows:
         jobs: Jobs,
         clock: Clock,
         movies: Movies,
+        samples: Samples,
         *,
         allowed: AllowedFolders,
         compute: Executor,
@@ -64,7 +70,7 @@ class Workflows:
         self._allowed = allowed
         self._compute = compute
         self._side_by_side = side_by_side
-        self._family = JobFamily(jobs, kind=KIND, unit="fov")
+        self._family = JobFamily(jobs, samples, kind=KIND, item=WORKFLOW_ITEM, unit="fov")
         self._submitting = threading.Lock()
         self._fractions: dict[str, dict[int, float]] = {}
 
@@ -95,6 +101,8 @@ class Workflows:
         plan = request.plan()
         check_channels(plan, info)
         fovs = fov_range(request.parameters, info)
+        named = _samples_of(request, fovs)
+        self._family.samples_in(named)
         warnings = check_times(plan, info)
         self._movies.check_pixels(info, channels=plan.channels, fov=fovs.start)
         check_output(output, info, fovs)
@@ -112,6 +120,7 @@ class Workflows:
             "batch_size": request.parameters.batch_size,
             "ome_zarr": request.parameters.ome_zarr,
             "warnings": warnings,
+            **named,
         }
         return self._submit(params, f"Workflow {info.base_name}")
 
@@ -186,6 +195,14 @@ class Workflows:
     def known(self, limit: int = 20) -> list[JobRecord]:
         """Return the newest workflows."""
         return self._family.newest(limit)
+
+    def find(self, text: str, limit: int) -> list[JobRecord]:
+        """Return the newest workflows in whose title or parameters a text occurs."""
+        return self._family.find(text, limit)
+
+    def samples_of(self, job_id: str) -> list[SampleLink]:
+        """Return what a workflow's movie shows."""
+        return self._family.samples_of(job_id)
 
     def _refuse_busy(self, output: Path, fovs: range) -> None:
         """Refuse to write what another workflow is writing."""
@@ -314,6 +331,15 @@ class Workflows:
             state = "completed" if fraction == 1.0 else "running" if is_running else otherwise
             rows.append({"fov": fov, "status": state, "percentage": 100 * (fraction or 0.0)})
         return rows
+
+
+def _samples_of(request: WorkflowRequest, fovs: range) -> dict[str, Any]:
+    """Return the samples that a request names, as a job keeps them."""
+    given = request.model_dump(include={"sample", "samples"}, exclude_none=True)
+    strange = [int(fov) for fov in given.get("samples", ()) if int(fov) not in fovs]
+    if strange:
+        raise SampleInvalid(f"samples names FOV {strange[0]}, which is not of this workflow")
+    return given
 
 
 def _fovs_of(params: Mapping[str, Any]) -> range:

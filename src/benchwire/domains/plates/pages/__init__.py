@@ -6,6 +6,7 @@ from benchwire.domains.plates.pages import overview, plate, solutions, well
 from benchwire.domains.plates.pages.desk import Desk
 from benchwire.domains.plates.service import Chemistry, Images, Locations, Plates, Wells
 from benchwire.foundation.domain import Dashboard
+from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.web.shell import NavigationEntry, Shell
 
 PATH = "/plates"
@@ -18,9 +19,10 @@ def register(
     wells: Wells,
     images: Images,
     chemistry: Chemistry,
+    samples: Samples,
 ) -> Dashboard:
     """Register the pages in the dashboard's frame."""
-    desk = Desk(plates, locations, wells, images, chemistry)
+    desk = Desk(plates, locations, wells, images, chemistry, samples, shell.look_up)
 
     @ui.page(PATH)
     async def all_plates() -> None:

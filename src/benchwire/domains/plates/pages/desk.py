@@ -1,15 +1,26 @@
 """What the pages share: the services, and the look of grids."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
+from benchwire.domains.plates.errors import RecordNotFound
+from benchwire.domains.plates.requests import Page
 from benchwire.domains.plates.service import Chemistry, Images, Locations, Plates, Wells
+from benchwire.foundation.catalogue import Item
 from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.web.shell import act
+from benchwire.foundation.web.watch import Watch
 
 T = TypeVar("T")
+Record = dict[str, Any]
+
+BOARD_SECONDS, PLATE_SECONDS, COUNT_SECONDS = 2.0, 3.0, 4.0
+SHOWN_PLATES = 500
 
 # From nothing to the best, light enough for black letters on them.
 SCORE_COLOURS = (
@@ -20,16 +31,19 @@ STYLE = """
 <style>
   .pl-scroll { overflow: auto; width: 100%; }
   .pl-grid { display: grid; gap: 3px; width: max-content; min-width: 100%; }
-  .pl-cell { min-height: 1.9rem; border-radius: 4px; border: 1px solid #8885; padding: 0 .25rem;
-             font-size: .7rem; display: flex; align-items: center; justify-content: center;
+  .pl-cell { min-height: 1.9rem; border-radius: 4px; border: 1px solid var(--bw-line);
+             padding: 0 .25rem; font-size: .7rem;
+             display: flex; align-items: center; justify-content: center;
              overflow: hidden; text-overflow: ellipsis; white-space: nowrap; cursor: pointer;
              background: transparent; color: inherit; position: relative; }
-  .pl-cell:focus-visible { outline: 3px solid #0b6e69; outline-offset: 1px; }
-  .pl-hole { border-style: dotted; opacity: .35; cursor: default; }
+  .pl-cell:focus-visible { outline: 3px solid var(--bw-focus); outline-offset: 1px; z-index: 2; }
+  .pl-hole { border-style: dotted; cursor: default; }
+  .pl-occupied, .pl-label-name { display: block; line-height: 1.9rem; text-align: center; }
+  .pl-free { border-color: var(--bw-control); }
   .pl-occupied { background: #0b6e69; color: #fff; border-color: #0b6e69; }
   .pl-held { outline: 3px solid #e69f00; }
   .pl-over { background: #e69f0055; }
-  .pl-label { font-size: .7rem; opacity: .7; display: flex; align-items: center;
+  .pl-label { font-size: .75rem; color: var(--bw-muted); display: flex; align-items: center;
               justify-content: center; overflow: hidden; text-overflow: ellipsis;
               white-space: nowrap; }
   .pl-well { aspect-ratio: 1; min-width: 2.4rem; min-height: 2.4rem; padding: 0; color: #111; }
@@ -44,22 +58,90 @@ STYLE = """
   .pl-point { position: absolute; width: 18px; height: 18px; margin: -9px 0 0 -9px;
               border: 3px solid #e69f00; border-radius: 50%; box-shadow: 0 0 0 1px #000;
               pointer-events: none; }
-  .pl-thumb { width: 7rem; cursor: pointer; border: 3px solid transparent; border-radius: 6px; }
-  .pl-thumb[data-chosen="true"] { border-color: #e69f00; }
+  .pl-thumb { width: 7rem; cursor: pointer; border: 3px solid transparent; border-radius: 6px;
+              background: none; color: inherit; padding: 0; }
+  .pl-thumb[aria-pressed="true"] { border-color: #e69f00; }
+  .q-uploader__header { background: var(--bw-raised); color: var(--bw-text); }
+  .pl-legend { display: flex; flex-wrap: wrap; gap: .25rem .5rem; list-style: none; margin: 0;
+               padding: 0; font-size: .75rem; }
+  .pl-legend li { color: #111; padding: 0 .4rem; border-radius: 4px; }
   .pl-thumb img { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 4px; }
 </style>
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Desk:
-    """The services behind the pages."""
+    """The services behind the pages, looked at once for all of them.
+
+    Parameters
+    ----------
+    samples
+        Tells what was measured on which well.
+    look_up
+        Gives a piece of work of any domain by kind and id, None if it is not here any more.
+    """
 
     plates: Plates
     locations: Locations
     wells: Wells
     images: Images
     chemistry: Chemistry
+    samples: Samples
+    look_up: Callable[[str, str], Item | None]
+    counts: Watch[Record] = field(init=False)
+    board: Watch[tuple[Any, Any, list[Record]]] = field(init=False)
+    # Those that some page follows; the others are forgotten by themselves.
+    _plates: "WeakValueDictionary[str, Watch[tuple[Any, Any, Any] | None]]" = field(
+        init=False, default_factory=WeakValueDictionary
+    )
+
+    def __post_init__(self) -> None:
+        self.counts = Watch(lambda: self.plates.statistics()["overview"], seconds=COUNT_SECONDS)
+        self.board = Watch(
+            lambda: (self.locations.grid(), self.locations.special(), self.listed("")),
+            seconds=BOARD_SECONDS,
+        )
+
+    def measured(self, sample: str) -> list[tuple[Item, str]]:
+        """Return what was measured on a sample, newest first, each with the part it is named for.
+
+        What is not kept any more is left out.
+        """
+        found = [
+            (self.look_up(link.kind, link.item_id), link.part)
+            for link in self.samples.of_sample(sample)
+        ]
+        here = [(item, part) for item, part in found if item is not None]
+        never = datetime.min.replace(tzinfo=UTC)
+        return sorted(here, key=lambda entry: entry[0].at or never, reverse=True)
+
+    def listed(self, search: str) -> list[Record]:
+        """Return the newest plates whose barcode or name has a text."""
+        found, _ = self.plates.all(
+            Page(0, SHOWN_PLATES), search=search, sort="created_at", descending=True
+        )
+        return list(found)
+
+    def plate(self, barcode: str) -> Watch[tuple[Any, Any, Any] | None]:
+        """Return what tells of a plate's wells, its history and where it could go."""
+        watch = self._plates.get(barcode)
+        if watch is None:
+            watch = Watch(lambda: self._look_at(barcode), seconds=PLATE_SECONDS)
+            self._plates[barcode] = watch
+        return watch
+
+    def _look_at(self, barcode: str) -> tuple[Any, Any, Any] | None:
+        free = {
+            item["id"]: item["display_name"]
+            for item in self.locations.all("", None, None)
+            if item["current_plate_barcode"] is None
+        }
+        try:
+            history = self.plates.history(barcode, Page(0, 20))
+            return self.plates.overview(barcode), history, free
+        except RecordNotFound:
+            return None  # deleted since it was opened
 
 
 def plate_path(barcode: str) -> str:

@@ -7,11 +7,10 @@ from nicegui import events, run, ui
 
 from benchwire.domains.plates.errors import RecordNotFound
 from benchwire.domains.plates.pages.desk import STYLE, Desk, attempt, plate_path
-from benchwire.domains.plates.requests import Page
 from benchwire.foundation.web.shell import discard
+from benchwire.foundation.web.states import empty, heading, section
+from benchwire.foundation.web.tables import table
 
-REFRESH_SECONDS = 2.0
-SHOWN_PLATES = 500
 _COLUMNS: list[dict[str, Any]] = [
     {"name": key, "label": label, "field": key, "align": "left", "sortable": True}
     for key, label in (
@@ -37,51 +36,42 @@ _DROP = (
 
 def draw_card(desk: Desk, path: str) -> None:
     """Draw the domain's part of the home page."""
-    with ui.card().classes("w-full"):
-        with ui.row().classes("w-full items-center justify-between"):
-            ui.label("Plates").classes("text-lg font-medium")
-            ui.link("Open", path)
+    with section("Plates", link=("Open", path)):
         text = ui.label("").mark("plates-summary")
 
-        async def refresh() -> None:
-            found = await run.io_bound(desk.plates.statistics)
-            if found is not None:
-                counts = found["overview"]
-                text.set_text(
-                    f"{counts['total_plates']} plates, {counts['total_wells']} wells, "
-                    f"{counts['occupied_locations']} of {counts['total_locations']} places taken"
-                )
+        def show(counts: dict[str, Any]) -> None:
+            text.set_text(
+                f"{counts['total_plates']} plates, {counts['total_wells']} wells, "
+                f"{counts['occupied_locations']} of {counts['total_locations']} places taken"
+            )
 
-        ui.timer(REFRESH_SECONDS * 2, refresh)
-        ui.timer(0.1, refresh, once=True)
+        desk.counts.follow(show)
 
 
 async def draw(desk: Desk) -> None:
     """Draw the page."""
     ui.add_head_html(STYLE)
+    await desk.board.ready()
     board = _Board(desk)
     _draw_search(desk, board)
     board.draw()
-    await board.refresh()
-    ui.timer(REFRESH_SECONDS, board.refresh)
+    desk.board.follow(board.show)
 
 
 def _draw_search(desk: Desk, board: "_Board") -> None:
     async def go() -> None:
-        barcode = search.value.strip()
+        barcode = (search.value or "").strip()
         if not barcode:
             return
         try:
             await run.io_bound(desk.plates.one, barcode)
         except RecordNotFound:
-            board.search = barcode
-            await board.refresh()
+            await board.look_for(barcode)
         else:
             ui.navigate.to(plate_path(barcode))
 
     async def narrow() -> None:
-        board.search = search.value or ""
-        await board.refresh()
+        await board.look_for(search.value or "")
 
     with ui.row().classes("w-full items-center gap-3"):
         search = ui.input("Scan or type a barcode", on_change=narrow).props(
@@ -101,53 +91,71 @@ class _Board:
         self._desk = desk
         self.search = ""
         self._held: str | None = None
-        self._shown: object = None
+        self._places: tuple[Any, Any] = ({}, [])
 
     def draw(self) -> None:
         """Draw the empty board."""
-        with ui.card().classes("w-full"):
-            with ui.row().classes("w-full items-center justify-between"):
-                ui.label("Places").classes("text-lg font-medium")
-                self._hint = ui.label("").classes("text-sm").mark("held")
-                with ui.row().classes("gap-2"):
-                    ui.button("Make carousel", on_click=self._make_carousel).props("flat dense")
-                    ui.button("New special place", on_click=self._new_place).props("flat dense")
-            for name in ("carousel", "special"):
-                grid = ui.html("", sanitize=False).classes("pl-scroll").mark(f"grid-{name}")
-                grid.on("click", self._choose, js_handler=_CHOSEN)
-                grid.on("keydown.enter", self._choose, js_handler=_CHOSEN)
-                grid.on("dragstart", js_handler=_DRAG)
-                grid.on("dragover.prevent", js_handler="() => {}")
-                grid.on("drop.prevent", self._drop, js_handler=_DROP)
-                setattr(self, f"_{name}", grid)
-        with ui.card().classes("w-full"):
-            ui.label("Plates").classes("text-lg font-medium")
-            self._table = ui.table(columns=_COLUMNS, rows=[], row_key="barcode", pagination=15)
-            self._table.classes("w-full").props("flat dense").mark("plates")
-            self._table.on(
-                "rowClick", lambda event: ui.navigate.to(plate_path(event.args[1]["barcode"]))
-            )
+        with section("Places"):
+            with ui.row().classes("w-full items-center gap-2"):
+                ui.button("Make carousel", on_click=self._make_carousel).props("flat dense")
+                ui.button("New special place", on_click=self._new_place).props("flat dense")
+                self._hint = ui.label("").classes("bw-small").props("role=status").mark("held")
+            self._carousel = self._draw_grid("carousel")
+            self._special = self._draw_grid("special")
+        with section("Plates"):
+            self._table = table(
+                _COLUMNS, name="Plates", row_key="barcode", link="barcode", pagination=15
+            ).mark("plates")
+            with ui.element("div") as self._nothing:
+                empty("No plate here.", "Make one with “New plate”, or scan another barcode.")
+
+    def _draw_grid(self, name: str) -> ui.html:
+        grid = ui.html("", sanitize=False).classes("pl-scroll").mark(f"grid-{name}")
+        for event in ("click", "keydown.enter", "keydown.space.prevent"):
+            grid.on(event, self._choose, js_handler=_CHOSEN)
+        grid.on("dragstart", js_handler=_DRAG)
+        grid.on("dragover.prevent", js_handler="() => {}")
+        grid.on("drop.prevent", self._drop, js_handler=_DROP)
+        return grid
+
+    async def show(self, found: tuple[Any, Any, list[dict[str, Any]]]) -> None:
+        """Show what is stored now."""
+        grid, special, plates = found
+        self._places = (grid, special)
+        self._show_places()
+        if self.search:
+            await self._show_found()
+        else:
+            self._show_plates(plates)
 
     async def refresh(self) -> None:
-        """Show what is stored now."""
-        found = await run.io_bound(self._load)
-        if found is None or (found, self._held) == self._shown:
-            return
-        self._shown = (found, self._held)
-        grid, special, rows = found
-        self._carousel.set_content(_grid_html(grid, self._held))  # type: ignore[attr-defined]
-        self._special.set_content(_special_html(special, self._held))  # type: ignore[attr-defined]
-        self._table.rows = rows
+        """Show what a person at this page has just changed."""
+        await self._desk.board.renew()
+        self._show_places()
+
+    async def look_for(self, text: str) -> None:
+        """Show the plates with a text in their barcode or name."""
+        self.search = text
+        await self._show_found()
+
+    async def _show_found(self) -> None:
+        search = self.search
+        found = await run.io_bound(self._desk.listed, search)
+        if found is not None and search == self.search:
+            self._show_plates(found)
+
+    def _show_places(self) -> None:
+        grid, special = self._places
+        self._carousel.set_content(_grid_html(grid, self._held))
+        self._special.set_content(_special_html(special, self._held))
         held = "" if self._held is None else f"{self._held} is held: choose a free place, or itself"
         self._hint.set_text(held)
 
-    def _load(self) -> tuple[Any, Any, Any]:
-        plates, _ = self._desk.plates.all(
-            Page(0, SHOWN_PLATES), search=self.search, sort="created_at", descending=True
-        )
-        rows = [
+    def _show_plates(self, plates: list[dict[str, Any]]) -> None:
+        self._table.rows = [
             {
                 "barcode": item["barcode"],
+                "page": plate_path(item["barcode"]),
                 "name": item["name"] or "",
                 "place": (item["current_location"] or {}).get("display_name", ""),
                 "wells": item["wells_count"],
@@ -157,7 +165,8 @@ class _Board:
             }
             for item in plates
         ]
-        return self._desk.locations.grid(), self._desk.locations.special(), rows
+        self._table.set_visibility(bool(plates))
+        self._nothing.set_visibility(not plates)
 
     async def _choose(self, event: events.GenericEventArguments) -> None:
         location, barcode = event.args
@@ -166,9 +175,10 @@ class _Board:
                 ui.navigate.to(plate_path(barcode))
                 return
             self._held = barcode
+            self._show_places()
         elif self._held is not None:
             await self._move(self._held, int(location))
-        await self.refresh()
+            await self.refresh()
 
     async def _drop(self, event: events.GenericEventArguments) -> None:
         barcode, location = event.args
@@ -184,7 +194,7 @@ class _Board:
 
     async def _make_carousel(self) -> None:
         with ui.dialog() as dialog, ui.card():
-            ui.label("Make every position of a carousel").classes("text-lg font-medium")
+            heading("Make every position of a carousel")
             carousels = ui.number("Carousel positions", value=10, min=1, format="%d")
             hotels = ui.number("Hotel positions", value=20, min=1, format="%d")
             with ui.row():
@@ -198,7 +208,7 @@ class _Board:
 
     async def _new_place(self) -> None:
         with ui.dialog() as dialog, ui.card():
-            ui.label("New special place").classes("text-lg font-medium")
+            heading("New special place")
             name = ui.input("Name").props("autofocus").mark("place-name")
             name.on("keydown.enter", lambda: dialog.submit(True))
             with ui.row():
@@ -216,7 +226,7 @@ async def _new_plate(desk: Desk, board: _Board) -> None:
     for item in await run.io_bound(desk.plates.prototypes) or []:
         prototypes[item["id"]] = item["name"]
     with ui.dialog() as dialog, ui.card():
-        ui.label("New plate").classes("text-lg font-medium")
+        heading("New plate")
         barcode = ui.input("Barcode (one is made up if empty)").props("autofocus").classes("w-72")
         barcode.mark("plate-barcode").on("keydown.enter", lambda: dialog.submit(True))
         name = ui.input("Name").classes("w-72")
@@ -255,6 +265,7 @@ def _cell(label: str, location: dict[str, Any], barcode: str | None, held: str |
     title = escape(f"{location['display_name']}: {barcode or 'free'}", quote=True)
     return (
         f'<div tabindex="0" role="button" class="{" ".join(classes)}" title="{title}" '
+        f'aria-label="{title}" '
         f'data-location="{int(location["id"])}" data-barcode="{text}" '
         f'draggable="{"true" if barcode else "false"}">{shown}</div>'
     )
@@ -263,7 +274,7 @@ def _cell(label: str, location: dict[str, Any], barcode: str | None, held: str |
 def _grid_html(grid: dict[str, Any], held: str | None) -> str:
     rows = grid["grid"]
     if not any(cell["location"] for row in rows for cell in row):
-        return "<p>No carousel yet.</p>"
+        return '<p class="bw-muted">No carousel yet. “Make carousel” makes all its places.</p>'
     width = max(len(row) for row in rows)
     parts = [f'<div class="pl-grid" style="grid-template-columns: 2rem repeat({width}, '
              'minmax(4.2rem, 1fr))"><div></div>']  # fmt: skip
@@ -281,7 +292,7 @@ def _grid_html(grid: dict[str, Any], held: str | None) -> str:
 
 def _special_html(special: list[dict[str, Any]], held: str | None) -> str:
     cells = [
-        f'<div class="pl-label">{escape(item["name"] or "")}</div>'
+        f'<div class="pl-label pl-label-name">{escape(item["name"] or "")}</div>'
         + _cell("free", item, item["current_plate_barcode"], held)
         for item in special
     ]

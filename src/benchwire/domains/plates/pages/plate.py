@@ -20,8 +20,8 @@ from benchwire.domains.plates.pages.desk import (
 from benchwire.domains.plates.requests import Page
 from benchwire.domains.plates.scores import SCORES
 from benchwire.foundation.web.shell import discard, download
+from benchwire.foundation.web.states import empty, failure, heading, section
 
-REFRESH_SECONDS = 3.0
 _CLICK = (
     '(event) => { const cell = event.target.closest("[data-well]");'
     " if (cell) emit(cell.dataset.well, event.ctrlKey || event.metaKey || event.shiftKey); }"
@@ -32,14 +32,16 @@ async def draw(desk: Desk, barcode: str) -> None:
     """Draw the page."""
     ui.add_head_html(STYLE)
     try:
-        await run.io_bound(desk.plates.overview, barcode)
+        await run.io_bound(desk.plates.one, barcode)
     except RecordNotFound as error:
-        ui.label(error.message)
+        failure(error.message, error.hint)
+        ui.link("All plates", "/plates")
         return
+    watch = desk.plate(barcode)
+    await watch.ready()
     view = _View(desk, barcode)
     view.draw()
-    await view.refresh()
-    ui.timer(REFRESH_SECONDS, view.refresh)
+    watch.follow(view.show)
 
 
 class _View:
@@ -49,7 +51,7 @@ class _View:
         self._desk = desk
         self._barcode = barcode
         self._chosen: set[int] = set()
-        self._shown: object = None
+        self._overview: dict[str, Any] = {}
         self._name = ""
 
     def draw(self) -> None:
@@ -57,52 +59,43 @@ class _View:
         with ui.row().classes("w-full items-center gap-3"):
             self._title = ui.label(self._barcode).classes("text-xl font-medium").mark("title")
             self._place = ui.label("").mark("place")
-            self._best = ui.badge("").props("color=positive").mark("best")
+            self._best = ui.badge("", color=None).classes("bw-badge bw-tone-good").mark("best")
             ui.space()
             ui.button("Rename", on_click=self._rename).props("flat dense")
             ui.button("Delete", on_click=self._delete).props("flat dense color=negative")
             barcode = quote(self._barcode, safe="")
             download("Contents CSV", f"/api/v1/plates/{barcode}/contents_csv")
-        with ui.card().classes("w-full"):
+        with section("Wells"):
             with ui.row().classes("w-full items-center gap-3"):
-                ui.label("Wells").classes("text-lg font-medium")
                 self._choosing = ui.switch("Choose wells").mark("choose")
                 self._choosing.on_value_change(self._choosing_changed)
-                self._count = ui.label("").classes("text-sm opacity-70")
+                self._count = ui.label("").classes("bw-small bw-muted")
                 ui.button("Fill", icon="opacity", on_click=self._fill).props("dense").mark(
                     "fill"
                 ).bind_visibility_from(self._choosing, "value")
             self._grid = ui.html("", sanitize=False).classes("pl-scroll").mark("wells")
-            self._grid.on("click", self._click, js_handler=_CLICK)
-            self._grid.on("keydown.enter", self._click, js_handler=_CLICK)
-            with ui.row().classes("gap-2 text-xs"):
+            for event in ("click", "keydown.enter", "keydown.space.prevent"):
+                self._grid.on(event, self._click, js_handler=_CLICK)
+            with ui.element("ul").classes("pl-legend").props('aria-label="Scores"'):
                 for number, name in SCORES.items():
-                    ui.label(f"{number} {name}").style(
-                        f"background: {SCORE_COLOURS[number - 1]}; color: #111; padding: 0 .4rem;"
-                        "border-radius: 4px"
-                    )
-        with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4"):
-            with ui.card():
-                ui.label("Move").classes("text-lg font-medium")
+                    with ui.element("li").style(f"background: {SCORE_COLOURS[number - 1]}"):
+                        ui.label(f"{number} {name}")
+        with ui.element("div").classes("bw-columns"):
+            with section("Move"):
                 self._places = ui.select({}, label="Free place", with_input=True)
                 self._places.classes("w-full").mark("move-place")
                 with ui.row():
                     ui.button("Move", on_click=self._move).mark("move")
                     ui.button("Take away", on_click=self._take_away).props("flat")
-            with ui.card():
-                ui.label("History").classes("text-lg font-medium")
+            with section("History"):
                 self._history = ui.column().classes("gap-1 w-full").mark("history")
 
-    async def refresh(self) -> None:
+    def show(self, found: tuple[Any, Any, Any] | None) -> None:
         """Show what is stored now."""
-        try:
-            found = await run.io_bound(self._load)
-        except RecordNotFound:
-            return
-        if found is None or (found, frozenset(self._chosen)) == self._shown:
-            return
-        self._shown = (found, frozenset(self._chosen))
+        if found is None:
+            return  # what is gone stays as it was last seen
         overview, history, free = found
+        self._overview = overview
         plate = overview["plate"]
         self._name = plate["name"] or ""
         self._title.set_text(plate["display_name"])
@@ -110,40 +103,39 @@ class _View:
         self._place.set_text(here["display_name"] if here else "not in any place")
         self._best.set_text(plate["best_score"]["name"] if plate["best_score"] else "")
         self._best.set_visibility(plate["best_score"] is not None)
-        self._count.set_text(f"{len(self._chosen)} chosen" if self._choosing.value else "")
-        self._grid.set_content(_grid_html(overview["wells"], self._chosen))
+        self._show_wells()
         self._places.set_options(free)
         self._history.clear()
         with self._history:
             if not history:
-                ui.label("Never moved.").classes("opacity-70")
+                empty("Never moved.")
             for item in history:
                 where = item["location"]["display_name"] if item["location"] else "taken away"
                 who = f" by {item['moved_by']}" if item["moved_by"] else ""
                 when = item["moved_at"][:19].replace("T", " ")
-                ui.label(f"{when} UTC: {where}{who}").classes("text-sm")
+                ui.label(f"{when} UTC: {where}{who}").classes("bw-small")
 
-    def _load(self) -> tuple[Any, Any, Any]:
-        free = {
-            item["id"]: item["display_name"]
-            for item in self._desk.locations.all("", None, None)
-            if item["current_plate_barcode"] is None
-        }
-        history = self._desk.plates.history(self._barcode, Page(0, 20))
-        return self._desk.plates.overview(self._barcode), history, free
+    def _show_wells(self) -> None:
+        self._count.set_text(f"{len(self._chosen)} chosen" if self._choosing.value else "")
+        self._grid.set_content(_grid_html(self._overview.get("wells", []), self._chosen))
 
-    async def _choosing_changed(self) -> None:
+    async def _refresh(self) -> None:
+        """Show what a person at this page has just changed."""
+        await self._desk.plate(self._barcode).renew()
+        self._show_wells()
+
+    def _choosing_changed(self) -> None:
         self._chosen.clear()
-        await self.refresh()
+        self._show_wells()
 
-    async def _click(self, event: events.GenericEventArguments) -> None:
+    def _click(self, event: events.GenericEventArguments) -> None:
         well = int(event.args[0])
         if not self._choosing.value and not event.args[1]:
             ui.navigate.to(well_path(well))
             return
         self._choosing.value = True
         self._chosen ^= {well}
-        await self.refresh()
+        self._show_wells()
 
     async def _move(self) -> None:
         if self._places.value is not None:
@@ -158,7 +150,7 @@ class _View:
         if answer is not None:
             ui.notify(answer[0]["message"], type="positive")
             self._places.value = None
-        await self.refresh()
+        await self._refresh()
 
     async def _fill(self) -> None:
         if not self._chosen:
@@ -167,7 +159,7 @@ class _View:
         found, _ = await run.io_bound(self._desk.chemistry.solutions, "", Page()) or ([], 0)
         names = {item["id"]: item["name"] for item in found}
         with ui.dialog() as dialog, ui.card():
-            ui.label(f"Fill {len(self._chosen)} wells").classes("text-lg font-medium")
+            heading(f"Fill {len(self._chosen)} wells")
             solution = ui.select(names, label="Stock solution", with_input=True).classes("w-72")
             solution.mark("fill-solution")
             volume = ui.input("Volume", placeholder="50 ul").classes("w-72").mark("fill-volume")
@@ -185,10 +177,11 @@ class _View:
                 ui.notify(answer[1], type="positive")
                 self._chosen.clear()
         discard(dialog)
-        await self.refresh()
+        await self._refresh()
 
     async def _rename(self) -> None:
         with ui.dialog() as dialog, ui.card():
+            heading("Rename")
             barcode = ui.input("Barcode", value=self._barcode)
             name = ui.input("Name", value=self._name)
             with ui.row():
@@ -215,14 +208,14 @@ class _View:
 def _grid_html(wells: list[dict[str, Any]], chosen: set[int]) -> str:
     """Return the wells as a grid; it holds numbers and letters of our own alone."""
     if not wells:
-        return "<p>This plate has no wells.</p>"
+        return '<p class="bw-muted">This plate has no wells.</p>'
     rows = sorted({well["well_row"] for well in wells})
     columns = sorted({well["well_column"] for well in wells})
     by_place: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for well in wells:
         by_place.setdefault((well["well_row"], well["well_column"]), []).append(well)
     parts = ['<div class="pl-grid" style="grid-template-columns: 2rem repeat('
-             f'{len(columns)}, minmax(2.6rem, 1fr))"><div></div>']  # fmt: skip
+             f'{len(columns)}, minmax(2.6rem, 8rem))"><div></div>']  # fmt: skip
     parts += [f'<div class="pl-label">{column}</div>' for column in columns]
     for row in rows:
         parts.append(f'<div class="pl-label">{row_letters(row)}</div>')

@@ -6,6 +6,7 @@ from nicegui import run, ui
 
 from benchwire.domains.plates.pages.desk import Desk, succeeds
 from benchwire.domains.plates.requests import Page
+from benchwire.foundation.web.states import empty, section
 
 SHOWN = 200
 
@@ -26,10 +27,9 @@ class _View:
 
     def draw(self) -> None:
         """Draw the empty page."""
-        with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start"):
-            with ui.card().classes("w-full"):
-                ui.label("Stock solutions").classes("text-lg font-medium")
-                self._search = ui.input("Search", on_change=self.refresh).props(
+        with ui.element("div").classes("bw-columns"):
+            with section("All solutions"):
+                self._search = ui.input("Search solutions", on_change=self.refresh).props(
                     "outlined dense autofocus clearable"
                 )
                 self._search.classes("w-full").mark("solution-search")
@@ -46,7 +46,9 @@ class _View:
         self._list.clear()
         with self._list:
             if not found:
-                ui.label("None.").classes("opacity-70")
+                empty(
+                    "No stock solution here.", "Make one beside this list, or search for another."
+                )
             for item in found:
                 self._draw_solution(item)
 
@@ -59,10 +61,11 @@ class _View:
         with ui.row().classes("w-full items-center no-wrap"):
             with ui.column().classes("gap-0 grow"):
                 ui.label(item["name"]).classes("font-medium")
-                ui.label(item["component_summary"] or "no components").classes("text-sm")
+                ui.label(item["component_summary"] or "no components").classes("bw-small")
                 if item["description"]:
-                    ui.label(item["description"]).classes("text-xs opacity-70")
-            ui.label(f"in {item['used_in_wells_count']} wells").classes("text-xs opacity-70")
+                    ui.label(item["description"]).classes("bw-small bw-muted")
+            count = item["used_in_wells_count"]
+            ui.label(f"in {count} {'well' if count == 1 else 'wells'}").classes("bw-small bw-muted")
             button = ui.button(
                 icon="delete",
                 on_click=lambda: self._do(self._desk.chemistry.delete_solution, item["id"]),
@@ -70,8 +73,7 @@ class _View:
             button.set_enabled(item["can_be_deleted"])
 
     def _draw_new_solution(self) -> None:
-        with ui.card().classes("w-full"):
-            ui.label("New stock solution").classes("text-lg font-medium")
+        with section("New stock solution"):
             self._name = ui.input("Name").classes("w-full").mark("solution-name")
             self._description = ui.input("Description").classes("w-full")
             self._rows = ui.column().classes("w-full gap-1")
@@ -111,8 +113,7 @@ class _View:
             self._rows.clear()
 
     def _draw_new_chemical(self) -> None:
-        with ui.card().classes("w-full"):
-            ui.label("New chemical").classes("text-lg font-medium")
+        with section("New chemical"):
             fields = {
                 key: ui.input(label).classes("w-full").mark(f"chemical-{key}")
                 for key, label in (("name", "Name"), ("cas", "CAS number"), ("barcode", "Barcode"))

@@ -5,6 +5,7 @@ from typing import Any
 from nicegui import events, run, ui
 
 from benchwire.domains.plates.errors import RecordNotFound
+from benchwire.domains.plates.labels import WellPlace, place_label
 from benchwire.domains.plates.pages.desk import (
     STYLE,
     Desk,
@@ -16,13 +17,27 @@ from benchwire.domains.plates.pages.desk import (
 )
 from benchwire.domains.plates.requests import Page
 from benchwire.domains.plates.scores import POINT_TYPES, SCORES
+from benchwire.foundation.catalogue import Item
+from benchwire.foundation.clock import utc_text
 from benchwire.foundation.web.shell import picture
+from benchwire.foundation.web.states import badge, empty, failure, heading, section
 
 _LARGE, _SMALL = 1600, 256
 _WHERE = (
     "(event) => { const box = event.target.getBoundingClientRect();"
     " emit((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height); }"
 )
+# The library's own header holds a button without a name.
+_UPLOAD_HEADER = """
+<div class="row items-center q-pa-sm q-gutter-sm">
+  <div class="hidden"><q-uploader-add-trigger /></div>
+  <q-btn outline color="primary" icon="add_photo_alternate" label="Choose images"
+         @click="props.pickFiles" />
+  <span class="bw-small bw-muted">or drop them here</span>
+</div>
+"""
+_KINDS = {"run": "Potentiostat runs", "workflow": "Microscopy", "fit": "Fits",
+          "session": "Charges", "device": "Batteries"}  # fmt: skip
 _NUMBERS = (
     ("pixel_size_x_mm", "Pixel width / mm", 0.001), ("pixel_size_y_mm", "Pixel height / mm", 0.001),
     ("reference_x_mm", "Left / mm", 0.0), ("reference_y_mm", "Top / mm", 0.0),
@@ -36,7 +51,8 @@ async def draw(desk: Desk, well_id: int) -> None:
     try:
         well = await run.io_bound(desk.wells.one, well_id, None, no_url)
     except RecordNotFound as error:
-        ui.label(error.message)
+        failure(error.message, error.hint)
+        ui.link("All plates", "/plates")
         return
     if well is None:
         return  # the server is ending
@@ -67,11 +83,13 @@ class _View:
             ):
                 button = ui.button(icon=icon, on_click=lambda key=key: self._go(key))
                 button.props(f'flat round aria-label="{title}"').set_enabled(well[key] is not None)
-            self._score = ui.badge("").props("color=positive").mark("score")
+            self._score = ui.badge("", color=None).classes("bw-badge bw-tone-good").mark("score")
         ui.keyboard(on_key=self._key, ignore=["input", "select", "button", "textarea"])
         with ui.element("div").classes("w-full grid grid-cols-1 xl:grid-cols-3 gap-4 items-start"):
-            with ui.card().classes("w-full xl:col-span-2"):
+            with ui.column().classes("w-full gap-4 xl:col-span-2"):
                 self._draw_images()
+                with section("Measured on this well"):
+                    self._measured = ui.column().classes("w-full gap-3").mark("measured")
             with ui.column().classes("w-full gap-4"):
                 self._draw_scores()
                 self._draw_contents()
@@ -93,21 +111,28 @@ class _View:
         with self._history:
             for item in reversed(line["scores"]):
                 when = item["scored_at"][:16].replace("T", " ")
-                ui.label(f"{when}: {item['score']} {item['name']}").classes("text-xs opacity-80")
+                ui.label(f"{when} UTC: {item['score']} {item['name']}").classes("bw-small bw-muted")
         self._show_contents(line["contents"])
+        await self._show_measured()
 
     # -- images -----------------------------------------------------------------------------
 
     def _draw_images(self) -> None:
-        with ui.row().classes("w-full items-center gap-3"):
-            ui.label("Images").classes("text-lg font-medium")
-            ui.label("Click to mark a point; Ctrl-click a small one to compare.").classes(
-                "text-xs opacity-70"
-            )
-            self._kind = ui.select(list(POINT_TYPES), value="crystal", label="Mark").props("dense")
-        self._large = ui.element("div").classes("w-full grid gap-2").mark("pictures")
-        self._strip = ui.row().classes("w-full gap-2").mark("timeline")
-        self._points = ui.column().classes("w-full gap-1").mark("points")
+        with section("Images"):
+            with ui.row().classes("w-full items-center gap-3"):
+                ui.label("Click to mark a point; Ctrl-click a small one to compare.").classes(
+                    "bw-small bw-muted"
+                )
+                self._kind = ui.select(list(POINT_TYPES), value="crystal", label="Mark")
+                self._kind.props("dense")
+            self._large = ui.element("div").classes("w-full grid gap-2").mark("pictures")
+            self._strip = ui.row().classes("w-full gap-2").mark("timeline")
+            self._points = ui.column().classes("w-full gap-1").mark("points")
+            self._typed = ui.expansion("Mark by coordinates").props("dense").classes("w-full")
+            with self._typed, ui.row().classes("items-end gap-3"):
+                self._x = ui.number("x / px", value=0, min=0, format="%d").classes("w-24")
+                self._y = ui.number("y / px", value=0, min=0, format="%d").classes("w-24")
+                ui.button("Mark", on_click=self._mark_typed).props("outline").mark("mark-typed")
 
     def _show_images(self) -> None:
         for part in (self._large, self._strip, self._points):
@@ -116,7 +141,7 @@ class _View:
         self._large.style(f"grid-template-columns: repeat({max(1, len(shown))}, 1fr)")
         with self._large:
             if not shown:
-                ui.label("No image yet.").classes("opacity-70")
+                empty("No image yet.", "Upload one on this page, or let the imager send it.")
             for image in shown:
                 self._draw_large(image)
         with self._strip:
@@ -132,7 +157,9 @@ class _View:
             with ui.element("div").classes("pl-picture"):
                 drawn = ui.element("img")
                 drawn.props["src"] = preview_url(self._id, image["id"], _LARGE)
-                drawn.props["alt"] = f"Image of {image['captured_at']}"
+                drawn.props["alt"] = f"Image of {_when(image)}"
+                # Whoever cannot point at it marks by coordinates.
+                drawn.props["aria-controls"] = self._typed.html_id
                 drawn.on(
                     "click",
                     lambda event, image=image: self._mark(event, image),
@@ -142,14 +169,14 @@ class _View:
                     left = 100 * (point["pixel_x"] + 0.5) / image["pixel_width"]
                     top = 100 * (point["pixel_y"] + 0.5) / image["pixel_height"]
                     ui.element("div").classes("pl-point").style(f"left: {left}%; top: {top}%")
-            text = image["captured_at"][:19].replace("T", " ") + " UTC"
-            ui.label(f"{text} {image['description'] or ''}").classes("text-xs")
+            ui.label(f"{_when(image)} {image['description'] or ''}").classes("bw-small")
 
     def _draw_small(self, image: dict[str, Any]) -> None:
-        with ui.element("div").classes("pl-thumb") as thumb:
-            thumb.props["data-chosen"] = str(image["id"] in self._chosen).lower()
-            picture(preview_url(self._id, image["id"], _SMALL), f"Image {image['id']}")
-            ui.label(image["captured_at"][:10]).classes("text-xs text-center w-full")
+        with ui.element("button").classes("pl-thumb").props("type=button") as thumb:
+            is_chosen = image["id"] in self._chosen
+            thumb.props["aria-pressed"] = str(is_chosen).lower()
+            picture(preview_url(self._id, image["id"], _SMALL), f"Image of {_when(image)}")
+            ui.label(image["captured_at"][:10]).classes("bw-small text-center w-full")
             thumb.on(
                 "click",
                 lambda event, number=image["id"]: self._choose(event, number),
@@ -158,11 +185,11 @@ class _View:
 
     def _draw_point(self, point: dict[str, Any]) -> None:
         with ui.row().classes("items-center gap-2 no-wrap"):
-            ui.label(point["display_name"]).classes("text-sm")
+            ui.label(point["display_name"]).classes("bw-small")
             ui.label(
                 f"{point['real_world_x_mm']:.4f}, {point['real_world_y_mm']:.4f}, "
                 f"{point['real_world_z_mm']:.4f} mm"
-            ).classes("text-xs opacity-70").mark("point-mm")
+            ).classes("bw-small bw-muted").mark("point-mm")
             ui.button(
                 icon="delete",
                 on_click=lambda: self._do(self._desk.images.delete_point, point["id"]),
@@ -175,19 +202,47 @@ class _View:
 
     async def _mark(self, event: events.GenericEventArguments, image: dict[str, Any]) -> None:
         across, down = event.args
-        point = {
-            "pixel_x": min(int(across * image["pixel_width"]), image["pixel_width"] - 1),
-            "pixel_y": min(int(down * image["pixel_height"]), image["pixel_height"] - 1),
-            "point_type": self._kind.value,
-        }
+        await self._mark_at(
+            image,
+            min(int(across * image["pixel_width"]), image["pixel_width"] - 1),
+            min(int(down * image["pixel_height"]), image["pixel_height"] - 1),
+        )
+
+    async def _mark_typed(self) -> None:
+        image = next((item for item in self._images if item["id"] in self._chosen), None)
+        if image is None:
+            ui.notify("There is no image to mark", type="negative")
+            return
+        await self._mark_at(image, self._x.value, self._y.value)
+
+    async def _mark_at(self, image: dict[str, Any], x: float | None, y: float | None) -> None:
+        point = {"pixel_x": x, "pixel_y": y, "point_type": self._kind.value}
         body = {"point_of_interest": point}
         await self._do(self._desk.images.create_point, self._id, image["id"], body, None)
+
+    # -- what was measured ------------------------------------------------------------------
+
+    async def _show_measured(self) -> None:
+        place = WellPlace(self._well["well_row"], self._well["well_column"], self._well["subwell"])
+        sample = f"{self._well['plate_barcode']}/{place_label(place)}"
+        found = await run.io_bound(self._desk.measured, sample)
+        if found is None:
+            return  # the server is ending
+        self._measured.clear()
+        with self._measured:
+            if not found:
+                empty("Nothing yet.", f"Name {sample} as the sample of a run, a workflow or a fit.")
+            for kind in dict.fromkeys(item.kind for item, _ in found):
+                with ui.column().classes("w-full gap-0"):
+                    heading(_KINDS.get(kind, f"{kind.capitalize()}s"), 3)
+                    for item, part in found:
+                        if item.kind == kind:
+                            _draw_measured(item, part)
 
     # -- scores -----------------------------------------------------------------------------
 
     def _draw_scores(self) -> None:
-        with ui.card().classes("w-full"):
-            ui.label("Score (keys 1 to 9)").classes("text-lg font-medium")
+        with section("Score (keys 1 to 9)"):
             with ui.row().classes("gap-1"):
                 for number, name in SCORES.items():
                     ui.button(
@@ -216,8 +271,7 @@ class _View:
     # -- contents ---------------------------------------------------------------------------
 
     def _draw_contents(self) -> None:
-        with ui.card().classes("w-full"):
-            ui.label("Contents").classes("text-lg font-medium")
+        with section("Contents"):
             self._contents = ui.column().classes("w-full gap-1").mark("contents")
             with ui.row().classes("items-end w-full gap-2"):
                 self._solution = ui.select({}, label="Stock solution", with_input=True)
@@ -237,7 +291,7 @@ class _View:
         self._contents.clear()
         with self._contents:
             if not contents:
-                ui.label("Empty.").classes("opacity-70")
+                empty("Empty.", "Add a stock solution and its volume below.")
             for item in contents:
                 with ui.row().classes("items-center gap-2 w-full no-wrap"):
                     ui.label(f"{item['stock_solution']}, {item['volume']}").classes("grow")
@@ -260,21 +314,21 @@ class _View:
     # -- upload -----------------------------------------------------------------------------
 
     def _draw_upload(self) -> None:
-        with ui.card().classes("w-full"):
-            ui.label("Upload an image").classes("text-lg font-medium")
+        with section("Upload an image"):
             with ui.element("div").classes("grid grid-cols-2 gap-x-3 w-full"):
                 self._fields = {
                     key: ui.number(label, value=value, format="%g").mark(f"image-{key}")
                     for key, label, value in _NUMBERS
                 }
             self._text = ui.input("Description").classes("w-full")
-            ui.upload(
-                label="Choose or drop",
+            upload = ui.upload(
                 auto_upload=True,
                 on_upload=self._upload,
                 multiple=True,
                 max_file_size=self._desk.images.most_bytes,
-            ).props("accept=image/*,.tif,.tiff flat bordered").classes("w-full").mark("upload")
+            )
+            upload.props("accept=image/*,.tif,.tiff flat bordered").classes("w-full").mark("upload")
+            upload.add_slot("header", _UPLOAD_HEADER)
 
     async def _upload(self, event: events.UploadEventArguments) -> None:
         import io
@@ -289,3 +343,25 @@ class _View:
     async def _do(self, work: Any, *arguments: Any) -> None:
         await attempt(work, *arguments)
         await self.refresh()
+
+
+def _when(image: dict[str, Any]) -> str:
+    return f"{image['captured_at'][:19].replace('T', ' ')} UTC"
+
+
+def _draw_measured(item: Item, part: str) -> None:
+    """Draw one piece of work that was done on the well."""
+    title = f"{item.title} ({part})" if part else item.title
+    with ui.element("div").classes("bw-line"):
+        if item.state is not None:
+            badge(item.state)
+        with ui.column().classes("bw-line-main gap-0"):
+            if item.page is None:
+                ui.label(title).classes("break-words")
+            else:
+                ui.link(title, item.page).classes("break-words")
+            if item.detail:
+                ui.label(item.detail).classes("bw-small bw-muted break-words")
+        if item.at is not None:
+            when = f"{utc_text(item.at)[:16].replace('T', ' ')} UTC"
+            ui.label(when).classes("bw-small bw-muted whitespace-nowrap")

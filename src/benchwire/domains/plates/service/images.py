@@ -71,6 +71,18 @@ class Images:
         self._well(well_id, barcode)
         return [answers.image(item, url_of) for item in self._store.of_wells([well_id])]
 
+    def find(self, text: str, limit: int) -> list[Mapping[str, Any]]:
+        """Return images, newest first, by words of their name or description."""
+        return list(self._store.find(text, limit))
+
+    def of_plate(self, barcode: str) -> list[Mapping[str, Any]]:
+        """Return the images of a plate in the order of its wells, with plate and well."""
+        return list(self._store.of_plate(int(self._plates.one(barcode)["id"])))
+
+    def anywhere(self, image_id: int) -> Mapping[str, Any]:
+        """Return an image with its plate and well, whichever they are."""
+        return self._store.anywhere(image_id)
+
     def one(self, well_id: int, image_id: int, barcode: str | None, url_of: UrlOf) -> Answer:
         """Return an image with its place on the plate."""
         self._well(well_id, barcode)

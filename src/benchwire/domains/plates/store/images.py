@@ -38,6 +38,32 @@ class ImageStore(Records):
             raise RecordNotFound("Image", "id", image_id)
         return found[0]
 
+    def find(self, text: str, limit: int) -> list[Row]:
+        """Return images of live plates, newest first, by words of their name or description."""
+        shown = (images.c.filename, images.c.description)
+        matching = sa.or_(*(column.icontains(text, autoescape=True) for column in shown))
+        return self._read(
+            _with_wells().where(matching).order_by(images.c.captured_at.desc()).limit(limit)
+        )
+
+    def of_plate(self, plate_id: int) -> list[Row]:
+        """Return the images of a live plate in the order of its wells, with plate and well."""
+        order = (wells.c.well_row, wells.c.well_column, wells.c.subwell, images.c.id)
+        return self._read(_with_wells().where(wells.c.plate_id == plate_id).order_by(*order))
+
+    def anywhere(self, image_id: int) -> Row:
+        """Return an image of a live plate with its plate and well.
+
+        Raises
+        ------
+        RecordNotFound
+            There is none.
+        """
+        found = self._read(_with_wells().where(images.c.id == image_id))
+        if not found:
+            raise RecordNotFound("Image", "id", image_id)
+        return found[0]
+
     def create(self, well: Row, values: Mapping[str, Any]) -> int:
         """Note an image whose file is on the disk already."""
         row = {**values, "well_id": well["id"], "plate_id": well["plate_id"]}
@@ -136,3 +162,22 @@ class ImageStore(Records):
             .order_by(points.c.marked_at.desc(), points.c.id.desc())
         )
         return self._read(paged(query, offset, limit))
+
+
+def _with_wells() -> sa.Select[Any]:
+    """Return a query of the images of live plates with plate and well."""
+    return (
+        sa.select(
+            images,
+            plates.c.barcode.label("plate_barcode"),
+            wells.c.well_row,
+            wells.c.well_column,
+            wells.c.subwell,
+        )
+        .select_from(
+            images.join(wells, images.c.well_id == wells.c.id).join(
+                plates, wells.c.plate_id == plates.c.id
+            )
+        )
+        .where(plates.c.deleted_at.is_(None))
+    )

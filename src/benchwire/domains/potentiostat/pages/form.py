@@ -7,11 +7,12 @@ from typing import Any
 from nicegui import ui
 
 from benchwire.domains.potentiostat.modes import MODES, Mode, Parameter
+from benchwire.domains.potentiostat.pages.desk import Desk, SlotView
 from benchwire.domains.potentiostat.progress import plan_total
-from benchwire.domains.potentiostat.service import Potentiostats
 from benchwire.domains.potentiostat.validation import parse
-from benchwire.foundation.clock import Clock
+from benchwire.foundation.web.job_progress import duration
 from benchwire.foundation.web.shell import act
+from benchwire.foundation.web.states import section
 
 GAINS = {0: "4.95 mA", 1: "0.5 mA", 2: "50 µA", 3: "5 µA"}
 _MODE_TITLES = {name: f"{name} · {mode.title}" for name, mode in MODES.items()}
@@ -26,19 +27,17 @@ class RunForm:
         Called with the run's id once it has begun.
     """
 
-    def __init__(
-        self, potentiostats: Potentiostats, clock: Clock, started: Callable[[str], None]
-    ) -> None:
-        self.potentiostats = potentiostats
-        self.clock = clock
-        self.started = started
+    def __init__(self, desk: Desk, started: Callable[[str], None]) -> None:
+        self._desk = desk
+        self._potentiostats = desk.potentiostats
+        self._started = started
         self._fields: dict[str, ui.input] = {}
+        self._samples: dict[str, ui.input] = {}
         self._errors: dict[str, str] = {}
 
     def draw(self) -> None:
         """Draw the form."""
-        with ui.card().classes("w-full"):
-            ui.label("New run").classes("text-lg font-medium")
+        with section("New run"):
             self._mode = (
                 ui.select(_MODE_TITLES, value="CV", label="Mode", on_change=self._draw_fields)
                 .classes("w-full")
@@ -46,23 +45,41 @@ class RunForm:
             )
             self._parameters = ui.element("div").classes("bw-grid")
             with ui.element("div").classes("bw-grid"):
-                self._slots = ui.select(
-                    self._slot_names(), value=["all"], label="Slots", multiple=True
-                ).props("use-chips")
+                self._slots = ui.select(["all"], value=["all"], label="Slots", multiple=True)
+                self._slots.props("use-chips")
                 self._gain = ui.select(GAINS, value=0, label="Current range")
-                self._interval = ui.input("Seconds per row (empty: every point)")
+                self._interval = ui.input("Time per row / s (empty: every point)")
                 self._experiment = ui.input("Experiment", value="Experiment").mark("experiment")
                 self._subdir = ui.input("Subfolder (optional)")
                 self._plot = ui.checkbox("Draw plots", value=True)
-            self._note = ui.label("").classes("text-sm opacity-80")
+            with ui.expansion("Samples").props("dense").classes("w-full").mark("samples"):
+                ui.label(
+                    "What each slot measures: a sample's id, or a well as barcode/A1. "
+                    "Fields may stay empty."
+                ).classes("bw-small bw-muted")
+                self._sample_fields = ui.element("div").classes("bw-grid")
+            self._note = ui.label("").classes("bw-small bw-muted")
             with ui.row().classes("items-center gap-3"):
                 self._start = ui.button("Start", icon="play_arrow", on_click=self._begin)
                 self._start.mark("start")
         self._draw_fields()
-        ui.timer(2.0, lambda: self._slots.set_options(self._slot_names()))
+        self._desk.slots.follow(self._offer)
 
-    def _slot_names(self) -> list[str]:
-        return ["all", *(slot.name for slot in self.potentiostats.slots.connected())]
+    def _offer(self, slots: list[SlotView]) -> None:
+        """Offer the slots that are connected."""
+        names = [slot.name for slot in slots if slot.is_connected]
+        if self._slots.options == ["all", *names]:
+            return
+        self._slots.set_options(["all", *names])
+        texts = {name: entry.value for name, entry in self._samples.items()}
+        self._sample_fields.clear()
+        with self._sample_fields:
+            self._samples = {
+                name: ui.input(f"Sample in {name}", value=texts.get(name, "")).mark(
+                    f"sample-{name}"
+                )
+                for name in names
+            }
 
     @property
     def _chosen(self) -> Mode:
@@ -105,7 +122,7 @@ class RunForm:
         return values
 
     def _validate(self) -> None:
-        found = self.potentiostats.validate(self._chosen.name, self._values())
+        found = self._potentiostats.validate(self._chosen.name, self._values())
         errors = {issue.field: issue for issue in reversed(found.errors)}
         warnings = {issue.field: issue for issue in reversed(found.warnings)}
         self._errors = {name: issue.message for name, issue in errors.items()}
@@ -119,7 +136,7 @@ class RunForm:
         if found.ok:
             planned = plan_total([(self._chosen, parse(self._chosen, self._values()))])
             if planned is not None:
-                general.append(f"takes about {_duration(planned)} on each slot")
+                general.append(f"takes about {duration(planned)} on each slot")
         self._note.set_text("; ".join(general))
 
     async def _begin(self) -> None:
@@ -133,18 +150,25 @@ class RunForm:
             "sampling_interval": _number(interval),
             "experiment_name": self._experiment.value,
             "subdir": self._subdir.value or None,
-            "client_datetime": datetime.fromtimestamp(self.clock.now().timestamp(), UTC).strftime(
-                "%Y-%m-%dT%H:%M:%S"
-            ),
+            "client_datetime": datetime.fromtimestamp(
+                self._potentiostats.clock.now().timestamp(), UTC
+            ).strftime("%Y-%m-%dT%H:%M:%S"),
             "make_plot": self._plot.value,
+            "samples": self._named_samples(chosen) or None,
         }
         run_id = await act(self._start_run, request)
         if isinstance(run_id, str):
             ui.notify("Started", type="positive")
-            self.started(run_id)
+            self._started(run_id)
+
+    def _named_samples(self, chosen: list[str]) -> dict[str, str]:
+        """Return the samples of the slots that take part."""
+        texts = {name: (entry.value or "").strip() for name, entry in self._samples.items()}
+        is_all = "all" in chosen or not chosen
+        return {name: text for name, text in texts.items() if text and (is_all or name in chosen)}
 
     def _start_run(self, request: dict[str, Any]) -> str:
-        return self.potentiostats.start(request, requested_by="dashboard")
+        return self._potentiostats.start(request, requested_by="dashboard")
 
 
 def _number(text: str) -> float | None:
@@ -154,11 +178,3 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return float("nan")  # refused by the service with a clear message
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -5,73 +5,91 @@ from typing import Any
 from nicegui import run, ui
 
 from benchwire.domains.potentiostat.pages import slots
+from benchwire.domains.potentiostat.pages.desk import HISTORY, Desk, run_path, shown_time
 from benchwire.domains.potentiostat.pages.form import RunForm
 from benchwire.domains.potentiostat.pages.progress import RunProgress
-from benchwire.domains.potentiostat.service import Potentiostats
+from benchwire.domains.potentiostat.schemas import JobOverview
 from benchwire.foundation.web.shell import act
+from benchwire.foundation.web.states import empty, section
+from benchwire.foundation.web.tables import table
 
-HISTORY = 200
-REFRESH_SECONDS = 1.0
-_COLUMNS: list[dict[Any, Any]] = [
+_COLUMNS: list[dict[str, Any]] = [
     {"name": "run_id", "label": "Run", "field": "run_id", "align": "left", "sortable": True},
     {"name": "mode", "label": "Mode", "field": "mode", "align": "left", "sortable": True},
     {"name": "status", "label": "Status", "field": "status", "align": "left", "sortable": True},
     {"name": "devices", "label": "Slots", "field": "devices", "align": "left"},
-    {"name": "started", "label": "Started (UTC)", "field": "started", "align": "left",
+    {"name": "started", "label": "Begun (UTC)", "field": "started", "align": "left",
      "sortable": True},
 ]  # fmt: skip
 
 
-def draw(potentiostats: Potentiostats) -> None:
+async def draw(desk: Desk) -> None:
     """Draw the page."""
-    with ui.card().classes("w-full"):
-        with ui.row().classes("w-full items-center justify-between"):
-            ui.label("Slots").classes("text-lg font-medium")
-            ui.button(
-                "Look again", icon="refresh", on_click=lambda: act(potentiostats.rescan)
-            ).props("flat")
-        slots.draw(potentiostats)
-    with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start"):
+    potentiostats = desk.potentiostats
+    await desk.runs.ready()
+    with section("Slots"):
+        slots.draw(desk)
+        ui.button("Look again", icon="refresh", on_click=lambda: act(potentiostats.rescan)).props(
+            "flat dense"
+        )
+    with ui.element("div").classes("bw-columns"):
         with ui.column().classes("w-full"):
-            form = RunForm(potentiostats, potentiostats.clock, lambda run: progress.show(run))
+            form = RunForm(desk, lambda run: progress.show(run))
             form.draw()
-        progress = RunProgress(potentiostats)
+        progress = RunProgress(desk)
         progress.draw()
-    running = potentiostats.overview(state="incomplete", limit=1)
+    running = await run.io_bound(lambda: potentiostats.overview(state="incomplete", limit=1))
     if running:
         progress.show(running[0].run_id)
-    _draw_history(potentiostats)
+    _History(desk).draw()
 
 
-def _draw_history(potentiostats: Potentiostats) -> None:
-    with ui.card().classes("w-full"):
-        with ui.row().classes("w-full items-center justify-between"):
-            ui.label("Runs").classes("text-lg font-medium")
-            group = ui.input("Experiment group").props("dense clearable")
-            text = ui.input("Filter").props("dense clearable").mark("filter")
-        table = ui.table(columns=_COLUMNS, rows=[], row_key="run_id", pagination=10)
-        table.classes("w-full").props("flat").mark("history")
-        table.bind_filter_from(text, "value", backward=lambda value: value or "")
-        table.on(
-            "rowClick",
-            lambda event: ui.navigate.to(f"/potentiostat/run/{event.args[1]['run_id']}"),
+class _History:
+    """All runs, or those of one group."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def draw(self) -> None:
+        """Draw the list, kept up to date."""
+        with section("Runs"):
+            with ui.row().classes("w-full gap-3"):
+                self._group = ui.input("Experiment group", on_change=self._refresh)
+                self._group.props("dense clearable")
+                text = ui.input("Filter").props("dense clearable").mark("filter")
+            self._table = table(
+                _COLUMNS, name="Runs", row_key="run_id", link="run_id", pagination=10
+            ).mark("history")
+            self._table.bind_filter_from(text, "value", backward=lambda value: value or "")
+            with ui.element("div") as self._nothing:
+                empty("No run so far.", "Choose a mode above and start one.")
+        self._desk.runs.follow(self._show)
+
+    async def _refresh(self) -> None:
+        group = self._group.value or None
+        found = await run.io_bound(
+            lambda: self._desk.potentiostats.overview(group_id=group, limit=HISTORY)
         )
+        self._draw_rows(found or [])
 
-        async def refresh() -> None:
-            found = await run.io_bound(
-                lambda: potentiostats.overview(group_id=group.value or None, limit=HISTORY)
-            )
-            rows = [
-                {
-                    "run_id": item.run_id,
-                    "mode": item.mode,
-                    "status": item.status,
-                    "devices": ", ".join(item.devices),
-                    "started": item.started_at[:19].replace("T", " "),
-                }
-                for item in found or []
-            ]
-            if rows != table.rows:
-                table.rows = rows
+    async def _show(self, runs: list[JobOverview]) -> None:
+        if self._group.value:
+            await self._refresh()
+        else:
+            self._draw_rows(runs)
 
-        ui.timer(REFRESH_SECONDS, refresh)
+    def _draw_rows(self, runs: list[JobOverview]) -> None:
+        self._table.rows = [
+            {
+                "run_id": item.run_id,
+                "page": run_path(item.run_id),
+                "mode": item.mode,
+                "status": item.status,
+                "devices": ", ".join(item.devices),
+                "started": shown_time(item.started_at),
+            }
+            for item in runs
+        ]
+        is_shown = bool(runs) or bool(self._group.value)
+        self._table.set_visibility(is_shown)
+        self._nothing.set_visibility(not is_shown)

@@ -1,58 +1,76 @@
 """One run under way: its curve as it grows, how far it is, and the way to stop it."""
 
+from collections.abc import Callable
+
 from nicegui import ui
 
+from benchwire.domains.potentiostat.pages.desk import PATH, Desk, run_path
 from benchwire.domains.potentiostat.schemas import JobStatus
-from benchwire.domains.potentiostat.service import Potentiostats
 from benchwire.foundation.web.charts import follow, live_chart
 from benchwire.foundation.web.shell import act
-
-REFRESH_SECONDS = 0.3
+from benchwire.foundation.web.states import section
 
 
 class RunProgress:
-    """A card that follows one run at a time."""
+    """A card that follows one run at a time.
 
-    def __init__(self, potentiostats: Potentiostats) -> None:
-        self._potentiostats = potentiostats
+    Parameters
+    ----------
+    over
+        Called when the run that is followed has ended.
+    """
+
+    def __init__(self, desk: Desk, *, over: Callable[[], object] = lambda: None) -> None:
+        self._desk = desk
+        self._over = over
         self._run_id: str | None = None
-        self._is_over = False
+        self._following: ui.element | None = None
 
     def draw(self) -> None:
         """Draw the card, empty until a run is shown."""
-        with ui.card().classes("w-full").mark("progress"):
-            with ui.row().classes("w-full items-center justify-between no-wrap"):
-                self._title = ui.label("Live").classes("text-lg font-medium truncate")
+        with section("Live") as card:
+            card.mark("progress")
+            with ui.element("div").classes("bw-line"):
+                self._title = ui.label("").classes("bw-line-main font-medium break-all")
                 self._cancel = ui.button("Cancel", icon="stop", on_click=self._stop)
                 self._cancel.props("color=negative").mark("cancel")
             self._bar = ui.linear_progress(0, show_value=False)
-            self._text = ui.label("Start a run to watch it here.").classes("text-sm opacity-80")
+            self._bar.props["aria-label"] = "Progress of the run"
+            self._text = ui.label("Start a run to watch it here.").classes("bw-small bw-muted")
             self._text.mark("run-status")
             self._chart = live_chart()
-            self._link = ui.link("Open the run", "/potentiostat")
+            self._link = ui.link("Open the run", PATH)
         self._show_controls(running=False)
         self._link.set_visibility(False)
-        ui.timer(REFRESH_SECONDS, self._refresh)
 
     def show(self, run_id: str) -> None:
         """Follow a run from now on."""
+        self._leave()
         self._run_id = run_id
-        self._is_over = False
         self._title.set_text(run_id)
-        self._link.props["href"] = f"/potentiostat/run/{run_id}"
+        self._link.props["href"] = run_path(run_id)
         self._link.update()
         self._link.set_visibility(True)
         follow(self._chart, f"/runs/{run_id}/live")
-        self._refresh()
+        self._following = ui.element("div").classes("hidden")
+        with self._following:
+            self._desk.status(run_id).follow(self._show_status)
 
-    def _refresh(self) -> None:
-        if self._run_id is None or self._is_over:
+    def _show_status(self, status: JobStatus) -> None:
+        if status.run_id != self._run_id:
             return
-        status = self._potentiostats.status(self._run_id)
+        is_over = status.status != "running"
         self._bar.set_value(status.progress_pct / 100)
         self._text.set_text(status_text(status))
-        self._is_over = status.status != "running"
-        self._show_controls(running=not self._is_over)
+        self._show_controls(running=not is_over)
+        if is_over:
+            self._over()
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._following is not None:
+            self._following.delete()
+            self._following = None
 
     def _show_controls(self, *, running: bool) -> None:
         self._cancel.set_visibility(running)
@@ -60,7 +78,7 @@ class RunProgress:
 
     async def _stop(self) -> None:
         if self._run_id is not None:
-            await act(self._potentiostats.cancel, self._run_id)
+            await act(self._desk.potentiostats.cancel, self._run_id)
 
 
 def status_text(status: JobStatus) -> str:

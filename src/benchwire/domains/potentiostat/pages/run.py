@@ -2,74 +2,94 @@
 
 from urllib.parse import quote
 
+from nicegui import run as work
 from nicegui import ui
 
+from benchwire.domains.potentiostat.modes import MODES
+from benchwire.domains.potentiostat.pages.desk import PATH, Desk, run_path, shown_time
 from benchwire.domains.potentiostat.pages.progress import RunProgress, status_text
-from benchwire.domains.potentiostat.service import Potentiostats
+from benchwire.domains.potentiostat.schemas import JobStatus
+from benchwire.domains.potentiostat.service import RUN_ITEM, Potentiostats
 from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.web.item_links import draw_crate, draw_samples
 from benchwire.foundation.web.shell import act, download, picture
+from benchwire.foundation.web.states import badge, empty, failure, heading, section
 
 
-def draw(potentiostats: Potentiostats, run_id: str) -> None:
+async def draw(desk: Desk, run_id: str) -> None:
     """Draw the page of a run; while it is under way, its curve."""
+    potentiostats = desk.potentiostats
     try:
-        status = potentiostats.status(run_id)
+        status = await work.io_bound(potentiostats.status, run_id)
     except BenchwireError as error:
-        ui.label(error.message).classes("text-lg")
-        ui.link("All runs", "/potentiostat")
+        failure(error.message, error.hint)
+        ui.link("All runs", PATH)
         return
+    if status is None:
+        return  # the server is ending
     if status.status == "running":
-        progress = RunProgress(potentiostats)
+        progress = RunProgress(desk, over=ui.navigate.reload)
         progress.draw()
         progress.show(run_id)
-
-        def reload_at_end() -> None:
-            if potentiostats.status(run_id).status != "running":
-                timer.cancel()
-                ui.navigate.reload()
-
-        timer = ui.timer(0.5, reload_at_end)
+        with section("What is measured"):
+            _draw_request(potentiostats, run_id)
         return
-    with ui.card().classes("w-full").mark("run"):
-        with ui.row().classes("w-full items-center justify-between"):
-            ui.label(run_id).classes("text-lg font-medium break-all")
-            with ui.row().classes("gap-2"):
-                ui.button(
-                    "Repeat", icon="replay", on_click=lambda: _repeat(potentiostats, run_id)
-                ).props("outline")
-                download("ZIP", f"/runs/{quote(run_id)}/zip")
-        ui.label(status_text(status))
-        ended = "" if status.ended_at is None else f", ended {status.ended_at[:19]}"
-        ui.label(f"Started {status.started_at[:19]}{ended} (UTC)").classes("text-sm opacity-70")
-        _draw_parameters(potentiostats, run_id)
-    _draw_files(potentiostats, run_id)
+    _draw_summary(potentiostats, status)
+    await _draw_files(potentiostats, run_id)
 
 
-def _draw_parameters(potentiostats: Potentiostats, run_id: str) -> None:
+def _draw_summary(potentiostats: Potentiostats, status: JobStatus) -> None:
+    run_id = status.run_id
+    with section(run_id) as card:
+        card.mark("run")
+        with ui.element("div").classes("bw-line"):
+            badge(status.status)
+            # The badge has said the state itself.
+            ui.label(status_text(status).partition(" · ")[2]).classes("bw-line-main")
+            ui.button(
+                "Repeat", icon="replay", on_click=lambda: _repeat(potentiostats, run_id)
+            ).props("outline")
+            download("ZIP", f"/runs/{quote(run_id)}/zip")
+            draw_crate(RUN_ITEM, run_id)
+        ended = "" if status.ended_at is None else f", ended {shown_time(status.ended_at)}"
+        ui.label(f"Started {shown_time(status.started_at)}{ended} (UTC)").classes("bw-muted")
+        _draw_request(potentiostats, run_id)
+
+
+def _draw_request(potentiostats: Potentiostats, run_id: str) -> None:
+    draw_samples(potentiostats.samples.of_item(RUN_ITEM, run_id))
     request = potentiostats.request_of(run_id)
     with ui.expansion("Parameters").props("dense").classes("w-full"):
         for mode, parameters in request.get("params_by_mode", {}).items():
-            values = ", ".join(f"{name} = {value}" for name, value in parameters.items())
-            ui.label(f"{mode}: {values}").classes("text-sm")
+            ui.label(f"{mode}: {_parameters_text(mode, parameters)}").classes("bw-small")
 
 
-def _draw_files(potentiostats: Potentiostats, run_id: str) -> None:
+def _parameters_text(mode: str, parameters: dict[str, object]) -> str:
+    """Return parameters with their units."""
+    known = MODES.get(mode)
+    units = {} if known is None else {item.name: item.unit for item in known.parameters}
+    return ", ".join(
+        f"{name} = {value} {units.get(name) or ''}".rstrip() for name, value in parameters.items()
+    )
+
+
+async def _draw_files(potentiostats: Potentiostats, run_id: str) -> None:
     try:
-        files = potentiostats.files(run_id)
+        files = await work.io_bound(potentiostats.files, run_id) or ()
     except BenchwireError as error:
-        ui.label(error.message)
+        failure(error.message, error.hint)
         return
     plots = [name for name in files if name.endswith(".png")]
     if plots:
-        with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4"):
+        with ui.element("div").classes("bw-columns"):
             for name in plots:
                 with ui.card().classes("p-2"):
                     slot, mode = name.split("/")[1:3]
+                    heading(f"{mode} of {slot}", 3)
                     picture(_url(run_id, name), f"{mode} of {slot}")
-    with ui.card().classes("w-full"):
-        ui.label("Files").classes("text-lg font-medium")
+    with section("Files"):
         if not files:
-            ui.label("The run wrote no files.").classes("opacity-70")
+            empty("The run wrote no files.")
         for name in files:
             download(name, _url(run_id, name))
 
@@ -81,4 +101,4 @@ def _url(run_id: str, name: str) -> str:
 async def _repeat(potentiostats: Potentiostats, run_id: str) -> None:
     new = await act(potentiostats.jobs.repeat, run_id, "dashboard")
     if isinstance(new, str):
-        ui.navigate.to(f"/potentiostat/run/{new}")
+        ui.navigate.to(run_path(new))

@@ -5,6 +5,7 @@ from pathlib import Path
 from nicegui import app, ui
 
 from benchwire.domains.powermeter.pages import card, one
+from benchwire.domains.powermeter.pages.desk import Desk
 from benchwire.domains.powermeter.service import PowerMeters
 from benchwire.foundation.domain import Dashboard
 from benchwire.foundation.web.shell import NavigationEntry, Shell
@@ -16,19 +17,20 @@ STATIC = "/powermeter-static"
 def register(shell: Shell, meters: PowerMeters) -> Dashboard:
     """Register the pages in the dashboard's frame."""
     app.add_static_files(STATIC, Path(__file__).parent / "static", max_cache_age=0)
+    desk = Desk(meters)
     script = f'<script src="{shell.path}{STATIC}/meter.js"></script>'
 
     @ui.page(PATH)
-    def first() -> None:
+    async def first() -> None:
         with shell.page("Power meter"):
             ui.add_head_html(script)
-            one.draw(meters, None, PATH)
+            await one.draw(desk, None, PATH)
 
     @ui.page(PATH + "/{name}")
-    def named(name: str) -> None:
+    async def named(name: str) -> None:
         with shell.page("Power meter"):
             ui.add_head_html(script)
-            one.draw(meters, name, PATH)
+            await one.draw(desk, name, PATH)
 
     def draw_card() -> None:
         ui.add_head_html(script)

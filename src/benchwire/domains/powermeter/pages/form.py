@@ -10,6 +10,7 @@ from benchwire.domains.powermeter.errors import ConfigInvalid
 from benchwire.domains.powermeter.readings import QUANTITIES
 from benchwire.domains.powermeter.service import PowerMeters
 from benchwire.foundation.web.shell import act
+from benchwire.foundation.web.states import section
 
 _NUMBERS = (
     ("polling_interval", "Polling interval / s"),
@@ -31,8 +32,7 @@ class ConfigForm:
     def draw(self) -> None:
         """Draw the form with what is in force."""
         config = self._meters.meter(self._name).config
-        with ui.card().classes("w-full"):
-            ui.label("Configuration").classes("text-lg font-medium")
+        with section("Configuration"):
             port = ui.select([config.port], value=config.port, label="Port", with_input=True)
             self._inputs["port"] = port.classes("w-full").mark("config-port")
             ui.timer(0.1, lambda: self._offer_ports(port), once=True)
@@ -52,9 +52,9 @@ class ConfigForm:
                     ui.label(f"{key.capitalize()} / {QUANTITIES[index].unit}").classes("w-32")
                     for side in ("low", "high", "hysteresis"):
                         value = None if limits is None else getattr(limits, side)
-                        self._limits[key, side] = ui.number(side, value=value).mark(
-                            f"alarm-{key}-{side}"
-                        )
+                        entry = ui.number(side, value=value).mark(f"alarm-{key}-{side}")
+                        entry.props["aria-label"] = f"{key} {side} / {QUANTITIES[index].unit}"
+                        self._limits[key, side] = entry
 
     async def _offer_ports(self, port: ui.select) -> None:
         found = await run.io_bound(self._meters.ports) or []

@@ -1,22 +1,29 @@
 """One meter: big live values, charts, charges, alarms, and how it is to work."""
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from nicegui import run, ui
+from nicegui import ui
 
+from benchwire.domains.powermeter.alarms import AlarmEvent
+from benchwire.domains.powermeter.charging import Session
 from benchwire.domains.powermeter.errors import MeterUnknown
 from benchwire.domains.powermeter.meter import event_json, session_json
 from benchwire.domains.powermeter.pages import values
+from benchwire.domains.powermeter.pages.desk import Desk
 from benchwire.domains.powermeter.pages.form import ConfigForm
 from benchwire.domains.powermeter.protocol import SCREENS
-from benchwire.domains.powermeter.service import PowerMeters
+from benchwire.domains.powermeter.service import SESSION_ITEM, PowerMeters
+from benchwire.foundation.web.item_links import crate_url, draw_samples
 from benchwire.foundation.web.shell import act, download
+from benchwire.foundation.web.states import empty, failure, section
+from benchwire.foundation.web.tables import table
+from benchwire.foundation.web.watch import Watch
 
-REFRESH_SECONDS = 2.0
-SHOWN_SESSIONS = 50
+Entry = TypeVar("Entry")
+
 PERIODS = {
     "1m": "1 min", "5m": "5 min", "15m": "15 min", "1h": "1 h", "6h": "6 h", "24h": "1 day",
     "168h": "7 days", "720h": "30 days",
@@ -28,17 +35,18 @@ _SMALL = (
     ("mah_g1", "Group 1", "mAh"), ("mwh_g1", "Group 1", "mWh"),
     ("d_plus", "D+", "V"), ("d_minus", "D-", "V"),
 )  # fmt: skip
+_UNITS = {key: unit for key, _, unit in (*_BIG, *_SMALL[:1])}
 _SESSION_COLUMNS: list[dict[str, Any]] = [
-    {"name": key, "label": label, "field": key, "align": "left"}
+    {"name": key, "label": label, "field": key, "align": "left", "sortable": True}
     for key, label in (
         ("start", "Begun (UTC)"), ("duration", "Lasted"), ("wh", "Wh"), ("mah", "mAh"),
-        ("meter", "Meter's own Wh / mAh"), ("reason", "Ended by"),
+        ("meter", "Meter's own Wh / mAh"), ("reason", "Ended by"), ("crate", "RO-Crate"),
     )
 ]  # fmt: skip
 _EVENT_COLUMNS: list[dict[str, Any]] = [
-    {"name": key, "label": label, "field": key, "align": "left"}
+    {"name": key, "label": label, "field": key, "align": "left", "sortable": True}
     for key, label in (
-        ("utc", "When (UTC)"), ("kind", "Alarm"), ("what", ""), ("value", "Value"),
+        ("utc", "When (UTC)"), ("kind", "Alarm"), ("what", "What"), ("value", "Value"),
         ("threshold", "Limit"),
     )
 ]  # fmt: skip
@@ -52,26 +60,30 @@ _FACTS = (
 )  # fmt: skip
 
 
-def draw(meters: PowerMeters, name: str | None, path: str) -> None:
+async def draw(desk: Desk, name: str | None, path: str) -> None:
     """Draw the page of a meter, or of the first."""
+    meters = desk.meters
     ui.add_head_html(values.STYLE)
     try:
         name = meters.meter(name).name
     except MeterUnknown as error:
-        ui.label(f"{error.message}. {error.hint}")
+        failure(error.message, error.hint)
         return
+    watches = desk.watches(name)
+    for watch in (watches.sessions, watches.alarms, watches.status):
+        await watch.ready()
     with ui.column().classes("w-full gap-4") as root:
         _draw_head(meters, name, path)
         _draw_values()
         drawn = _draw_charts(root, name)
     values.watch(root, name, f"/api/live?meter={quote(name)}", drawn, period="5m")
-    with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start"):
+    with ui.element("div").classes("bw-columns"):
         with ui.column().classes("w-full gap-4"):
-            _draw_sessions(meters, name)
-            _draw_events(meters, name)
+            _draw_sessions(watches.sessions, name)
+            _draw_events(watches.alarms)
         with ui.column().classes("w-full gap-4"):
             ConfigForm(meters, name).draw()
-            _draw_meter(meters, name)
+            _draw_meter(meters, watches.status, name)
 
 
 def _draw_head(meters: PowerMeters, name: str, path: str) -> None:
@@ -87,10 +99,12 @@ def _draw_head(meters: PowerMeters, name: str, path: str) -> None:
         else:
             ui.label(name).classes("text-xl font-medium")
         values.chip()
-        values.live("age", "text-sm opacity-70", "").mark("age")
-        values.live("session", "text-sm", "")
-        values.live("last_error", "text-sm text-negative", "").mark("last-error")
-    with ui.row().classes("pm-alarm w-full items-center gap-2 text-negative").mark("alarms"):
+        values.live("age", "bw-small bw-muted", "").mark("age")
+        values.live("session", "bw-small", "")
+        values.live("last_error", "bw-small bw-bad", "").mark("last-error")
+    draw_samples(meters.samples_of(name))
+    alarms = ui.row().classes("pm-alarm w-full items-center gap-2 bw-bad").props("role=alert")
+    with alarms.mark("alarms"):
         ui.icon("warning")
         values.live("alarms", "font-medium", "")
 
@@ -99,29 +113,29 @@ def _draw_values() -> None:
     with ui.element("div").classes("bw-grid"):
         for key, title, unit in _BIG:
             with ui.card().classes("gap-0"):
-                ui.label(title).classes("opacity-70")
+                ui.label(title).classes("bw-muted")
                 with ui.row().classes("items-baseline gap-2 no-wrap"):
                     values.live(key, "pm-big").mark(f"value-{key}")
-                    ui.label(unit).classes("text-xl opacity-70")
+                    ui.label(unit).classes("text-xl bw-muted")
     with ui.card().classes("w-full"), ui.row().classes("w-full gap-6"):
         for key, title, unit in _SMALL:
             with ui.column().classes("gap-0"):
-                ui.label(title).classes("text-xs opacity-70")
+                ui.label(title).classes("bw-small bw-muted")
                 with ui.row().classes("items-baseline gap-1"):
                     values.live(key)
-                    ui.label(unit).classes("text-xs opacity-70")
+                    ui.label(unit).classes("bw-small bw-muted")
 
 
-def _draw_charts(root: ui.element, name: str) -> ui.echart:
-    with ui.card().classes("w-full"):
+def _draw_charts(root: ui.element, name: str) -> ui.element:
+    with section("Readings"):
         with ui.row().classes("w-full items-center gap-3 justify-between"):
             ui.toggle(PERIODS, value="5m", on_change=lambda event: choose(event.value)).props(
-                "dense no-caps flat"
+                "dense no-caps unelevated"
             ).mark("period")
             links = ui.row().classes("gap-1")
         with ui.element("div").classes("w-full overflow-x-auto"):
             _draw_figures()
-        drawn = values.chart("30rem")
+        drawn = values.chart("30rem", f"Voltage, current and power of {name} over time")
 
     def show_links(period: str) -> None:
         links.clear()
@@ -144,46 +158,50 @@ def _draw_figures() -> None:
         .style("grid-template-columns: repeat(4, max-content)")
     ):
         for title in ("", "min", "mean", "max"):
-            ui.label(title).classes("opacity-70")
+            ui.label(title).classes("bw-muted")
         for key, title, unit in _BIG:
             ui.label(f"{title} / {unit}")
             for figure in ("min", "avg", "max"):
                 values.live(f"{key}-{figure}").mark(f"{key}-{figure}")
 
 
-def _draw_sessions(meters: PowerMeters, name: str) -> None:
+def _draw_sessions(sessions: Watch[list[Session]], name: str) -> None:
     _draw_table(
-        "Charges", "No charge so far.", _SESSION_COLUMNS, lambda: _session_rows(meters, name)
+        "Charges",
+        ("No charge so far.", "One begins when the current exceeds what is set on the right."),
+        _SESSION_COLUMNS,
+        sessions,
+        lambda found: _session_rows(found, name),
     )
 
 
 def _draw_table(
     title: str,
-    empty: str,
+    nothing: tuple[str, str],
     columns: list[dict[str, Any]],
-    rows: Callable[[], list[dict[str, Any]]],
+    watched: Watch[list[Entry]],
+    rows: Callable[[Sequence[Entry]], list[dict[str, Any]]],
 ) -> None:
-    """Draw a table that is kept up to date, or a sentence while it has no row."""
-    with ui.card().classes("w-full"):
-        ui.label(title).classes("text-lg font-medium")
-        note = ui.label(empty).classes("opacity-70")
-        table = ui.table(columns=columns, rows=[], row_key="key", pagination=8)
-        table.classes("w-full").props("flat dense").mark(title.lower())
-        table.set_visibility(False)
+    """Draw a table that is kept up to date, or words while it has no row."""
+    with section(title):
+        with ui.element("div") as note:
+            empty(*nothing)
+        downloads = "crate" if columns is _SESSION_COLUMNS else ""
+        shown = table(columns, name=title, row_key="key", downloads=downloads, pagination=8)
+        shown.mark(title.lower())
 
-        async def refresh() -> None:
-            found = await run.io_bound(rows)
-            if found is not None and found != table.rows:
-                table.rows = found
-                table.set_visibility(bool(found))
-                note.set_visibility(not found)
+        def show(found: list[Entry]) -> None:
+            shown.rows = rows(found)
+            shown.set_visibility(bool(found))
+            note.set_visibility(not found)
 
-        ui.timer(REFRESH_SECONDS, refresh)
+        watched.follow(show)
 
 
-def _session_rows(meters: PowerMeters, name: str) -> list[dict[str, Any]]:
+def _session_rows(sessions: Sequence[Session], name: str) -> list[dict[str, Any]]:
     rows = []
-    for session in map(session_json, meters.sessions(SHOWN_SESSIONS, name)):
+    for charge in sessions:
+        session = session_json(charge, name)
         minutes, seconds = divmod(round(session["duration_s"]), 60)
         rows.append(
             {
@@ -194,34 +212,39 @@ def _session_rows(meters: PowerMeters, name: str) -> list[dict[str, Any]]:
                 "mah": f"{session['mah']:.1f}",
                 "meter": f"{session['meter_wh']:.3f} / {session['meter_mah']:.0f}",
                 "reason": session["reason"] or "going on",
+                # What goes on is no whole yet.
+                "crate": crate_url(SESSION_ITEM, session["id"]) if session["reason"] else "",
             }
         )
     return rows
 
 
-def _draw_events(meters: PowerMeters, name: str) -> None:
-    _draw_table("Alarms", "No alarm so far.", _EVENT_COLUMNS, lambda: _event_rows(meters, name))
+def _draw_events(alarms: Watch[list[AlarmEvent]]) -> None:
+    nothing = ("No alarm so far.", "Limits are set under Configuration.")
+    _draw_table("Alarms", nothing, _EVENT_COLUMNS, alarms, _event_rows)
 
 
-def _event_rows(meters: PowerMeters, name: str) -> list[dict[str, Any]]:
+def _event_rows(events: Sequence[AlarmEvent]) -> list[dict[str, Any]]:
     rows = []
-    for number, event in enumerate(map(event_json, meters.alarms(SHOWN_SESSIONS, name))):
+    for number, event in enumerate(map(event_json, events)):
+        unit = _UNITS.get(event["kind"].partition("_")[0], "")
         rows.append(
             {
                 "key": number,
                 "utc": event["utc"][:19].replace("T", " "),
                 "kind": event["kind"].replace("_", " "),
                 "what": "raised" if event["raised"] else "cleared",
-                "value": "" if event["value"] is None else f"{event['value']:g}",
-                "threshold": "" if event["threshold"] is None else f"{event['threshold']:g}",
+                "value": "" if event["value"] is None else f"{event['value']:g} {unit}",
+                "threshold": (
+                    "" if event["threshold"] is None else f"{event['threshold']:g} {unit}"
+                ),
             }
         )
     return rows
 
 
-def _draw_meter(meters: PowerMeters, name: str) -> None:
-    with ui.card().classes("w-full"):
-        ui.label("The meter itself").classes("text-lg font-medium")
+def _draw_meter(meters: PowerMeters, status: Watch[dict[str, Any]], name: str) -> None:
+    with section("The meter itself"):
         with ui.row().classes("items-center gap-2"):
             ui.label("Screen")
             for action in SCREENS:
@@ -232,19 +255,18 @@ def _draw_meter(meters: PowerMeters, name: str) -> None:
             ui.label("Its own recording")
             for kind in ("csv", "json"):
                 download(kind.upper(), f"/api/recording?format={kind}&meter={quote(name)}")
-        facts = ui.element("div").classes("grid gap-x-6 text-sm w-full")
+        facts = ui.element("div").classes("grid gap-x-6 bw-small w-full")
         facts.style("grid-template-columns: max-content 1fr")
         labels: dict[str, ui.label] = {}
         with facts:
             for key, title in _FACTS:
-                ui.label(title).classes("opacity-70")
+                ui.label(title).classes("bw-muted")
                 labels[key] = ui.label("").classes("break-all").mark(f"fact-{key}")
 
-        async def refresh() -> None:
-            status = await run.io_bound(meters.status, name)
+        def show(found: dict[str, Any]) -> None:
             for key, label in labels.items():
-                value = (status or {}).get(key)
+                value = found.get(key)
                 text = "-" if value is None else str(value)
                 label.set_text(f"{value:.1f}" if isinstance(value, float) else text)
 
-        ui.timer(REFRESH_SECONDS, refresh)
+        status.follow(show)

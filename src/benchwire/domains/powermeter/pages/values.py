@@ -5,15 +5,17 @@ from typing import Any
 
 from nicegui import ui
 
+from benchwire.foundation.web.charts import plot
+
 STYLE = """
 <style>
   .pm-value { font-variant-numeric: tabular-nums; }
   .pm-big { font-size: clamp(1.8rem, 5vw, 3rem); font-weight: 600; line-height: 1.1; }
-  .pm-chip { padding: .15rem .7rem; border-radius: 999px; font-size: .85rem; color: #fff;
-             background: #6b7280; }
-  .pm-chip[data-state="connected"] { background: #117a43; }
-  .pm-chip[data-state="away"] { background: #b3261e; }
-  [data-connected="false"] .pm-big { opacity: .45; }
+  .pm-chip { padding: 0 .55rem; border-radius: 999px; font-size: .75rem; font-weight: 600;
+             line-height: 1.375rem; color: var(--bw-muted); background: var(--bw-idle-soft); }
+  .pm-chip[data-state="connected"] { color: var(--bw-good); background: var(--bw-good-soft); }
+  .pm-chip[data-state="away"] { color: var(--bw-bad); background: var(--bw-bad-soft); }
+  [data-connected="false"] .pm-big { color: var(--bw-muted); }
   .pm-alarm { display: none; }
   [data-alarm="true"] .pm-alarm { display: flex; }
 </style>
@@ -32,15 +34,14 @@ def chip() -> ui.label:
     return live("condition", "pm-chip", "connecting").mark("condition")
 
 
-def chart(height: str) -> ui.echart:
-    """Place an empty chart."""
-    empty = {"xAxis": {"type": "time"}, "yAxis": {"type": "value"}, "series": []}
-    return ui.echart(empty).classes("w-full").style(f"height: {height}").mark("meter-chart")
+def chart(height: str, description: str) -> ui.element:
+    """Place an empty chart, and say what it will show."""
+    return plot(height, description).mark("meter-chart")
 
 
-def watch(root: ui.element, meter: str, url: str, drawn: ui.echart, **options: Any) -> None:
+def watch(root: ui.element, meter: str, url: str, drawn: ui.element, **options: Any) -> None:
     """Have everything below an element follow a meter."""
-    arguments = json.dumps([root.html_id, meter, url, {"chart": drawn.id, **options}])
+    arguments = json.dumps([root.html_id, meter, url, {"chart": drawn.html_id, **options}])
     # The script and the elements come with the page; the chart's own program a moment later.
     ui.run_javascript(f"""
         const begin = () => window.powermeter && document.getElementById({json.dumps(root.html_id)})

@@ -5,14 +5,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-_INK = "#7a8591"
-_BARS, _POINTS, _CURVE = "#0b8a83", "#2f95d6", "#d55e00"
-_AXIS: dict[str, Any] = {
-    "axisLabel": {"color": _INK, "hideOverlap": True},
-    "nameLocation": "middle",
-    "nameTextStyle": {"color": _INK},
-    "splitLine": {"lineStyle": {"color": _INK, "opacity": 0.2}},
-}
+from benchwire.foundation.web.plots import AXIS, LEGEND
+
+_BARS, _POINTS, _CURVE = "#0b8a83", "#2f86d0", "#d55e00"
 R_SQUARED = "r_squared"
 _FEWEST_DIGITS, _MOST_DIGITS = 3, 9
 
@@ -30,14 +25,14 @@ def histogram(edges: Sequence[float], counts: Sequence[int]) -> dict[str, Any]:
         "grid": {"left": 44, "right": 12, "top": 12, "bottom": 40},
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
         "xAxis": {
-            **_AXIS,
+            **AXIS,
             "type": "category",
             "data": spans,
             "axisTick": {"show": False},
             # Only where a bar begins: whole spans leave no room for each other.
-            "axisLabel": {**_AXIS["axisLabel"], ":formatter": "(text) => text.split(' to ')[0]"},
+            "axisLabel": {**AXIS["axisLabel"], ":formatter": "(text) => text.split(' to ')[0]"},
         },
-        "yAxis": {**_AXIS, "type": "value", "name": "Cells", "nameGap": 30, "minInterval": 1},
+        "yAxis": {**AXIS, "type": "value", "name": "Cells", "nameGap": 30, "minInterval": 1},
         "series": [
             {
                 "type": "bar",
@@ -52,11 +47,16 @@ def histogram(edges: Sequence[float], counts: Sequence[int]) -> dict[str, Any]:
 
 def fitted_trace(trace: dict[str, Any]) -> dict[str, Any]:
     """Return the chart of a trace and of the curve fitted to it."""
-    axis = {**_AXIS, "type": "value", "scale": True, "axisLine": {"onZero": False}}
+    axis = {
+        **AXIS,
+        "type": "value",
+        "scale": True,
+        "axisLine": {**AXIS["axisLine"], "onZero": False},
+    }
     return {
         "animation": False,
         "grid": {"left": 76, "right": 20, "top": 36, "bottom": 48},
-        "legend": {"top": 0, "textStyle": {"color": _INK}},
+        "legend": {**LEGEND, "top": 0},
         "tooltip": {"trigger": "axis"},
         "xAxis": {**axis, "name": "Time / h", "nameGap": 28},
         "yAxis": {**axis, "name": "Value", "nameGap": 58},

@@ -8,16 +8,17 @@ from urllib.parse import quote
 from nicegui import run, ui
 
 from benchwire.domains.traces.pages import charts
-from benchwire.domains.traces.pages.fittings import (
-    PATH,
-    csv_path,
-)
-from benchwire.domains.traces.service import Fittings
+from benchwire.domains.traces.pages.fittings import PATH, Desk, csv_path
+from benchwire.domains.traces.service import FIT_ITEM
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.jobs.family import STATE_WORDS
 from benchwire.foundation.jobs.states import JobRecord, JobState
-from benchwire.foundation.web.job_list import REFRESH_SECONDS, STATE_COLOURS, JobProgress
+from benchwire.foundation.web.item_links import draw_crate, draw_samples
+from benchwire.foundation.web.job_list import JobProgress
+from benchwire.foundation.web.plots import describe_chart, drawn_chart, replace_options
 from benchwire.foundation.web.shell import act, download
+from benchwire.foundation.web.states import badge, failure, heading, section
+from benchwire.foundation.web.tables import table
 
 _COLUMNS: list[dict[str, Any]] = [
     {"name": key, "label": label, "field": key, "align": align, "sortable": True}
@@ -29,7 +30,7 @@ _COLUMNS: list[dict[str, Any]] = [
 _COLUMNS[3][":format"] = "(value) => value.toFixed(4)"
 _ROW = """
 <q-tr :props="props" tabindex="0" class="cursor-pointer" :data-trace="props.row.key"
-      :class="props.row.chosen ? 'bg-amber-500/20' : ''"
+      :class="props.row.chosen ? 'bw-chosen' : ''"
       @click="$parent.$emit('choose', [props.row.fov, props.row.cell])"
       @keydown.enter="$parent.$emit('choose', [props.row.fov, props.row.cell])">
   <q-td v-for="column in props.cols" :key="column.name" :props="props">{{ column.value }}</q-td>
@@ -37,17 +38,17 @@ _ROW = """
 """
 
 
-async def draw(fittings: Fittings, job_id: str) -> None:
+async def draw(desk: Desk, job_id: str) -> None:
     """Draw the page."""
     try:
-        record = await run.io_bound(fittings.record, job_id)
+        record = await run.io_bound(desk.fittings.record, job_id)
     except BenchwireError as error:
-        ui.label(error.message).classes("text-lg")
+        failure(error.message, error.hint)
         ui.link("All fittings", PATH)
         return
     if record is None:
         return  # the server is ending
-    view = _View(fittings, record)
+    view = _View(desk, record)
     view.draw()
     if record.state is JobState.DONE:
         await view.load()
@@ -56,8 +57,9 @@ async def draw(fittings: Fittings, job_id: str) -> None:
 class _View:
     """The fitting; its figures come once it is completed."""
 
-    def __init__(self, fittings: Fittings, record: JobRecord) -> None:
-        self._fittings = fittings
+    def __init__(self, desk: Desk, record: JobRecord) -> None:
+        self._desk = desk
+        self._fittings = desk.fittings
         self._record = record
         self._cells: list[dict[str, Any]] = []
         self._chosen: tuple[int, int] | None = None
@@ -66,23 +68,22 @@ class _View:
         """Draw the page without figures."""
         record = self._record
         csv = str(record.params["csv_path"])
-        with ui.card().classes("w-full").mark("fit"):
+        with section(record.title) as card:
+            card.mark("fit")
             with ui.row().classes("w-full items-center gap-3"):
-                ui.label(record.title).classes("text-lg font-medium break-all grow")
-                ui.badge(STATE_WORDS[record.state], color=STATE_COLOURS[record.state]).mark(
-                    "fit-state"
-                )
-            ui.link(Path(csv).name, csv_path(csv)).classes("break-all")
+                badge(STATE_WORDS[record.state]).mark("fit-state")
+                ui.link(Path(csv).name, csv_path(csv)).classes("break-all")
+            draw_samples(self._fittings.samples_of(record.id))
             if record.state is JobState.FAILED:
-                ui.label(record.message or "").classes("text-negative")
+                failure(record.message or "The fitting failed.")
             if not record.state.is_final:
                 self._draw_progress()
             if record.state is JobState.DONE:
                 self._summary = ui.row().classes("w-full gap-x-8 gap-y-1").mark("fit-summary")
-                download(
-                    "Table as CSV",
-                    f"/api/v1/analysis/fitting/results/{quote(record.id)}/download",
-                )
+                with ui.row().classes("gap-2"):
+                    results = f"/api/v1/analysis/fitting/results/{quote(record.id)}"
+                    download("Table as CSV", f"{results}/download")
+                    draw_crate(FIT_ITEM, record.id)
         if record.state is JobState.DONE:
             self._draw_results()
 
@@ -92,35 +93,29 @@ class _View:
             "dense flat color=negative"
         )
 
-        async def follow() -> None:
-            record = await run.io_bound(self._fittings.record, self._record.id)
-            if record is None:
-                return  # the server is ending
+        def show(record: JobRecord) -> None:
             progress.show(record)
             if record.state.is_final:
-                timer.cancel()
                 ui.navigate.reload()
 
-        timer = ui.timer(REFRESH_SECONDS, follow)
+        self._desk.fit(self._record.id).follow(show)
 
     def _draw_results(self) -> None:
-        with ui.card().classes("w-full"):
-            ui.label("Distributions").classes("text-lg font-medium")
+        with section("Distributions"):
             self._histograms = ui.element("div").classes("bw-grid").mark("histograms")
-        with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start"):
-            with ui.card().classes("w-full"):
+        with ui.element("div").classes("bw-columns"):
+            with ui.card().classes("bw-section").props("tag=section"):
                 self._draw_trace()
-            with ui.card().classes("w-full"):
-                ui.label("Cells, the worst first").classes("text-lg font-medium")
-                self._table = ui.table(columns=_COLUMNS, rows=[], row_key="key", pagination=10)
-                self._table.classes("w-full").props("flat dense").mark("fit-cells")
+            with section("Cells, the worst first"):
+                self._table = table(_COLUMNS, name="Cells", row_key="key", pagination=10)
+                self._table.mark("fit-cells")
                 self._table.add_slot("body", _ROW)
                 self._table.on("choose", lambda event: self.choose(*map(int, event.args)))
-                self._count = ui.label("").classes("text-xs opacity-70")
+                self._count = ui.label("").classes("bw-small bw-muted")
 
     def _draw_trace(self) -> None:
         with ui.row().classes("w-full items-center gap-2 no-wrap"):
-            self._title = ui.label("").classes("text-lg font-medium grow").mark("fit-title")
+            self._title = heading("").classes("grow").mark("fit-title")
             for icon, step, words in (
                 ("chevron_left", -1, "Previous cell"),
                 ("chevron_right", 1, "Next cell"),
@@ -128,8 +123,7 @@ class _View:
                 ui.button(icon=icon, on_click=partial(self._step, step)).props(
                     f'flat round dense aria-label="{words}"'
                 )
-        self._chart = ui.echart({"xAxis": {}, "yAxis": {}, "series": []})
-        self._chart.classes("w-full").style("height: 22rem").mark("fit-chart")
+        self._chart = drawn_chart("A trace and its fitted curve", height="22rem").mark("fit-chart")
         self._values = ui.row().classes("w-full gap-x-6 gap-y-1").mark("fit-values")
 
     async def load(self) -> None:
@@ -140,14 +134,18 @@ class _View:
         with self._summary:
             for title, text in _summary(found["summary"]):
                 with ui.column().classes("gap-0"):
-                    ui.label(title).classes("text-xs opacity-70")
+                    ui.label(title).classes("bw-small bw-muted")
                     ui.label(text).classes("text-lg")
         with self._histograms:
             for name, figures in found["histograms"].items():
                 with ui.column().classes("gap-0 w-full"):
-                    ui.label(charts.parameter_title(name)).classes("font-medium")
-                    chart = ui.echart(charts.histogram(figures["edges"], figures["counts"]))
-                    chart.classes("w-full").style("height: 12rem").mark(f"histogram-{name}")
+                    title = charts.parameter_title(name)
+                    heading(title, 3)
+                    drawn_chart(
+                        f"How {title} is spread over the cells",
+                        height="12rem",
+                        options=charts.histogram(figures["edges"], figures["counts"]),
+                    ).mark(f"histogram-{name}")
         self._cells = found["cells"]
         total = found["summary"]["total_cells"]
         if total > len(self._cells):
@@ -164,14 +162,13 @@ class _View:
             return  # it was said why, or another one has been chosen since
         fitted = f"R² = {trace['r_squared']:.4f}" if trace["fitted"] else "not fitted"
         self._title.set_text(f"FOV {fov}, cell {cell}: {fitted}")
-        self._chart.options.clear()
-        self._chart.options.update(charts.fitted_trace(trace))
-        self._chart.update()
+        describe_chart(self._chart, f"Trace and fitted curve of FOV {fov}, cell {cell}, {fitted}")
+        replace_options(self._chart, charts.fitted_trace(trace))
         self._values.clear()
         with self._values:
             for name, value in trace["parameters"].items():
                 with ui.column().classes("gap-0"):
-                    ui.label(name).classes("text-xs opacity-70")
+                    ui.label(name).classes("bw-small bw-muted")
                     ui.label("-" if value is None else f"{value:.5g}")
 
     async def _step(self, step: int) -> None:

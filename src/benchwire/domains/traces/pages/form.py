@@ -8,6 +8,7 @@ from nicegui import ui
 from benchwire.domains.traces.schemas import FittingRequest
 from benchwire.domains.traces.service import Fittings
 from benchwire.foundation.web.shell import act
+from benchwire.foundation.web.states import section
 
 
 class FitForm:
@@ -40,14 +41,16 @@ class FitForm:
             name: f"{name.replace('_', ' ')} · {model['description']}"
             for name, model in self._models.items()
         }
-        with ui.card().classes("w-full").mark("fit-form"):
-            ui.label("Fit").classes("text-lg font-medium")
+        with section("Fit") as card:
+            card.mark("fit-form")
             self._model = ui.select(
                 titles, value=next(iter(titles), None), label="Model", on_change=self._draw_model
             )
             self._model.classes("w-full").mark("model")
-            self._equation = ui.label("").classes("font-mono text-sm break-words").mark("equation")
+            self._equation = ui.label("").classes("font-mono bw-small break-words").mark("equation")
             self._parameters = ui.column().classes("w-full gap-0")
+            self._sample = ui.input("Sample (optional: its id, or a well as barcode/A1)")
+            self._sample.classes("w-full").mark("fit-sample")
             ui.button("Start", icon="play_arrow", on_click=self._start).mark("fit-start")
         self._draw_model()
 
@@ -61,7 +64,7 @@ class FitForm:
         self._equation.set_text(f"f(t) = {model['equation']}, t in h")
         with self._parameters:
             ui.label("Parameters; empty fields are the model's own, as shown in grey").classes(
-                "text-sm opacity-70"
+                "bw-small bw-muted"
             )
             for item in model["parameters"]:
                 name, (low, high) = item["name"], item["bounds"]
@@ -96,6 +99,7 @@ class FitForm:
                 name: field.value for name, field in self._starts.items() if field.value is not None
             },
             model_bounds=bounds,
+            sample=(self._sample.value or "").strip() or None,
         )
 
     async def _start(self) -> None:

@@ -6,17 +6,17 @@ from urllib.parse import urlencode
 
 from nicegui import run, ui
 
-from benchwire.domains.traces.pages.fittings import fitting_list
+from benchwire.domains.traces.pages.fittings import Desk
 from benchwire.domains.traces.pages.form import FitForm
-from benchwire.domains.traces.service import Fittings
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.web.file_picker import FilePicker
 from benchwire.foundation.web.shell import describe
+from benchwire.foundation.web.states import loading, section
 
 
-async def draw(fittings: Fittings, csv: str) -> None:
+async def draw(desk: Desk, csv: str) -> None:
     """Draw the page; a file named in its address is opened at once."""
-    view = _View(fittings)
+    view = _View(desk)
     view.draw(csv)
     if csv:
         await view.open()
@@ -25,24 +25,22 @@ async def draw(fittings: Fittings, csv: str) -> None:
 class _View:
     """The file that is chosen, and what may be done with it."""
 
-    def __init__(self, fittings: Fittings) -> None:
-        self._fittings = fittings
+    def __init__(self, desk: Desk) -> None:
+        self._fittings = desk.fittings
+        self._listed = desk.listed
 
     def draw(self, csv: str) -> None:
         """Draw the page without a file."""
-        with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start"):
+        with ui.element("div").classes("bw-columns"):
             with ui.column().classes("w-full gap-4"):
-                with ui.card().classes("w-full"):
+                with section("File of traces"):
                     self._draw_file(csv)
-                self._form = ui.column().classes("w-full")
-            with ui.card().classes("w-full"):
-                ui.label("Fittings").classes("text-lg font-medium")
-                self._list = fitting_list(self._fittings)
-                self._list.draw("fittings")
+                self._form = ui.column().classes("w-full empty:hidden")
+            with section("Fittings"):
+                self._listed.draw("fittings")
 
     def _draw_file(self, csv: str) -> None:
-        ui.label("Traces").classes("text-lg font-medium")
-        ui.label("A CSV with the columns time, fov, cell and value.").classes("text-sm opacity-70")
+        ui.label("A CSV with the columns time, fov, cell and value.").classes("bw-small bw-muted")
         self._path = ui.input("File on the server", value=csv).classes("w-full")
         self._path.props("outlined dense clearable").on("keydown.enter", self.open)
         self._path.mark("csv-path")
@@ -51,8 +49,8 @@ class _View:
                 "csv-browse"
             )
             ui.button("Open", on_click=self.open).mark("csv-open")
-        self._trouble = ui.label("").classes("text-negative").mark("csv-trouble")
-        self._trouble.set_visibility(False)
+        self._trouble = ui.label("").classes("text-negative bw-failure w-full").props("role=alert")
+        self._trouble.mark("csv-trouble").set_visibility(False)
         self._facts = ui.row().classes("w-full gap-x-6 gap-y-1").mark("csv-facts")
 
     async def open(self) -> None:
@@ -63,23 +61,27 @@ class _View:
         self._facts.clear()
         self._form.clear()
         self._trouble.set_visibility(False)
+        with self._facts:
+            loading("Reading the file")
         try:
             found = await run.io_bound(self._fittings.describe, path)
         except BenchwireError as error:
             self._trouble.set_text(describe(error))
             self._trouble.set_visibility(True)
+            self._facts.clear()
             return
         if found is None:
             return  # the server is ending
         ui.navigate.history.replace(f"?{urlencode({'csv': path})}")
+        self._facts.clear()
         with self._facts:
             for title, text in _facts(path, found):
                 with ui.column().classes("gap-0"):
-                    ui.label(title).classes("text-xs opacity-70")
+                    ui.label(title).classes("bw-small bw-muted")
                     ui.label(text).classes("break-all")
         models = await run.io_bound(self._fittings.models)
         with self._form:
-            FitForm(self._fittings, path, models or [], started=self._list.refresh).draw()
+            FitForm(self._fittings, path, models or [], started=self._listed.refresh).draw()
 
     async def _browse(self) -> None:
         picker = FilePicker(self._fittings.allowed, _is_csv, title="Choose a file of traces")

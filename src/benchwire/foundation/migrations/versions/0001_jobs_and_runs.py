@@ -74,8 +74,3 @@ def upgrade() -> None:
         sa.Column("message", sa.Text),
         sa.Column("files", sa.JSON, nullable=False),
     )
-
-
-def downgrade() -> None:
-    for table in ("potentiostat_slot", "potentiostat_run", "jobs_session", "jobs_record"):
-        op.drop_table(table)

@@ -70,8 +70,3 @@ def upgrade() -> None:
     op.create_index(
         "ix_powermeter_alarm_event_meter", "powermeter_alarm_event", ["meter_id", "kind", "id"]
     )
-
-
-def downgrade() -> None:
-    for table in ("alarm_event", "session", "span", "block", "reading", "meter"):
-        op.drop_table(f"powermeter_{table}")

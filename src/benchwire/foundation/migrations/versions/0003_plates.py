@@ -288,11 +288,3 @@ def upgrade() -> None:
     )
     op.create_index("ix_plates_score_plate", "plates_score", ["plate_id"])
     op.create_index("ix_plates_score_well", "plates_score", ["well_id", "scored_at"])
-
-
-def downgrade() -> None:
-    for table in (
-        "score", "point", "image", "well_content", "component", "stock_solution", "unit",
-        "chemical", "well", "movement", "plate", "location", "prototype_well", "prototype",
-    ):  # fmt: skip
-        op.drop_table(f"plates_{table}")

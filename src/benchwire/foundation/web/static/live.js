@@ -1,6 +1,76 @@
-// Live curves: events come straight from the server's stream into the chart, past the page's own
+// Read before the page is painted: the theme; then keys, the state of the connection, and live
+// curves, whose events come straight from the server's stream into the chart, past the page's own
 // socket, so that an open dashboard costs the server next to nothing.
 window.benchwire = (() => {
+  const THEME = "benchwire-theme";
+  const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
+
+  let chosenTheme = null;
+  try {
+    chosenTheme = localStorage.getItem(THEME);
+  } catch {
+    // The browser keeps nothing for this site; what is chosen holds for this page.
+  }
+  const isDark = () => (chosenTheme ? chosenTheme === "dark" : systemIsDark.matches);
+
+  // The page library sets its own theme when it starts; it is corrected before the next paint.
+  const applyTheme = () => {
+    const dark = isDark();
+    document.documentElement.dataset.theme = dark ? "dark" : "light";
+    if (window.Quasar && document.body.matches(dark ? ".body--light" : ".body--dark")) Quasar.Dark.set(dark);
+  };
+  applyTheme();
+  systemIsDark.addEventListener("change", applyTheme);
+  document.addEventListener("readystatechange", () => {
+    if (document.readyState !== "interactive") return;
+    new MutationObserver(applyTheme).observe(document.body, { attributeFilter: ["class"] });
+  });
+
+  const isTyping = (element) => element.closest("input, textarea, select, [contenteditable], .q-field");
+
+  // "/" goes to the search field, the last one on the page; arrows walk through the results.
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "/" && !isTyping(event.target)) {
+      const field = [...document.querySelectorAll("[data-bw-search]")].findLast((one) => one.checkVisibility());
+      if (field) {
+        event.preventDefault();
+        field.focus();
+        field.select();
+      } else {
+        document.querySelector("[data-bw-search-page]")?.click();
+      }
+    }
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+    const results = [...document.querySelectorAll("[data-bw-results] a[href]")];
+    const at = results.indexOf(document.activeElement);
+    const isField = document.activeElement.matches("main [data-bw-search]");
+    if (!results.length || (at < 0 && !isField)) return;
+    event.preventDefault();
+    const next = at + (event.key === "ArrowDown" ? 1 : -1);
+    if (next < 0) document.querySelector("main [data-bw-search]")?.focus();
+    else results[Math.min(next, results.length - 1)].focus();
+  });
+
+  const showConnection = (connected) => {
+    for (const element of document.querySelectorAll("[data-bw-connection]")) {
+      element.dataset.state = connected ? "connected" : "offline";
+      element.textContent = connected ? "connected" : "server not reached";
+    }
+  };
+  // The page's own socket tells; a stream of its own would take one of the six connections that a
+  // browser opens to a server over all its tabs.
+  const watchConnection = () => {
+    if (!window.socket) {
+      setTimeout(watchConnection, 50);
+      return;
+    }
+    window.socket.on("connect", () => showConnection(true));
+    window.socket.on("disconnect", () => showConnection(false));
+    if (window.socket.connected) showConnection(true);
+  };
+  document.addEventListener("DOMContentLoaded", watchConnection);
+
   const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
   const MAX_POINTS = 4000;
   const PREFIXES = [[1, ""], [1e-3, "m"], [1e-6, "µ"], [1e-9, "n"]];
@@ -21,7 +91,23 @@ window.benchwire = (() => {
 
   const scaleOf = (largest) => PREFIXES.find(([factor]) => largest >= factor) || (largest ? [1e-9, "n"] : [1, ""]);
 
-  const ink = () => (document.body.classList.contains("body--dark") ? "#d7dde3" : "#37424d");
+  const ink = () => getComputedStyle(document.documentElement).getPropertyValue("--bw-text").trim();
+
+  const charts = new WeakMap();
+
+  // Return the chart in an element made for one; undefined until the library is loaded.
+  const chartIn = (element) => {
+    if (!charts.has(element)) {
+      charts.set(element, undefined);
+      import("nicegui-echart").then(({ echarts }) => {
+        if (!element.isConnected) return;
+        const chart = echarts.init(element, null, { renderer: "canvas" });
+        new ResizeObserver(() => chart.resize()).observe(element);
+        charts.set(element, chart);
+      });
+    }
+    return charts.get(element);
+  };
 
   class Follower {
     constructor(element, url) {
@@ -58,8 +144,7 @@ window.benchwire = (() => {
 
     draw() {
       if (!this.changed || !this.axes || !this.element.isConnected) return;
-      const component = getElement(Number(this.element.id.slice(1)));
-      const chart = component && component.chart;
+      const chart = chartIn(this.element);
       if (!chart) return;
       this.changed = false;
       const shown = [...this.curves].filter(([, curve]) => curve.mode === this.mode).sort();
@@ -91,27 +176,26 @@ window.benchwire = (() => {
   }
 
   return {
+    chartIn,
     // Draw a run's live curves into the chart element with this DOM id, in place of any before.
     follow(id, url) {
       const before = following.get(id);
       if (before) before.close();
       const element = document.getElementById(id);
-      if (element) following.set(id, new Follower(element, url));
-    },
-    // Show in an element whether the server can be reached.
-    watchConnection(id) {
-      const show = (ok) => {
-        const element = document.getElementById(id);
-        if (!element) return;
-        element.dataset.state = ok ? "connected" : "offline";
-        element.textContent = ok ? "connected" : "server not reached";
-      };
-      const source = new EventSource("/events/jobs");
-      source.onopen = () => show(true);
-      source.onerror = () => show(false);
+      if (!element) return;
+      chartIn(element);
+      following.set(id, new Follower(element, url));
     },
     // Dark or light: as chosen before in this browser, else as the system says.
-    storedTheme: () => localStorage.getItem("benchwire-theme"),
-    storeTheme: (theme) => localStorage.setItem("benchwire-theme", theme),
+    switchTheme() {
+      chosenTheme = isDark() ? "light" : "dark";
+      try {
+        localStorage.setItem(THEME, chosenTheme);
+      } catch {
+        // As above.
+      }
+      applyTheme();
+      for (const follower of following.values()) follower.changed = true;
+    },
   };
 })();

@@ -154,7 +154,7 @@ export const select = (label, choices, chosen, onchange) =>
     h("select", { onchange: (event) => onchange(event.target.value) }, ...options(choices, chosen)));
 
 export const isDark = () => document.body.classList.contains("body--dark");
-export const ink = () => (isDark() ? "#d7dde3" : "#37424d");
+export const ink = () => getComputedStyle(document.documentElement).getPropertyValue("--bw-text").trim();
 export const SEVERITY = { info: "#2f86d0", warning: "#d97706", critical: "#d92d20" };
 export const PALETTE = ["#0a7cc4", "#d55e00", "#0b9a74", "#b45fa0", "#c98a00", "#5b6ee1"];
 

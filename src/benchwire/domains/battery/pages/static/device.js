@@ -30,7 +30,7 @@ class Page {
     this.chip = h("span", { class: "bt-chip" }, "asking");
     this.age = h("span", { class: "bt-faint" });
     this.working = h("div", { style: "flex-basis:100%" });
-    at("head").append(h("div", { class: "bt-head" }, h("a", { href: page, "aria-label": "All devices", title: "All devices" }, icon("arrow_back")), h("h1", {}, device), this.chip, this.age, this.working));
+    at("head").append(h("div", { class: "bt-head" }, h("a", { href: page }, icon("arrow_back"), " All devices"), this.chip, this.age, this.working));
     this.drawTiles(at("tiles"));
     setInterval(() => this.drawAge(), AGE_MS);
     repeatedly(root, REFRESH_MS, () => this.refresh());
@@ -41,7 +41,9 @@ class Page {
     let devices;
     try {
       ({ devices } = await ask("/bess/overview"));
+      slot(this.root, "loading").hidden = true;
     } catch (error) {
+      slot(this.root, "loading").hidden = true;
       put(this.chip, "server not reached");
       this.chip.dataset.state = "failed";
       put(this.note, error.message);

@@ -2,7 +2,7 @@
 // the last day are counted one device after another, once a card has been seen.
 import { DAY, DASH, ago, ask, clock, devicePath, h, icon, iso, milliseconds, number, put, quantity, repeatedly, slot, whenSeen, whole } from "./basics.js";
 
-const REFRESH_MS = 3000;
+const REFRESH_MS = 5000;
 const COUNT_AGAIN_MS = 300e3;
 const BRIEF = 8;
 const VALUES = [
@@ -109,10 +109,12 @@ const follow = (root, draw) => {
   repeatedly(root, REFRESH_MS, async () => {
     try {
       const { devices } = await ask("/bess/overview");
+      slot(root, "loading").hidden = true;
       root.dataset.devices = String(devices.length);
       put(note, devices.length ? "" : NO_DATA);
       draw(devices);
     } catch (error) {
+      slot(root, "loading").hidden = true;
       put(note, error.message);
     }
   });

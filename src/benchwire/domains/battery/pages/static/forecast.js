@@ -16,7 +16,7 @@ export class Forecast {
     this.signals = new Map(signals.map((signal) => [signal.key, signal]));
     this.asked = { metric: signals[0].key, method: "auto", horizon: "24", as_of: "" };
     this.trouble = h("div", { class: "bt-trouble" });
-    this.chartAt = h("div", { class: "bt-small-chart", role: "img" });
+    this.chartAt = h("div", { class: "bt-small-chart", role: "img", "aria-label": "Forecast" });
     this.facts = h("dl", { class: "bt-facts" });
     const set = (name) => (value) => {
       this.asked[name] = value;

@@ -205,8 +205,8 @@ window.powermeter = (() => {
     }
 
     chart() {
-      const component = getElement(this.chartId);
-      const chart = component && component.chart;
+      const place = document.getElementById(this.chartId);
+      const chart = place && benchwire.chartIn(place);
       if (!chart) {
         this.changed = true;
         return;

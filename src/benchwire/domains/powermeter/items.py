@@ -1,0 +1,141 @@
+"""Meters and charges as lists over all domains show them, and what needs looking at."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from benchwire.domains.powermeter import exports
+from benchwire.domains.powermeter.charging import Session, session_id
+from benchwire.domains.powermeter.errors import SessionUnfinished
+from benchwire.domains.powermeter.meter import Meter, session_json
+from benchwire.domains.powermeter.readings import Readings
+from benchwire.domains.powermeter.service import METER_ITEM, SESSION_ITEM, PowerMeters
+from benchwire.foundation.catalogue import Bundle, BundledFile, Instrument, Item, Notice
+from benchwire.foundation.clock import moment
+from benchwire.foundation.exports import write
+from benchwire.foundation.jobs.states import JobRecord
+
+PAGE = "/powermeter"
+# So many of a meter's newest charges are looked through.
+_SEARCHED_SESSIONS = 1000
+
+
+class MeterItems:
+    """Meters and their charges."""
+
+    kinds: tuple[str, ...] = (METER_ITEM, SESSION_ITEM)
+    bundled: tuple[str, ...] = (SESSION_ITEM,)
+
+    def __init__(self, meters: PowerMeters) -> None:
+        self._meters = meters
+
+    def find(self, text: str, limit: int) -> list[Item]:
+        """Return the meters and charges that a text occurs in."""
+        wanted = text.lower()
+        found = []
+        for meter in self._meters.all():
+            item = _meter_item(meter)
+            if wanted in f"{meter.name} {meter.config.port} {item.detail}".lower():
+                found.append(item)
+            sessions = (
+                _session_item(meter, session)
+                for session in self._meters.sessions(_SEARCHED_SESSIONS, meter.name)
+            )
+            found += [item for item in sessions if wanted in f"{item.id} {item.title}".lower()]
+        return found[:limit]
+
+    def item(self, kind: str, item_id: str) -> Item:
+        """Return a meter or a charge."""
+        if kind == METER_ITEM:
+            return _meter_item(self._meters.meter(item_id))
+        return _session_item(*self._meters.session(item_id))
+
+    def of_job(self, _: JobRecord) -> Item | None:
+        """Return nothing: meters have no jobs."""
+        return None
+
+    def bundle(self, _: str, item_id: str) -> Bundle:
+        """Return the readings of a charge that has ended, and what flowed."""
+        meter, session = self._meters.session(item_id)
+        if session.reason is None:
+            raise SessionUnfinished("The charge is still under way", hint="Wait for its end.")
+        facts = session_json(session, meter.name)
+
+        def readings_csv(path: Path) -> None:
+            write(path, exports.csv(self._readings(meter, session)))
+
+        def readings_parquet(path: Path) -> None:
+            write(path, exports.parquet(self._readings(meter, session), meter.name))
+
+        return Bundle(
+            item=_session_item(meter, session),
+            files=[
+                BundledFile(
+                    "readings.csv", "All readings of the charge; units are in the column names",
+                    "text/csv", make=readings_csv,
+                ),
+                BundledFile(
+                    "readings.parquet", "The same readings with a unit in each field's metadata",
+                    "application/vnd.apache.parquet", make=readings_parquet,
+                ),
+                BundledFile(
+                    "session.json", "Start, end, energy in Wh and charge in mAh",
+                    "application/json",
+                    make=lambda path: write(path, [json.dumps(facts, indent=1).encode()]),
+                ),
+            ],
+            parameters=meter.config.model_dump(),
+            started=moment(session.started_at),
+            ended=moment(session.active_at),
+            instruments=[_instrument(meter)],
+            packages=("numpy", "pyarrow"),
+        )  # fmt: skip
+
+    def notices(self) -> list[Notice]:
+        """Return the alarms that stand."""
+        found = []
+        for meter in self._meters.all():
+            page = f"{PAGE}/{quote(meter.name, safe='')}"
+            for event in meter.standing_alarms:
+                what = event.kind.replace("_", " ")
+                why = f": {meter.last_error}" if meter.last_error else ""
+                found.append(Notice("error", f"{meter.name}: {what}{why}", page))
+        return found
+
+    def _readings(self, meter: Meter, session: Session) -> Iterator[Readings]:
+        return self._meters.readings_between(meter, session.started_at, session.active_at)
+
+
+def _instrument(meter: Meter) -> Instrument:
+    identity = meter.identity
+    if identity is None:
+        return Instrument(f"Power meter {meter.name}")
+    return Instrument(f"Power meter {meter.name}", str(identity.serial), identity.product)
+
+
+def _meter_item(meter: Meter) -> Item:
+    identity = meter.identity
+    return Item(
+        kind=METER_ITEM,
+        id=meter.name,
+        title=f"Power meter {meter.name}",
+        page=f"{PAGE}/{quote(meter.name, safe='')}",
+        api=f"/api/status?meter={quote(meter.name, safe='')}",
+        state=meter.condition,
+        detail="" if identity is None else f"{identity.product}, serial number {identity.serial}",
+    )
+
+
+def _session_item(meter: Meter, session: Session) -> Item:
+    began, gained = moment(session.started_at), session.gained
+    return Item(
+        kind=SESSION_ITEM,
+        id=session_id(meter.name, session.started_at),
+        title=f"Charge on {meter.name}, {began:%Y-%m-%d %H:%M} UTC",
+        page=f"{PAGE}/{quote(meter.name, safe='')}",
+        api=f"/api/sessions?meter={quote(meter.name, safe='')}",
+        at=began,
+        state=session.reason or "under way",
+        detail=f"{gained.energy_ws / 3600:.3f} Wh, {gained.charge_as / 3.6:.1f} mAh",
+    )

@@ -1,0 +1,1 @@
+"""Samples: which measurement was made on what, across all domains."""
