@@ -1,4 +1,4 @@
-"""The command line: serve, demo, emulate, check."""
+"""The command line: serve, demo, emulate, check, backup, restore, run, jobs, get."""
 
 import logging
 import signal
@@ -13,6 +13,7 @@ import typer
 from platformdirs import user_data_path
 
 import benchwire
+from benchwire.cli_client import add_commands
 from benchwire.foundation import logs
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.settings import (
@@ -156,6 +157,37 @@ def check(data_dir: DataDir = None) -> None:
     raise typer.Exit(0 if ok else 1)
 
 
+@cli.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Folder of backups; a new one is put into it.")],
+    data_dir: DataDir = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Backups that stay in the folder; older ones go.")
+    ] = None,
+) -> None:
+    """Copy everything that is kept, while the server runs."""
+    from benchwire.backup.telling import tell_backup
+
+    tell_backup(load_server_settings({"data_dir": data_dir}), folder, keep=keep)
+
+
+@cli.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A backup: the folder with manifest.json.")],
+    data_dir: Annotated[Path, typer.Option(help="New data folder; empty or not there yet.")],
+    runs_root: Annotated[
+        Path | None, typer.Option(help="New folder of runs that had one of their own.")
+    ] = None,
+) -> None:
+    """Make a data folder of a backup; into PostgreSQL where BENCHWIRE_DATABASE_URL names it."""
+    from benchwire.backup.telling import tell_restore
+
+    tell_restore(load_server_settings({"data_dir": data_dir}), source, runs_root=runs_root)
+
+
+add_commands(cli)
+
+
 def run_server(settings: ServerSettings, *, ready: threading.Event | None = None) -> None:
     """Serve until a signal ends it.
 
@@ -231,7 +263,11 @@ def _listen(host: str, port: int) -> socket.socket:
     """Take the port before anything is started, so that a taken one is a plain message."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Windows would let two servers share a port by the name that means a quick restart elsewhere.
+    exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
+    listener.setsockopt(
+        socket.SOL_SOCKET, socket.SO_REUSEADDR if exclusive is None else exclusive, 1
+    )
     try:
         listener.bind((host, port))
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import AliasChoices
 
+from benchwire.client.settings import ClientSettings
 from benchwire.domains.battery.settings import BatterySettings
 from benchwire.domains.plates.settings import PlatesSettings
 from benchwire.domains.potentiostat.settings import PotentiostatSettings
@@ -58,7 +59,14 @@ def test_import_opens_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [ServerSettings, BatterySettings, PlatesSettings, PotentiostatSettings, PowerMeterSettings],
+    [
+        ServerSettings,
+        ClientSettings,
+        BatterySettings,
+        PlatesSettings,
+        PotentiostatSettings,
+        PowerMeterSettings,
+    ],
 )
 def test_every_setting_is_in_the_documents(settings: type) -> None:
     text = (ROOT / "docs/settings.md").read_text("utf-8")
