@@ -34,6 +34,7 @@ bench: $(MARK)
 	$(BIN)/python benchmarks/telemetry.py
 	$(BIN)/python benchmarks/anomalies.py
 	$(BIN)/python benchmarks/forecast.py
+	$(BIN)/python benchmarks/backup.py
 
 # The documentation site, in site/.
 docs: $(MARK)
