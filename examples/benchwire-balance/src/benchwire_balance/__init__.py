@@ -1,0 +1,1 @@
+"""Laboratory balances: read live, tared and zeroed, weighings kept for good."""
