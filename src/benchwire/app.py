@@ -236,7 +236,10 @@ class Application:
             else:
                 await app(scope, receive, send)
 
-        needs = [(path, home) for path in DASHBOARD_NEEDS if path not in domain.claims]
+        # By route, not by claim: alone it answers some paths that are others' in the whole server.
+        routes = (route for router in domain.routers for route in router.routes)
+        own = {getattr(route, "path", "") for route in routes}
+        needs = [(path, home) for path in DASHBOARD_NEEDS if path not in own]
         return Dispatcher([*self._pages(), *needs], otherwise=front)
 
     def _pages(self) -> list[tuple[str, ASGIApp]]:
