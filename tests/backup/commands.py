@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchwire.backup.restoring import restore_backup
 from benchwire.backup.taking import take_backup
-from benchwire.foundation.clock import SystemClock
+from benchwire.foundation.clock import Clock, SystemClock
 from benchwire.foundation.settings import load_server_settings
 
 TIMEOUT = 120
@@ -47,11 +47,13 @@ def run(
     )
 
 
-def backup(data: Path, shelf: Path, *, keep: int | None = None, **more: str) -> Path:
+def backup(
+    data: Path, shelf: Path, *, keep: int | None = None, clock: Clock | None = None, **more: str
+) -> Path:
     """Make a backup and return its folder; in a process of its own where its environment counts."""
     if not more:
         settings = load_server_settings({"data_dir": data})
-        return take_backup(settings, shelf, SystemClock(), keep=keep).folder
+        return take_backup(settings, shelf, clock or SystemClock(), keep=keep).folder
     known = set(shelf.glob("benchwire-*")) if shelf.exists() else set()
     done = run("backup", shelf, "--data-dir", data, **more)
     assert done.returncode == 0, done.stdout + done.stderr

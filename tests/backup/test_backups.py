@@ -16,6 +16,7 @@ from benchwire.backup.manifest import BackupFailed
 from benchwire.foundation import schema
 from benchwire.foundation.jobs.sessions import DataFolderLock
 from tests.backup.commands import arguments, backup, environment, refused, restore, run
+from tests.support.clock import ManualClock
 from tests.support.waiting import until
 from tests.upgrades.placing import extract
 
@@ -159,14 +160,33 @@ def test_links_are_named_and_not_followed(data: Path, tmp_path: Path) -> None:
     assert not list(made.rglob("secret"))
 
 
+def backups_on(shelf: Path) -> set[str]:
+    return {path.name for path in shelf.glob("benchwire-2*")}
+
+
 def test_oldest_give_way_and_nothing_else(data: Path, tmp_path: Path) -> None:
-    shelf = tmp_path / "shelf"
-    for name in ("benchwire-notes", "other", "benchwire-20200101T000000Z"):
+    shelf, clock = tmp_path / "shelf", ManualClock()
+    others = {"benchwire-notes", "other", "benchwire-20200101T000000Z"}
+    for name in others:
         (shelf / name).mkdir(parents=True)
         (shelf / name / "mine").write_text("kept")
-    names = [backup(data, shelf, keep=2).name for _ in range(4)]
-    there = {path.name for path in shelf.iterdir() if path.is_dir()}
-    assert there == {*names[-2:], "benchwire-notes", "other", "benchwire-20200101T000000Z"}
+    names = []
+    for seconds in (0, 0, 0, 0, 1, 0):
+        clock.wind(seconds)
+        names.append(backup(data, shelf, keep=2, clock=clock).name)
+        there = {path.name for path in shelf.iterdir() if path.is_dir()}
+        assert there == {*names[-2:], *others}
+    assert len(set(names)) == len(names)
+
+
+def test_newest_stays_though_the_clock_was_set_back(data: Path, tmp_path: Path) -> None:
+    shelf, clock = tmp_path / "shelf", ManualClock()
+    first = backup(data, shelf, clock=clock).name
+    clock.wind(-3600)
+    second = backup(data, shelf, keep=2, clock=clock).name
+    assert backups_on(shelf) == {first, second}
+    third = backup(data, shelf, keep=1, clock=clock).name
+    assert backups_on(shelf) == {third}
 
 
 # -- what is refused ------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ from benchwire.foundation.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"benchwire-\d{8}T\d{6}Z(?:-\d+)?")
+_NAME = re.compile(r"benchwire-(?P<second>\d{8}T\d{6}Z)(?:-(?P<number>\d+))?")
 # What the copy needs besides the bytes that are copied.
 _ROOM_BYTES = 16 << 20
 _MOST_LOOKS = 20
@@ -134,7 +134,7 @@ def take_backup(
                 shutil.rmtree(part, ignore_errors=True)
                 raise
             sync_folder(shelf)
-            deleted = _thin_out(shelf, keep) if keep else ()
+            deleted = _thin_out(shelf, folder, keep) if keep else ()
     except OSError as error:
         raise BackupFailed(
             f"The backup broke off: {error.strerror or error}",
@@ -262,21 +262,29 @@ def _alone_on(shelf: Path) -> Iterator[None]:
 
 
 def _free_name(shelf: Path, now: datetime) -> Path:
-    stem = f"benchwire-{now:%Y%m%dT%H%M%SZ}"
-    number = 1
-    while (shelf / (stem if number == 1 else f"{stem}-{number}")).exists():
-        number += 1
-    return shelf / (stem if number == 1 else f"{stem}-{number}")
+    """Return the next name of this second; one that was deleted is not given again."""
+    second = f"{now:%Y%m%dT%H%M%SZ}"
+    taken = [number for at, number in map(_age, shelf.iterdir()) if at == second]
+    number = max(taken, default=0) + 1
+    return shelf / (f"benchwire-{second}" if number == 1 else f"benchwire-{second}-{number}")
 
 
-def _thin_out(shelf: Path, keep: int) -> tuple[str, ...]:
-    """Delete the oldest whole backups but so many; whatever else lies there stays."""
-    whole = sorted(
-        (path for path in shelf.iterdir() if _is_whole_backup(path)),
-        key=lambda path: (path.name[:26], len(path.name), path.name),
+def _age(backup: Path) -> tuple[str, int]:
+    """Return the second a backup was begun in, and which of that second it is, from its name."""
+    match = _NAME.fullmatch(backup.name)
+    return (match["second"], int(match["number"] or 1)) if match else ("", 0)
+
+
+def _thin_out(shelf: Path, newest: Path, keep: int) -> tuple[str, ...]:
+    """Delete the oldest whole backups but so many; whatever else lies there stays.
+
+    The newest stays even where a clock that was set back makes it look old.
+    """
+    older = sorted(
+        (path for path in shelf.iterdir() if path != newest and _is_whole_backup(path)), key=_age
     )
     deleted = []
-    for path in whole[:-keep]:
+    for path in older[: max(0, len(older) + 1 - keep)]:
         # Under another name first: what is being deleted is no backup any more.
         going = path.with_name(path.name + PARTIAL_SUFFIX)
         try:
