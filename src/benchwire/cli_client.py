@@ -119,7 +119,7 @@ def _shared(
 
 def _run(mode: str, parameters: Mapping[str, ParameterValue], **given: Any) -> None:
     options = {
-        "slots": "all" if given["slots"] == "all" else given["slots"].split(","),
+        "slots": _slots(given["slots"]),
         "experiment": given["experiment"],
         "folder": given["folder"],
         "run_name": given["run_name"],
@@ -131,22 +131,34 @@ def _run(mode: str, parameters: Mapping[str, ParameterValue], **given: Any) -> N
     }
     chosen: Any = {name: value for name, value in options.items() if value is not None}
     with _bench(given["url"], given["key"]) as bench:
+        if given["out"] is not None:
+            # A folder that cannot be made is told before hours of measuring, not after.
+            given["out"].mkdir(parents=True, exist_ok=True)
         try:
             run = bench.potentiostats.run([(mode, parameters)], **chosen)
         except KeyboardInterrupt:
             print("\nWhether it has begun is shown by `benchwire jobs`.", file=sys.stderr)
             raise typer.Exit(LEFT_RUNNING) from None
         status = _followed(run)
-        if given["out"] is not None:
-            for path in run.download(given["out"]):
-                print(path)
-        else:
+        fetch = f"Fetch them with: benchwire get run {run.id} --out FOLDER"
+        if given["out"] is None:
             for name in run.files:
                 print(name)
-            print(f"Fetch them with: benchwire get run {run.id} --out FOLDER", file=sys.stderr)
+            print(fetch, file=sys.stderr)
+        else:
+            try:
+                for path in run.download(given["out"]):
+                    print(path)
+            except OSError:
+                print(fetch, file=sys.stderr)
+                raise
         if status.state != "done":
             print(f"benchwire: run {run.id} {status.note}", file=sys.stderr)
             raise typer.Exit(FAILED)
+
+
+def _slots(text: str) -> str | list[str]:
+    return "all" if text.strip() == "all" else [part.strip() for part in text.split(",")]
 
 
 def _samples(given: list[str]) -> dict[str, Any]:
@@ -238,8 +250,11 @@ def jobs(
 
 def _watch(bench: Bench, chosen: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
+        states, domain = chosen["state"], chosen["domain"]
         for change in bench.jobs.watch():
-            print(json.dumps(change), flush=True)
+            is_of_domain = domain is None or change["kind"].startswith(f"{domain}.")
+            if is_of_domain and (not states or change["state"] in states):
+                print(json.dumps(change), flush=True)
         return
     from rich.live import Live
 
@@ -272,7 +287,7 @@ def _table(rows: list[dict[str, Any]]) -> "Table":
 def get(
     what: Annotated[
         list[str],
-        typer.Argument(help="Ids of jobs; or a kind (run, workflow, fit ...) and ids of it."),
+        typer.Argument(help="Id of a job; or a kind (run, workflow, fit ...) and ids of it."),
     ],
     *,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path(),
@@ -320,4 +335,7 @@ def _bench(url: str | None, key: str | None) -> Iterator[Bench]:
             yield bench
     except BenchError as error:
         print(f"benchwire: {error}", file=sys.stderr)
+        raise typer.Exit(REFUSED) from error
+    except OSError as error:
+        print(f"benchwire: {error.strerror}: {error.filename}", file=sys.stderr)
         raise typer.Exit(REFUSED) from error

@@ -103,7 +103,7 @@ def test_run_is_followed_and_its_files_are_fetched(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     paths = [Path(line) for line in done.stdout.splitlines()]
-    assert {path.suffix for path in paths} == {".csv", ".png"}
+    assert {path.suffix for path in paths} == {".csv", ".png", ".json"}
     assert all(path.is_relative_to(tmp_path) and path.stat().st_size for path in paths)
     run_id = re.search(r"Run (\S+) has started", done.stderr)
     assert run_id is not None
@@ -114,7 +114,7 @@ def test_run_is_followed_and_its_files_are_fetched(
 def test_run_says_where_its_files_are(environment: dict[str, str]) -> None:
     done = told(
         environment, "run", "pstep", "--potentials", "0, -0.1", "--step-duration", "0.1",
-        "--slots", "slot01,slot02", "--no-plot",
+        "--slots", "slot01, slot02", "--no-plot",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [line.split("/")[1] for line in done.stdout.splitlines()] == ["slot01", "slot02"]
@@ -187,10 +187,12 @@ def test_jobs_are_listed(environment: dict[str, str], bench: Bench) -> None:
 
 
 def test_jobs_are_watched(environment: dict[str, str], bench: Bench) -> None:
-    with watching(environment, "jobs", "--watch", "--json", "--limit", "1") as command:
+    words = ("--domain", "potentiostat", "--state", "done", "--limit", "1")
+    with watching(environment, "jobs", "--watch", "--json", *words) as command:
         command.shows(r'"id"')
         run = bench.potentiostats.ocp(duration=0.2, slots="slot01", make_plot=False)
         command.shows(run.id)
+        assert '"running"' not in command.text
         command.process.send_signal(signal.SIGINT)
         assert command.process.wait(30) == 0
     run.wait(30)
@@ -213,8 +215,9 @@ def test_results_are_fetched_by_job_and_by_kind(
     by_kind = told(environment, "get", "run", run.id, "--out", str(tmp_path / "kind"))
     for done in (by_job, by_kind):
         assert done.returncode == 0, done.stderr
-        (path,) = done.stdout.split()
+        path, record = done.stdout.split()
         assert Path(path).read_bytes() == run.file(run.files[0])
+        assert Path(record).read_bytes() == run.file("run.json")
     done = told(environment, "get", "run", run.id, "--crate", "--out", str(tmp_path / "crate"))
     assert zipfile.is_zipfile(done.stdout.strip())
     assert told(environment, "get", "run", "nobody's").returncode == 2
@@ -228,6 +231,15 @@ def test_refusal_is_one_line(environment: dict[str, str]) -> None:
     assert "Traceback" not in done.stderr
     done = told(environment, "jobs", "--key", "falsch")
     assert (done.returncode, done.stdout) == (2, "")
+    for words in (
+        ("get", "run", "any", "--out", "/dev/null"),
+        ("run", "ocp", "--duration", "1", "--out", "/dev/null"),
+        ("run", "ocp", "--duration", "1", "--slots", "slot01,slot09"),
+    ):
+        done = told(environment, *words)
+        assert (done.returncode, done.stdout) == (2, ""), words
+        assert done.stderr.startswith("benchwire: ")
+        assert "Traceback" not in done.stderr
     done = told(environment, "run", "pstep", "--potentials", "a,b", "--step-duration", "1")
     assert done.returncode == 2
     assert "no list of numbers" in done.stderr

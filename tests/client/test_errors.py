@@ -114,7 +114,7 @@ def test_key_and_address_come_from_the_environment(
 def test_refused_connection_says_what_to_check() -> None:
     url = f"http://127.0.0.1:{port_of_nobody()}"
     with Bench(url, api_key="x") as bench, pytest.raises(Unreachable) as caught:
-        bench.potentiostats.cv(start=0, vertex1=1, vertex2=0, end=0, scan_rate=1, slots="slot01")
+        bench.potentiostats.lsv(start=0, end=1, scan_rate=1, slots="slot01")
     assert not isinstance(caught.value, AnswerLost)
     text = str(caught.value)
     assert url in text

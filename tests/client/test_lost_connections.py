@@ -40,18 +40,19 @@ def own(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("lost", [1, 3])
+# For slots that are named, what is on them is asked before.
+@pytest.mark.parametrize(("slots", "lost"), [("all", 1), ("all", 3), ("slot01", 1), ("slot01", 4)])
 def test_run_is_started_once_however_often_the_answer_is_lost(
-    bench: Bench, far: Bench, line: CutLine, lost: int
+    bench: Bench, far: Bench, line: CutLine, slots: str, lost: int
 ) -> None:
     before = bench.potentiostats.runs().height
     line.answers_to_lose = lost
-    run = far.potentiostats.ocp(duration=0.2, slots="slot01", make_plot=False)
+    run = far.potentiostats.ocp(duration=0.2, slots=slots, make_plot=False)
     assert len(line.lost) == lost
     assert all(b"200 OK" in answer for answer in line.lost)
     assert bench.potentiostats.runs().height == before + 1
     run.wait(30)
-    assert run.data().height > 1
+    assert run.data("slot01").height > 1
 
 
 def test_work_that_cannot_be_started_twice_is_not(

@@ -1,5 +1,6 @@
 """Runs from Python, on emulated instruments."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,12 @@ def test_data_of_two_slots_are_not_guessed(run: Run) -> None:
 def test_files_are_downloaded_whole(run: Run, tmp_path: Path) -> None:
     paths = run.download(tmp_path)
     names = [path.relative_to(tmp_path / run.id).as_posix() for path in paths]
-    assert names == run.files
+    assert names == [*run.files, "run.json"]
     assert all(path.stat().st_size > 0 for path in paths)
     assert run.file(names[0]) == paths[0].read_bytes()
-    assert {path.suffix for path in paths} == {".csv", ".png"}
+    assert {path.suffix for path in paths[:-1]} == {".csv", ".png"}
+    record = json.loads(paths[-1].read_text("utf-8"))
+    assert record["run_id"] == run.id
     assert run.slots == ["slot01", "slot02"]
 
 
@@ -132,7 +135,26 @@ def test_same_key_is_the_same_run(bench: Bench) -> None:
     first = bench.potentiostats.ocp(duration=0.2, slots="slot01", key="twice", make_plot=False)
     again = bench.potentiostats.ocp(duration=0.2, slots="slot01", key="twice", make_plot=False)
     assert first == again
+    with pytest.raises(Conflict) as caught:
+        bench.potentiostats.ca(potential=0.5, duration=1, slots="slot01", key="twice")
+    assert caught.value.code == "jobs.idempotency_key_reused"
     first.wait(30)
+
+
+def test_slots_without_an_instrument_are_not_left_out_unseen(bench: Bench) -> None:
+    before = bench.potentiostats.runs().height
+    for slots in ("slot09", ["slot01", "slot09"]):
+        with pytest.raises(BenchError, match="no instrument on slot09") as caught:
+            bench.potentiostats.ocp(duration=1, slots=slots)
+        assert "slot02" in caught.value.hint
+    assert bench.potentiostats.runs().height == before
+
+
+def test_a_misspelt_option_measures_nothing(bench: Bench) -> None:
+    before = bench.potentiostats.runs().height
+    with pytest.raises(TypeError, match="'slot'"):
+        bench.potentiostats.ocp(duration=1, slot="slot01")  # type: ignore[call-arg]
+    assert bench.potentiostats.runs().height == before
 
 
 def test_bench_is_looked_at(bench: Bench) -> None:

@@ -315,7 +315,9 @@ class Battery:
                 {**row, "timestamp": iso(row["timestamp"])} if "timestamp" in row else dict(row)
                 for row in rows[first : first + _MOST_AT_ONCE]
             ]
-            answer = self._connection.repeatable(f"/{group}/{quoted(device)}/readings", part)
+            answer = self._connection.repeatable(
+                "POST", f"/{group}/{quoted(device)}/readings", part
+            )
             counts = {name: count + answer[name] for name, count in counts.items()}
         return counts
 

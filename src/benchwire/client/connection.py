@@ -150,21 +150,19 @@ class Connection:
         def once() -> "httpx.Response":
             return self._asked("POST", path, json=body, headers={"Idempotency-Key": key})
 
-        try:
-            answer = once()
-        except AnswerLost:
-            answer = self._patiently(once, patience=self.patience)
-        return _json(answer, path)
+        return _json(self._surely(once), path)
 
-    def repeatable(self, path: str, body: object) -> Any:
+    def repeatable(self, method: str, path: str, body: object = None) -> Any:
         """Send what may be sent twice without harm, again if its answer is lost."""
+        more: dict[str, Any] = {} if body is None else {"json": body}
+        return _json(self._surely(lambda: self._asked(method, path, **more)), path)
+
+    def _surely(self, once: Callable[[], T]) -> T:
+        """Call again while the answer is lost; a server that is not there is told at once."""
         try:
-            answer = self._asked("POST", path, json=body)
+            return once()
         except AnswerLost:
-            answer = self._patiently(
-                lambda: self._asked("POST", path, json=body), patience=self.patience
-            )
-        return _json(answer, path)
+            return self._patiently(once, patience=self.patience)
 
     def download(
         self,
@@ -253,10 +251,14 @@ class Connection:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            is_about_tls = "SSL" in str(error)
             raise Unreachable(
                 f"No benchwire server answers at {self.url} ({_reason(error)})",
                 code="unreachable",
-                hint="Check that it runs (`benchwire serve` there), that address and port are "
+                hint="Check whether the server is reached by http:// or https://, and its "
+                "certificate."
+                if is_about_tls
+                else "Check that it runs (`benchwire serve` there), that address and port are "
                 "right, and that no firewall is in between.",
             ) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
@@ -337,7 +339,7 @@ def _parsed(answer: "httpx.Response") -> object:
 
 def _reason(error: Exception) -> str:
     text = str(error)
-    if "refused" in text.lower() or "111" in text:
+    if "refused" in text.lower():
         return "connection refused"
     if isinstance(error, TimeoutError) or "timed out" in text or not text:
         return "no answer in time"

@@ -258,9 +258,7 @@ class Microscopy:
         NotFound
             There is none.
         """
-        found = Workflow(self._connection, workflow_id)
-        found._ask()  # noqa: SLF001 - says whether there is one
-        return found
+        return Workflow.found(self._connection, workflow_id)
 
     def preview(
         self,

@@ -1,12 +1,13 @@
 """Potentiostats: runs of electrochemical modes on slots."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, Unpack
 
 from benchwire.client.connection import Connection
-from benchwire.client.errors import BenchError
+from benchwire.client.errors import BenchError, NotFound
 from benchwire.client.frames import numbers_of_csv, table
 from benchwire.client.work import Status, Work, below, new_key, quoted, state_of
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Step = tuple[str, Mapping[str, Any]]
+
+RECORD_FILE = "run.json"
 
 
 class RunOptions(TypedDict, total=False):
@@ -101,14 +104,21 @@ class Run(Work):
         return self._connection.content(f"/runs/{quoted(self.id)}/file", path=name)
 
     def download(self, folder: str | Path = ".") -> list[Path]:
-        """Write its files below ``folder/<id>`` and return their paths."""
+        """Write its files below ``folder/<id>`` and return their paths.
+
+        Once it has ended, ``run.json`` comes with them: what was asked for, on which instruments,
+        and the files' checksums.
+        """
         place = below(folder, self.id)
-        return [
-            self._connection.download(
-                f"/runs/{quoted(self.id)}/file", below(place, name), path=name
-            )
-            for name in self.files
-        ]
+        written = [self._fetch(name, place) for name in self.files]
+        if self.status.has_ended:
+            with contextlib.suppress(NotFound):  # runs of other servers have no record
+                written.append(self._fetch(RECORD_FILE, place))
+        return written
+
+    def _fetch(self, name: str, place: Path) -> Path:
+        path = f"/runs/{quoted(self.id)}/file"
+        return self._connection.download(path, below(place, name), path=name)
 
     def data(self, slot: str | None = None, mode: str | None = None) -> "pl.DataFrame":
         """Return what a slot measured in a mode; also while it is still being measured.
@@ -233,9 +243,7 @@ class Potentiostats:
         NotFound
             There is none.
         """
-        run = Run(self._connection, run_id)
-        run._ask()  # noqa: SLF001 - says whether there is one
-        return run
+        return Run.found(self._connection, run_id)
 
     # -- starting ----------------------------------------------------------------------------
 
@@ -252,8 +260,16 @@ class Potentiostats:
         Invalid
             A mode or a parameter cannot be used.
         Conflict
-            A slot is in use, or the run name is taken.
+            A slot is in use, or the run name or the key is taken.
+        BenchError
+            A slot has no instrument; nothing has begun.
+        TypeError
+            An option is not one of `RunOptions`.
         """
+        strange = sorted(options.keys() - RunOptions.__annotations__.keys())
+        if strange:
+            known = ", ".join(RunOptions.__annotations__)
+            raise TypeError(f"There is no option {strange[0]!r}; there are {known}")
         named: list[Step] = [(step, {}) if isinstance(step, str) else step for step in steps]
         parameters: dict[str, dict[str, Any]] = {}
         for mode, values in named:
@@ -264,9 +280,8 @@ class Potentiostats:
                     code="run.steps",
                     hint="A run has one set of parameters per mode; start two runs.",
                 )
-        slots = options.get("slots", "all")
         body: dict[str, Any] = {
-            "devices": [slots] if isinstance(slots, str) and slots != "all" else slots,
+            "devices": self._chosen(options.get("slots", "all")),
             "modes": [mode for mode, _ in named],
             "params_by_mode": parameters,
             "experiment_name": options.get("experiment") or (named[0][0] if named else ""),
@@ -281,10 +296,27 @@ class Potentiostats:
         for name in ("samples", "sample"):
             if name in options:
                 body[name] = options[name]
-        if not isinstance(body["devices"], str):
-            body["devices"] = list(body["devices"])
         answer = self._connection.start("/jobs", body, options.get("key") or new_key())
         return Run(self._connection, answer["run_id"])
+
+    def _chosen(self, slots: str | Sequence[str]) -> str | list[str]:
+        """Return the slots as the server wants them, all of which have an instrument.
+
+        The server measures on those it knows and leaves out the others; here, none is left out
+        unseen.
+        """
+        if slots == "all":
+            return slots
+        chosen = [slots] if isinstance(slots, str) else list(slots)
+        there = [item["slot"] for item in self._connection.repeatable("GET", "/devices")]
+        missing = [slot for slot in chosen if slot not in there]
+        if missing:
+            raise BenchError(
+                f"There is no instrument on {', '.join(missing)}",
+                code="run.no_such_slot",
+                hint=f"There are {', '.join(there)}." if there else "No instrument is found.",
+            )
+        return chosen
 
     def cv(
         self,
@@ -294,7 +326,7 @@ class Potentiostats:
         vertex2: float,
         end: float,
         scan_rate: float,
-        cycles: int = 1,
+        cycles: int,
         **options: Unpack[RunOptions],
     ) -> Run:
         """Start cyclic voltammetry.
@@ -370,7 +402,7 @@ class Potentiostats:
         end: float,
         num_steps: int,
         step_duration: float,
-        cycles: int = 1,
+        cycles: int,
         **options: Unpack[RunOptions],
     ) -> Run:
         """Start galvanostatic cycling.

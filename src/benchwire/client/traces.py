@@ -155,6 +155,4 @@ class Traces:
         NotFound
             There is none.
         """
-        found = Fit(self._connection, fit_id)
-        found._ask()  # noqa: SLF001 - says whether there is one
-        return found
+        return Fit.found(self._connection, fit_id)

@@ -1,5 +1,6 @@
 """A piece of work on the server: followed, waited for, cancelled, fetched."""
 
+import os
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -22,6 +23,8 @@ _STATES: Mapping[str, State] = {
     "failed": "failed",
     "cancelled": "cancelled",
 }  # fmt: skip
+# On Windows, what is before a colon can be a drive.
+_SEPARATORS = {"\\", ":"} if os.name == "nt" else {"\\"}
 _FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.1, 1.0
 
 
@@ -91,6 +94,19 @@ class Work(ABC):
     def __init__(self, connection: Connection, work_id: str) -> None:
         self._connection = connection
         self.id = work_id
+
+    @classmethod
+    def found(cls, connection: Connection, work_id: str) -> Self:
+        """Return work that the server knows.
+
+        Raises
+        ------
+        NotFound
+            It knows none of that id.
+        """
+        work = cls(connection, work_id)
+        work._ask()
+        return work
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
@@ -243,9 +259,9 @@ class Work(ABC):
 
 
 def fetch_crate(connection: Connection, kind: str, item_id: str, path: str | Path) -> Path:
-    """Write a finished item as an RO-Crate ZIP, to a file or into a folder."""
+    """Write a finished item as an RO-Crate ZIP, to a file ``*.zip`` or into a folder."""
     target = Path(path)
-    if target.is_dir() or not target.suffix:
+    if target.is_dir() or target.suffix.lower() != ".zip":
         target = target / f"{safe_name(item_id)}.crate.zip"
     return connection.download(f"/crates/{quoted(kind)}/{quoted(item_id)}", target)
 
@@ -268,7 +284,7 @@ def below(folder: str | Path, name: str) -> Path:
     if (
         not parts
         or name.startswith("/")
-        or any(part in {"..", ""} or "\\" in part for part in parts)
+        or any(part in {"..", ""} or _SEPARATORS & set(part) for part in parts)
     ):
         raise BenchError(f"The server names a file {name!r}, which cannot be written here")
     return Path(folder).joinpath(*parts)
