@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -364,8 +365,36 @@ def test_idempotency_key_starts_one_run(bench: Bench) -> None:
     first = bench.client.post("/jobs", json=body, headers=headers).json()
     second = bench.client.post("/jobs", json=body, headers=headers).json()
     assert first["run_id"] == second["run_id"]
+    later = {**body, "client_datetime": "2025-11-03T10:16:00"}
+    third = bench.client.post("/jobs", json=later, headers=headers).json()
+    assert first["run_id"] == third["run_id"]
+    for change in (
+        {"devices": "all"}, {"modes": ["OCP"], "params_by_mode": {"OCP": {"duration": 1}}},
+        {"params_by_mode": {"CA": {"potential": 0.2, "duration": 0.2}}}, {"sample": "other"},
+    ):  # fmt: skip
+        refused = bench.client.post("/jobs", json={**body, **change}, headers=headers)
+        assert refused.status_code == 409, change
+        assert refused.json()["code"] == "jobs.idempotency_key_reused"
     bench.end_of(first["run_id"])
     assert len(bench.client.get("/jobs").json()) == 1
+
+
+def test_one_key_sent_at_once_by_many_starts_one_run(bench: Bench) -> None:
+    body = {
+        "devices": "all", "modes": ["OCP"], "experiment_name": "Test",
+        "params_by_mode": {"OCP": {"duration": 0.2}},
+        "client_datetime": "2025-11-03T10:15:00", "make_plot": False,
+    }  # fmt: skip
+
+    def start(_: int) -> tuple[int, str | None]:
+        answer = bench.client.post("/jobs", json=body, headers={"Idempotency-Key": "at once"})
+        return answer.status_code, answer.json().get("run_id")
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = set(threads.map(start, range(16)))
+    ((status, run_id),) = answers
+    assert status == 200
+    bench.end_of(run_id)
 
 
 def test_progress_grows_and_plans_all_modes(bench: Bench) -> None:

@@ -26,6 +26,12 @@ class RunIdTaken(Conflict):
     code = "jobs.run_id_conflict"
 
 
+class KeyReused(Conflict):
+    """An idempotency key began a run that was asked for otherwise."""
+
+    code = "jobs.idempotency_key_reused"
+
+
 class SlotsBusy(Conflict):
     """Wanted slots belong to another unfinished run."""
 

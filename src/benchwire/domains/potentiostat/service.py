@@ -23,6 +23,7 @@ from benchwire.domains.potentiostat.checks import (
     ordered_modes,
 )
 from benchwire.domains.potentiostat.errors import (
+    KeyReused,
     ModeParametersUnknown,
     NoInstrument,
     NoRunIds,
@@ -199,20 +200,23 @@ class Potentiostats:
 
         Raises
         ------
-        JobInvalid, NoValidSlot, RunIdTaken, SlotsBusy, NameInvalid, DiskAlmostFull, SampleInvalid
+        JobInvalid, NoValidSlot, KeyReused, RunIdTaken, SlotsBusy, NameInvalid, DiskAlmostFull,
+        SampleInvalid
             The request cannot be carried out; nothing has changed.
         """
-        if idempotency_key is not None:
-            known = self.jobs.find(RUN_KIND, idempotency_key)
-            if known is not None:
-                return known.id
         modes = ordered_modes(request)
         check_options(request)
         planned = plan_total([(order.mode, order.parameters) for order in modes])
-        check_limits(request, modes, planned, self.limits, self.runs_root)
         wanted = None if request["devices"] == "all" else request["devices"]
         given = self.samples.given(by_part(request.get("sample"), request.get("samples")))
+        kept = storable({**request, **_named(given), "params_by_mode": _used_parameters(modes)})
         with self._starting:
+            if idempotency_key is not None:
+                known = self.jobs.find(RUN_KIND, idempotency_key)
+                if known is not None:
+                    self._check_same(known.id, kept)
+                    return known.id
+            check_limits(request, modes, planned, self.limits, self.runs_root)
             self.slots.choose(wanted)
             run_id = request.get("run_name") or self._new_run_id()
             if run_id in self._active or self.parts.store.exists(run_id):
@@ -224,7 +228,7 @@ class Potentiostats:
             try:
                 check_samples(given, [slot.name for slot in slots])
                 self._begin(
-                    run_id, request, modes, planned, slots, given, requested_by, idempotency_key
+                    run_id, kept, modes, planned, slots, given, requested_by, idempotency_key
                 )
             except BaseException:
                 self._active.pop(run_id, None)
@@ -232,6 +236,15 @@ class Potentiostats:
                     self.slots.release(slot)
                 raise
         return run_id
+
+    def _check_same(self, run_id: str, request: Mapping[str, Any]) -> None:
+        """Refuse a key that began another run; only its time may differ."""
+        begun = self.parts.store.get_many([run_id]).get(run_id)
+        if begun is not None and _told_apart(begun.request) != _told_apart(request):
+            raise KeyReused(
+                f"The Idempotency-Key began the run {run_id}, which was asked for otherwise",
+                hint="Send a new key with a new request.",
+            )
 
     def _begin(
         self,
@@ -259,9 +272,7 @@ class Potentiostats:
         )
         record = RunRecord(
             run_id=run_id,
-            request=storable(
-                {**request, **_named(given), "params_by_mode": _used_parameters(modes)}
-            ),
+            request=request,
             folder=folder.relative.as_posix(),
             label=folder.label,
             status="queued",
@@ -580,6 +591,15 @@ def _named(given: Given) -> dict[str, Any]:
     """Return samples as a run's request keeps them."""
     names = {part: sample.id for part, sample in given}
     return {"sample": names.pop("", None), "samples": names or None}
+
+
+def _told_apart(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes two requests different ones."""
+    return {
+        name: value
+        for name, value in request.items()
+        if name != "client_datetime" and value is not None
+    }
 
 
 def _used_parameters(modes: tuple[ModeOrder, ...]) -> dict[str, dict[str, Any]]:
