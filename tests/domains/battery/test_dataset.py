@@ -92,6 +92,18 @@ def test_link_out_of_the_data_set_is_not_followed_and_one_inside_is(root, tmp_pa
     assert signals(root) == ["bms1_soc", "bms1_v"]
 
 
+def test_what_cannot_be_read_is_told_to_who_asks(root, tmp_path, caplog):
+    told = []
+    assert discover(tmp_path / "missing", told.append) == ()
+    loop = root / "BESS" / "D1" / "loop.csv"
+    loop.symlink_to(loop)
+    discover(root, told.append)
+    assert [sentence.partition(" is skipped: ")[0] for sentence in told] == [
+        str(tmp_path / "missing"), str(loop),
+    ]  # fmt: skip
+    assert not caplog.records
+
+
 def test_link_to_the_data_set_itself_is_followed(root, tmp_path):
     (tmp_path / "link").symlink_to(root)
     assert len(discover(tmp_path / "link")) == 2

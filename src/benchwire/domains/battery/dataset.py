@@ -107,7 +107,7 @@ def _signal_files(folder: str, top: Path, tell: Told) -> Mapping[str, SourceFile
             status = entry.stat()
             is_ours = stat.S_ISREG(status.st_mode) and _stays_inside(entry, top)
         except (OSError, RuntimeError) as error:
-            _tell(entry.path, error)
+            tell(_is_skipped(entry.path, error))
             continue
         if is_ours:
             files[meant] = SourceFile(
@@ -147,12 +147,12 @@ def _stays_inside(entry: "os.DirEntry[str]", top: Path) -> bool:
 
 @contextmanager
 def _unreadable_told(path: Path, tell: Told) -> Iterator[None]:
-    """Say in the log what cannot be read, and go on without it."""
+    """Say what cannot be read, and go on without it."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
-        _tell(path, error)
+        tell(_is_skipped(path, error))
 
 
-def _tell(path: Path | str, error: Exception) -> None:
-    logger.warning("%s is skipped: %s", path, getattr(error, "strerror", None) or error)
+def _is_skipped(path: Path | str, error: Exception) -> str:
+    return f"{path} is skipped: {getattr(error, 'strerror', None) or error}"
