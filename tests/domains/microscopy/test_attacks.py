@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import tifffile
 
+from benchwire.domains.microscopy import work
+from benchwire.foundation.files import AllowedFolders, PathForbidden
 from tests.support.analysis import Desk
 from tests.support.waiting import until
 
@@ -182,6 +184,22 @@ def test_a_link_to_foreign_verdicts_is_not_followed(desk: Desk, outside: Path) -
     body = {"traces_path": str(path), "good": {"1": False}}
     desk.refused("/processing/inspect", body, 403, "FORBIDDEN")
     assert untouched(outside)
+
+
+@pytest.mark.parametrize("linked", ["x_fov_000_traces.csv", "x_fov_000_traces_inspected.csv"])
+def test_cells_of_foreign_traces_are_not_shown(tmp_path: Path, linked: str) -> None:
+    foreign = tmp_path / "foreign.csv"
+    foreign.write_text("fov,cell,frame,time,good,position_x,position_y\n0,1,0,0,True,5,5\n")
+    folder = tmp_path / "area/fov_000"
+    folder.mkdir(parents=True)
+    path = folder / "x_fov_000_traces.csv"
+    path.write_bytes(foreign.read_bytes())
+    allowed = AllowedFolders([tmp_path / "area"])
+    assert work.traces_of_fov(None, path, allowed)["cells"]
+    (folder / linked).unlink(missing_ok=True)
+    (folder / linked).symlink_to(foreign)
+    with pytest.raises(PathForbidden):
+        work.traces_of_fov(None, path, allowed)
 
 
 def test_a_cancelled_workflow_never_ends_completed(desk: Desk) -> None:

@@ -226,11 +226,14 @@ def traces_of_fov(_: Reporter, traces: Path, allowed: AllowedFolders) -> dict[st
 
     Raises
     ------
+    PathForbidden
+        Its files lead out of the folders that may be used.
     PathMissing
         The FOV has not been processed.
     """
     import numpy as np
 
+    _refuse_foreign(traces, allowed)
     if not traces.is_file():
         raise PathMissing(f"{traces.parent.name} has not been processed")
     columns = results.read_traces(results.preferred(traces)).columns
