@@ -61,7 +61,7 @@ STYLE = """
   .pl-thumb { width: 7rem; cursor: pointer; border: 3px solid transparent; border-radius: 6px;
               background: none; color: inherit; padding: 0; }
   .pl-thumb[aria-pressed="true"] { border-color: #e69f00; }
-  .q-uploader__header { background: var(--bw-raised); color: var(--bw-text); }
+  .pl-upload .q-uploader__header { display: none; }
   .pl-legend { display: flex; flex-wrap: wrap; gap: .25rem .5rem; list-style: none; margin: 0;
                padding: 0; font-size: .75rem; }
   .pl-legend li { color: #111; padding: 0 .4rem; border-radius: 4px; }

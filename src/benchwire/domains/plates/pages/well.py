@@ -27,15 +27,6 @@ _WHERE = (
     "(event) => { const box = event.target.getBoundingClientRect();"
     " emit((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height); }"
 )
-# The library's own header holds a button without a name.
-_UPLOAD_HEADER = """
-<div class="row items-center q-pa-sm q-gutter-sm">
-  <div class="hidden"><q-uploader-add-trigger /></div>
-  <q-btn outline color="primary" icon="add_photo_alternate" label="Choose images"
-         @click="props.pickFiles" />
-  <span class="bw-small bw-muted">or drop them here</span>
-</div>
-"""
 _KINDS = {"run": "Potentiostat runs", "workflow": "Microscopy", "fit": "Fits",
           "session": "Charges", "device": "Batteries"}  # fmt: skip
 _NUMBERS = (
@@ -327,8 +318,14 @@ class _View:
                 multiple=True,
                 max_file_size=self._desk.images.most_bytes,
             )
-            upload.props("accept=image/*,.tif,.tiff flat bordered").classes("w-full").mark("upload")
-            upload.add_slot("header", _UPLOAD_HEADER)
+            upload.props("accept=image/*,.tif,.tiff flat bordered")
+            upload.classes("w-full pl-upload").mark("upload")
+            # In the library's header a button has no name, and in a header of our own it would be
+            # made anew, and lose the focus, with every change of the page.
+            with ui.row().classes("items-center gap-3"):
+                choose = ui.button("Choose images", icon="add_photo_alternate").props("outline")
+                choose.on("click", js_handler=f"() => runMethod({upload.id}, 'pickFiles', [])")
+                ui.label("or drop them in the box").classes("bw-small bw-muted")
 
     async def _upload(self, event: events.UploadEventArguments) -> None:
         import io
