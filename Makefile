@@ -35,6 +35,7 @@ bench: $(MARK)
 	$(BIN)/python benchmarks/anomalies.py
 	$(BIN)/python benchmarks/forecast.py
 	$(BIN)/python benchmarks/backup.py
+	$(BIN)/python benchmarks/dashboard.py
 
 # The documentation site, in site/.
 docs: $(MARK)
