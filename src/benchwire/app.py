@@ -26,7 +26,7 @@ from benchwire.foundation.errors import Conflict, NotFound
 from benchwire.foundation.files import write_whole
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from benchwire.foundation.jobs.runner import Jobs
-from benchwire.foundation.jobs.sessions import DataFolderLock, Sessions
+from benchwire.foundation.jobs.sessions import Sessions, hold_for_server
 from benchwire.foundation.lab import Lab
 from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.settings import ServerSettings
@@ -130,7 +130,7 @@ class Application:
         self.settings = settings
         self._closers = AsyncExitStack()
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        lock = DataFolderLock(settings.data_dir)
+        lock = hold_for_server(settings.data_dir)
         self._closers.callback(lock.close)
         clear_leftovers(settings.data_dir)
         database = open_database(settings.data_dir, settings.database_url, clock)
@@ -301,7 +301,7 @@ def create_app(settings: ServerSettings, clock: Clock | None = None) -> Applicat
 
     Raises
     ------
-    DataFolderInUse, FolderUnsuitable, SchemaTooNew
+    DataFolderInUse, RestoreCutShort, FolderUnsuitable, SchemaTooNew
         It cannot work in that data folder.
     """
     return Application(settings, clock or SystemClock())

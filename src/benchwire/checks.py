@@ -12,6 +12,7 @@ from benchwire.foundation import schema
 from benchwire.foundation.db import DATABASE_FILE, ensure_suitable, is_sound, open_database
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.ports import all_serial_ports
+from benchwire.foundation.jobs.sessions import RESTORE_MARKER
 from benchwire.foundation.settings import ServerSettings
 
 
@@ -42,6 +43,8 @@ def _data_folder(settings: ServerSettings) -> Check:
         ensure_suitable(settings.data_dir)
     except BenchwireError as error:
         return Check("data folder", False, f"{settings.data_dir}: {error.message}")
+    if (settings.data_dir / RESTORE_MARKER).exists():
+        return Check("data folder", False, f"{settings.data_dir}: a restore was cut short there")
     free = shutil.disk_usage(settings.data_dir).free
     return Check("data folder", True, f"{settings.data_dir}, {free / 1e9:.1f} GB free")
 

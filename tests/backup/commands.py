@@ -1,10 +1,14 @@
 """``benchwire backup`` and ``benchwire restore`` as a person or a timer calls them."""
 
+import hashlib
+import json
 import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchwire.backup.restoring import restore_backup
 from benchwire.backup.taking import take_backup
@@ -12,6 +16,28 @@ from benchwire.foundation.clock import Clock, SystemClock
 from benchwire.foundation.settings import load_server_settings
 
 TIMEOUT = 120
+# Restores and ends like kill -9 before a step: a file that is copied or a name that is given.
+_KILLED = """
+import os, sys
+from pathlib import Path
+from benchwire.backup import restoring
+
+def killed(work):
+    def do(*arguments, **more):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        return work(*arguments, **more)
+    return do
+
+left = int(sys.argv[1])
+restoring.copy_back = killed(restoring.copy_back)
+os.rename = killed(os.rename)
+backup, data, runs, url = (text or None for text in sys.argv[2:])
+runs = runs and Path(runs)
+restoring.restore_backup(Path(backup), Path(data), runs_root=runs, database_url=url)
+"""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -74,3 +100,24 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
+
+
+def restore_killed(step: int, source: Path, data: Path, runs: Path | None, url: str = "") -> bool:
+    """Begin a restore that is killed before a step; False if it had no such step."""
+    words = [str(step), str(source), str(data), "" if runs is None else str(runs), url]
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, *words],
+        env=environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False,
+    )  # fmt: skip
+    assert done.returncode in {0, 9}, done.stderr
+    return done.returncode == 9
+
+
+def forge(made: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a manifest and its checksum with it."""
+    manifest = json.loads((made / "manifest.json").read_text("utf-8"))
+    change(manifest)
+    (made / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    own = hashlib.sha256((made / "manifest.json").read_bytes()).hexdigest()
+    rest = (made / "SHA256SUMS").read_text("utf-8").split("\n", 1)[1]
+    (made / "SHA256SUMS").write_text(f"{own}  manifest.json\n{rest}", "utf-8")

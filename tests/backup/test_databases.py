@@ -1,5 +1,6 @@
 """A backup moves a lab between SQLite and PostgreSQL: every row as it was, and numbers go on."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from benchwire.backup.restoring import restore_backup
+from benchwire.backup.targets import Targets
 from benchwire.foundation import schema
 from benchwire.foundation.db import Database, open_database
-from tests.backup.commands import backup, refused, restore, run
+from benchwire.foundation.jobs.sessions import RestoreCutShort, hold_for_server
+from tests.backup.commands import backup, refused, restore, restore_killed, run
 from tests.upgrades.placing import Old, extract
 from tests.upgrades.test_migrations import content, fill
 from tests.upgrades.test_upgrades import OPTIONS, Later, ServerThen
@@ -152,6 +156,57 @@ def test_row_that_does_not_fit_leaves_nothing(tmp_path: Path, postgres_url: str)
     left.close()
 
 
+def test_database_that_cannot_be_read_is_refused(tmp_path: Path, postgres_url: str) -> None:
+    database = open_database(tmp_path / "a", postgres_url)
+    database.write(lambda c: c.execute(sa.text("CREATE TABLE alembic_version (other INTEGER)")))
+    database.close()
+    (tmp_path / "a").mkdir()
+    words = ("backup", tmp_path / "shelf", "--data-dir", tmp_path / "a")
+    assert "cannot be read" in refused(run(*words, BENCHWIRE_DATABASE_URL=postgres_url))
+    assert not list((tmp_path / "shelf").glob("benchwire-*"))
+
+
+def test_postgresql_has_everything_before_a_server_may_start(
+    small_backup: Path, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def finish(targets: Targets, modes: dict[str, int]) -> None:
+        seen.append((tmp_path / "new/.restoring").exists() and count_jobs(postgres_url))
+        real(targets, modes)
+
+    real = Targets.finish
+    monkeypatch.setattr(Targets, "finish", finish)
+    restore_backup(small_backup, tmp_path / "new", database_url=postgres_url)
+    assert seen == [1]
+
+
+def count_jobs(url: str) -> int:
+    engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        count = connection.scalar(sa.text("SELECT count(*) FROM jobs_record"))
+    engine.dispose()
+    return int(count or 0)
+
+
+@pytest.mark.slow
+def test_restore_killed_while_names_are_given_leaves_postgresql_empty(
+    small_backup: Path, tmp_path: Path, postgres_url: str
+) -> None:
+    manifest = json.loads((small_backup / "manifest.json").read_text("utf-8"))
+    first_name = len(manifest["files"]) + 1
+    new = tmp_path / "new"
+    new.mkdir()
+    assert restore_killed(first_name, small_backup, new, None, postgres_url)
+    assert (new / "battery").exists()
+    with pytest.raises(RestoreCutShort):
+        hold_for_server(new)
+    restore_backup(small_backup, new, database_url=postgres_url)
+    assert count_jobs(postgres_url) == 1
+    assert not (new / "benchwire.db").exists()
+    hold_for_server(new).close()
+
+
 @pytest.mark.slow
 @pytest.mark.paced
 def test_lab_moves_to_postgresql_and_has_everything(
@@ -161,7 +216,7 @@ def test_lab_moves_to_postgresql_and_has_everything(
     made = backup(old.data, tmp_path / "shelf")
     moved = Old(tmp_path / "new/data", old.manifest)
     restore(made, moved.data, BENCHWIRE_DATABASE_URL=postgres_url)
-    # Results of that version name their own folder; it lies at the new place alone.
+    # Whatever still names the old place leads nowhere.
     shutil.rmtree(old.data)
     with ServerThen(
         moved.data, free_port, *OPTIONS, "--battery-data", str(moved.data / "recordings"),
@@ -173,5 +228,6 @@ def test_lab_moves_to_postgresql_and_has_everything(
         later = Later(server, moved)
         later.wait_until_whole()
         later.check_lists()
+        later.check_answers()
         later.check_unfinished()
         assert server.stop() == 0

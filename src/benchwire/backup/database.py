@@ -7,8 +7,6 @@ source, so what was taken from either can be restored to either.
 
 import contextlib
 import itertools
-import json
-import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from benchwire.backup.manifest import BackupFailed, BackupRefused, BackupUnusable
+from benchwire.backup.places import mover
 from benchwire.foundation import schema
 from benchwire.foundation.db import BUSY_SECONDS, is_sound
 
@@ -99,7 +98,7 @@ def snapshot_postgresql(url: sa.URL, target: Path) -> None:
     Raises
     ------
     BackupRefused
-        There is nothing of benchwire's in it, or it does not answer.
+        There is nothing of benchwire's in it, it does not answer, or it cannot be read.
     BackupFailed
         The disk did not take the copy.
     """
@@ -115,10 +114,10 @@ def snapshot_postgresql(url: sa.URL, target: Path) -> None:
                 _copy_rows(theirs, ours)
                 _set_sqlite_sequences(theirs, ours)
                 ours.commit()
-    except sa.exc.OperationalError as error:
-        if isinstance(error.orig, sqlite3.Error):
+    except sa.exc.SQLAlchemyError as error:
+        if isinstance(getattr(error, "orig", None), sqlite3.Error):
             raise BackupFailed(f"The copy of the database broke off: {_reason(error)}") from error
-        raise BackupRefused(f"The database does not answer: {_reason(error)}") from error
+        raise BackupRefused(f"The database cannot be read: {_reason(error)}") from error
     finally:
         engine.dispose()
 
@@ -136,6 +135,8 @@ def schema_of(path: Path) -> str:
             found = connection.execute(f"SELECT version_num FROM {_VERSION_TABLE}").fetchone()  # noqa: S608
     except sqlite3.DatabaseError as error:
         raise BackupUnusable(f"The database in the backup cannot be read: {error}") from error
+    if found is None:
+        raise BackupUnusable("The database in the backup has no schema version")
     return str(found[0])
 
 
@@ -163,7 +164,7 @@ def filling_postgresql(url: sa.URL, source: Path) -> Iterator[None]:
             _set_postgresql_sequences(ours, theirs)
             yield
             theirs.commit()
-    except sa.exc.DBAPIError as error:
+    except sa.exc.SQLAlchemyError as error:
         raise BackupRefused(f"PostgreSQL refused: {_reason(error)}") from error
     finally:
         engine.dispose()
@@ -174,14 +175,18 @@ def move_paths(path: Path, moved: Mapping[Path, Path]) -> int:
 
     Jobs name files in the data folder by absolute paths, which lead nowhere once it lies elsewhere.
     """
-    places = {str(old): str(new) for old, new in moved.items() if old != new}
-    if not places:
+    if all(old == new for old, new in moved.items()):
         return 0
     changed = 0
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.create_function("moved", 1, mover(moved), deterministic=True)
+        connection.create_function("moved_json", 1, mover(moved, in_json=True), deterministic=True)
         for table, column, is_json in _text_columns(connection):
-            for old, new in places.items():
-                changed += _move_in(connection, table, column, is_json, (old, new))
+            new = f'moved{"_json" if is_json else ""}("{column}")'
+            changed += connection.execute(
+                f'UPDATE "{table}" SET "{column}" = {new}'  # noqa: S608
+                f""" WHERE typeof("{column}") = 'text' AND "{column}" <> {new}"""
+            ).rowcount
     return changed
 
 
@@ -195,31 +200,6 @@ def _text_columns(connection: sqlite3.Connection) -> list[tuple[str, str, bool]]
             if kind.upper().startswith(("TEXT", "VARCHAR", "JSON")):
                 found.append((table, column, kind.upper() == "JSON"))
     return found
-
-
-def _move_in(
-    connection: sqlite3.Connection,
-    table: str,
-    column: str,
-    is_json: bool,
-    place: tuple[str, str],
-) -> int:
-    old, new = (json.dumps(text, ensure_ascii=False)[1:-1] if is_json else text for text in place)
-    # A path begins and ends where a name does: /data is not the beginning of /data2.
-    pattern = re.compile(rf"(?<![\w/\\.-]){re.escape(old)}(?![\w.-])")
-    rows = connection.execute(
-        f'SELECT DISTINCT "{column}" FROM "{table}" WHERE instr("{column}", ?) > 0',  # noqa: S608
-        (old,),
-    ).fetchall()
-    changed = 0
-    for (text,) in rows:
-        written = pattern.sub(lambda _: new, text)
-        if written != text:
-            changed += connection.execute(
-                f'UPDATE "{table}" SET "{column}" = ? WHERE "{column}" = ?',  # noqa: S608
-                (written, text),
-            ).rowcount
-    return changed
 
 
 # -- from one kind of database to the other -----------------------------------------------------
@@ -358,5 +338,5 @@ def _set_sqlite_sequences(source: sa.Connection, target: sa.Connection) -> None:
             )
 
 
-def _reason(error: sa.exc.DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0]
+def _reason(error: sa.exc.SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

@@ -9,9 +9,11 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
+from typing import cast
 
-from benchwire.backup.manifest import KeptFile
+from benchwire.backup.manifest import PERMISSIONS, KeptFile
 from benchwire.foundation.files import PARTIAL_SUFFIX, sha256_of, sync_folder
 
 _BLOCK_BYTES = 1 << 20
@@ -19,6 +21,8 @@ _TAIL_BYTES = 1 << 16
 # What a server makes anew, what belongs to its process, and the database, which goes its own way.
 _LEFT_OUT_FILES = frozenset({"benchwire.lock", ".session_key"})
 _LEFT_OUT_FOLDERS = frozenset({"emulated", "battery/recorded", "plates/previews"})
+# What file systems put into the top of theirs.
+_LOST_AND_FOUND = "lost+found"
 _DATABASE_FILES = re.compile(r"benchwire\.db(?:-wal|-shm|-journal|\.damaged-.*)?|\.probe-.*")
 
 OnBytes = Callable[[int], None]
@@ -32,11 +36,14 @@ class Root:
     ----------
     is_data
         Whether it is the data folder, in which some things are left out.
+    without
+        A folder within it that is a root of its own.
     """
 
     path: Path
     name: str
     is_data: bool = True
+    without: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +62,26 @@ class Listing:
     Parameters
     ----------
     folders
-        Names of all folders; an empty one may be the place of a run that has just begun.
+        Permission bits of all folders by name; an empty one may be the place of a run that has just
+        begun.
     links
         Names of symbolic links, which are not followed.
     """
 
     files: tuple[Found, ...]
-    folders: tuple[str, ...]
+    folders: dict[str, int]
     links: tuple[str, ...]
 
 
 def list_roots(roots: Iterable[Root]) -> Listing:
     """Look through roots."""
     files: list[Found] = []
-    folders: list[str] = []
+    folders: dict[str, int] = {}
     links: list[str] = []
     for root, folder, relative in _all_folders(roots):
-        folders.append(f"{root.name}/{relative}".rstrip("/"))
+        with contextlib.suppress(FileNotFoundError):
+            mode = stat.S_IMODE(folder.stat().st_mode) & PERMISSIONS
+            folders[f"{root.name}/{relative}".rstrip("/")] = mode
         for entry in _entries(folder):
             name = f"{root.name}/{relative}{entry.name}"
             if _is_left_out(root, f"{relative}{entry.name}"):
@@ -82,7 +92,7 @@ def list_roots(roots: Iterable[Root]) -> Listing:
                 with contextlib.suppress(FileNotFoundError):
                     size = entry.stat(follow_symlinks=False).st_size
                     files.append(Found(Path(entry.path), name, size))
-    return Listing(tuple(files), tuple(folders), tuple(links))
+    return Listing(tuple(files), folders, tuple(links))
 
 
 def _all_folders(roots: Iterable[Root]) -> Iterator[tuple[Root, Path, str]]:
@@ -94,6 +104,7 @@ def _all_folders(roots: Iterable[Root]) -> Iterator[tuple[Root, Path, str]]:
             (root, Path(entry.path), f"{relative}{entry.name}/")
             for entry in _entries(folder)
             if entry.is_dir(follow_symlinks=False)
+            and Path(entry.path) != root.without
             and not _is_left_out(root, f"{relative}{entry.name}")
         ]
 
@@ -107,6 +118,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_left_out(root: Root, name: str) -> bool:
+    if name == _LOST_AND_FOUND:
+        return True
     if not root.is_data:
         return False
     if "/" not in name and (name in _LEFT_OUT_FILES or _DATABASE_FILES.fullmatch(name)):
@@ -129,8 +142,8 @@ def copy_growing(found: Found, target: Path, on_bytes: OnBytes) -> KeptFile:
     copied, last = 0, b""
     with found.path.open("rb", buffering=0) as source:
         status = os.fstat(source.fileno())
-        with target.open("xb", buffering=0) as file:
-            while block := source.read(min(_BLOCK_BYTES, status.st_size - copied)):
+        with _naming(target), target.open("x+b", buffering=0) as file:
+            while block := _read(source, found.path, status.st_size - copied):
                 digest.update(block)
                 _write_all(file.fileno(), block)
                 copied += len(block)
@@ -139,9 +152,10 @@ def copy_growing(found: Found, target: Path, on_bytes: OnBytes) -> KeptFile:
             sha256 = digest.hexdigest()
             is_growing = os.fstat(source.fileno()).st_size > found.size
             if is_growing and target.suffix == ".csv" and last != b"\n":
-                copied = _cut_to_whole_row(target, copied)
+                copied = _cut_to_whole_row(file, copied)
                 sha256 = sha256_of(target)
-    mode = stat.S_IMODE(status.st_mode)
+            _sync_alone(file.fileno())
+    mode = stat.S_IMODE(status.st_mode) & PERMISSIONS
     target.chmod(mode)
     os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
     return KeptFile(found.name, copied, sha256, status.st_mtime_ns, mode)
@@ -151,57 +165,90 @@ def copy_back(kept: KeptFile, source: Path, target: Path, on_bytes: OnBytes) -> 
     """Copy a file out of a backup; whether it was what the backup says it is."""
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    with source.open("rb", buffering=0) as opened, target.open("xb", buffering=0) as file:
+    with (
+        source.open("rb", buffering=0) as opened,
+        _naming(target),
+        target.open("xb", buffering=0) as file,
+    ):
         target.chmod(0o600)
-        while block := opened.read(_BLOCK_BYTES):
+        while block := _read(opened, source, _BLOCK_BYTES):
             digest.update(block)
             _write_all(file.fileno(), block)
             on_bytes(len(block))
-    target.chmod(kept.mode)
+        _sync_alone(file.fileno())
+    target.chmod(kept.mode & PERMISSIONS)
     os.utime(target, ns=(kept.mtime_ns, kept.mtime_ns))
     return digest.hexdigest() == kept.sha256
 
 
 def sync_tree(top: Path) -> None:
-    """Bring a tree of new files to the disk."""
-    if _sync_file_system(top):
-        return
-    for folder, _, names in os.walk(top):
-        for name in names:
-            # Windows synchronises only what is open for writing.
-            with (Path(folder) / name).open("r+b") as file:
-                os.fsync(file.fileno())
-        sync_folder(Path(folder))
+    """Bring a tree of new files to the disk.
 
-
-def _sync_file_system(folder: Path) -> bool:
-    """Write out all of a disk at once, where Linux can; file by file waits for it each time.
+    Where that has to be done file by file, each was brought there when it was written, as what may
+    only be read afterwards cannot be opened for it.
 
     Raises
     ------
     OSError
         Something on that disk could not be written.
     """
-    try:
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-    except (AttributeError, OSError, TypeError):
-        return False
-    descriptor = os.open(folder, os.O_RDONLY)
+    if (syncfs := _syncfs()) is None:
+        for folder, _, _ in os.walk(top):
+            sync_folder(Path(folder))
+        return
+    descriptor = os.open(top, os.O_RDONLY)
     try:
         if syncfs(descriptor) != 0:
             number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+            raise OSError(number, os.strerror(number), str(top))
     finally:
         os.close(descriptor)
-    return True
+
+
+def _syncfs() -> Callable[[int], int] | None:
+    """Return what writes out all of a disk at once, where Linux has it.
+
+    File by file one waits for the disk each time.
+    """
+    try:
+        return cast("Callable[[int], int]", ctypes.CDLL(None, use_errno=True).syncfs)
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+def _sync_alone(descriptor: int) -> None:
+    if _syncfs() is None:
+        os.fsync(descriptor)
 
 
 def free_bytes(folder: Path) -> int:
     """Return the room on the disk on which a folder is, or would be made."""
-    at = folder
-    while not at.exists():
-        at = at.parent
-    return shutil.disk_usage(at).free
+    return shutil.disk_usage(_nearest(folder)).free
+
+
+def disk_of(folder: Path) -> int:
+    """Return a number that is the same for folders on the same disk, made or not."""
+    return _nearest(folder).stat().st_dev
+
+
+def _nearest(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have errors of an open file say which it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def _read(file: FileIO, path: Path, most: int) -> bytes:
+    with _naming(path):
+        return file.read(min(_BLOCK_BYTES, most))
 
 
 def _write_all(descriptor: int, block: bytes) -> None:
@@ -210,12 +257,11 @@ def _write_all(descriptor: int, block: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _cut_to_whole_row(path: Path, size: int) -> int:
-    with path.open("r+b") as file:
-        start = max(0, size - _TAIL_BYTES)
-        file.seek(start)
-        end = start + file.read().rfind(b"\n") + 1
-        if end > start:
-            file.truncate(end)
-            return end
+def _cut_to_whole_row(file: FileIO, size: int) -> int:
+    start = max(0, size - _TAIL_BYTES)
+    file.seek(start)
+    end = start + file.read().rfind(b"\n") + 1
+    if end > start:
+        file.truncate(end)
+        return end
     return size

@@ -1,33 +1,37 @@
 """Making a data folder of a backup, whole or not at all."""
 
 import os
-import shutil
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+import sqlalchemy as sa
 
 from benchwire.backup import database
-from benchwire.backup.files import copy_back, free_bytes, sync_tree
+from benchwire.backup.files import copy_back, disk_of, free_bytes
 from benchwire.backup.manifest import (
+    DATA_FOLDER,
+    PERMISSIONS,
     RUNS_FOLDER,
-    SNAPSHOT_FILE,
     BackupFailed,
     BackupRefused,
     BackupUnusable,
     Manifest,
+    disk_reason,
     read_manifest,
 )
+from benchwire.backup.places import mover
 from benchwire.backup.taking import Progress
+from benchwire.backup.targets import Target, Targets, alone_in, usable
 from benchwire.foundation import schema
-from benchwire.foundation.clock import microseconds, utc_moment
+from benchwire.foundation.clock import utc_moment
 from benchwire.foundation.db import DATABASE_FILE
-from benchwire.foundation.files import PARTIAL_SUFFIX, make_folders, sha256_of, sync_folder
-from benchwire.foundation.jobs.sessions import LOCK_FILE
+from benchwire.foundation.files import sha256_of, write_whole
 
 _ROOM_BYTES = 16 << 20
-_STAGED_NAME = f".restore{PARTIAL_SUFFIX}"
-# What an empty folder may hold: a restore that was killed, and what file systems put into theirs.
-_NOTHING = frozenset({_STAGED_NAME, "lost+found"})
+# They name their table by the place at which it was written, and are given out as they are.
+_ANSWERS_OF_FITTINGS = "traces/*/answer.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,9 @@ def restore_backup(
 ) -> Restored:
     """Make a data folder of a backup.
 
-    Every file is checked before anything is made. The folder appears when all of it is there; a
-    PostgreSQL database gets its tables in one transaction.
+    Every file is checked before anything is made. Until all of it is there no server starts in the
+    folder; if it is cut short, the next restore clears away what it left. A PostgreSQL database
+    gets its tables in one transaction.
 
     Parameters
     ----------
@@ -75,69 +80,105 @@ def restore_backup(
     BackupUnusable
         The backup is damaged, not whole, or newer than this version.
     BackupRefused
-        The target is in use, or there is no room.
+        The target is in use, there is no room, or it has to be said where the runs go.
     BackupFailed
         The disk did not take it; nothing is left of it.
     """
     progress = progress or Progress()
+    manifest = _known_manifest(backup)
+    data_dir = data_dir.absolute()
+    apart = _place_of_runs(manifest, data_dir, runs_root)
+    url = database.postgresql_url(database_url) if database_url else None
+    targets = Targets(Target(data_dir), None if apart is None else Target(apart))
+    targets.check_free()
+    progress.expect(2 * manifest.size)
+    try:
+        with alone_in(targets.data, utc_moment(manifest.taken_at)):
+            try:
+                moved = _fill(targets, backup, manifest, url, progress)
+            except BaseException:
+                targets.undo()
+                raise
+            targets.finish(manifest.folder_modes)
+    except (OSError, sqlite3.Error) as error:
+        reason = disk_reason(error) if isinstance(error, OSError) else error
+        raise BackupFailed(
+            f"The restore broke off: {reason}", hint="Nothing of it is left."
+        ) from error
+    return Restored(manifest, data_dir, apart, moved)
+
+
+def _known_manifest(backup: Path) -> Manifest:
     manifest = read_manifest(backup)
     if manifest.schema > schema.head():
         raise BackupUnusable(
             f"The backup has schema {manifest.schema}, this version knows {schema.head()} at most",
             hint=f"It was made by version {manifest.version}; use that, or a newer one.",
         )
-    data_dir = data_dir.absolute()
-    apart = None if manifest.runs_root is None else runs_root and runs_root.absolute()
-    for folder in filter(None, (data_dir, apart)):
-        _check_free(folder)
-    free = free_bytes(data_dir)
-    if manifest.size + _ROOM_BYTES > free:
+    return manifest
+
+
+def _place_of_runs(manifest: Manifest, data_dir: Path, runs_root: Path | None) -> Path | None:
+    """Return where runs get a folder of their own, None where they go into the data folder."""
+    if manifest.runs_root is None:
+        return None
+    if runs_root is None:
+        if any(file.name.startswith(f"{DATA_FOLDER}/{RUNS_FOLDER}/") for file in manifest.files):
+            raise BackupRefused(
+                "The backup has runs in the data folder and others in a folder of their own",
+                hint="Say with --runs-root where the others go.",
+            )
+        return None
+    apart = runs_root.absolute()
+    if apart == data_dir / RUNS_FOLDER:
+        return _place_of_runs(manifest, data_dir, None)
+    if apart.is_relative_to(data_dir) or data_dir.is_relative_to(apart):
         raise BackupRefused(
-            f"The data need {manifest.size / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there"
+            "The data folder and the folder of the runs lie in each other",
+            hint="Choose folders beside each other.",
         )
-    url = database.postgresql_url(database_url) if database_url else None
-    progress.expect(2 * manifest.size)
+    return apart
+
+
+def _check_room(needed: Mapping[Path, int]) -> None:
+    """Refuse where a disk has no room for all that comes onto it."""
+    for disk in {disk_of(folder) for folder in needed}:
+        folders = [folder for folder in needed if disk_of(folder) == disk]
+        size, free = sum(needed[folder] for folder in folders), free_bytes(folders[0])
+        if size + _ROOM_BYTES > free:
+            raise BackupRefused(
+                f"The data need {size / 1e9:.2f} GB and {free / 1e9:.2f} GB are free"
+                f" at {folders[0]}"
+            )
+
+
+def _fill(
+    targets: Targets,
+    backup: Path,
+    manifest: Manifest,
+    url: sa.URL | None,
+    progress: Progress,
+) -> int:
+    """Have a backup appear in folders that are held; return how many entries name new places."""
+    # Again, as a server may have come and gone before the folder was held.
+    targets.check_free()
+    targets.clear()
+    _check_room(targets.needed(manifest))
     _verify(backup, manifest, progress)
-    staged = _Staged(data_dir, apart)
-    try:
-        staged.clear()
-        for name in manifest.folders:
-            staged.place(name).mkdir(parents=True, exist_ok=True)
-        for kept in manifest.files:
-            if not copy_back(kept, backup / kept.name, staged.place(kept.name), progress.advance):
-                raise BackupUnusable(f"{kept.name} changed while it was read")
-        _note_last_seen(staged.data, manifest)
-        snapshot = staged.data / DATABASE_FILE
-        moved = database.move_paths(snapshot, _moves(manifest, data_dir, apart))
-        if url is None:
-            staged.sync()
-            staged.give_names()
-        else:
-            with database.filling_postgresql(url, snapshot):
-                snapshot.unlink()
-                staged.sync()
-                staged.give_names()
-    except (OSError, sqlite3.Error) as error:
-        staged.undo()
-        reason = getattr(error, "strerror", None) or error
-        raise BackupFailed(
-            f"The restore broke off: {reason}", hint="Nothing of it is left."
-        ) from error
-    except BaseException:
-        staged.undo()
-        raise
-    return Restored(manifest, data_dir, apart, moved)
-
-
-def _check_free(folder: Path) -> None:
-    if (folder / LOCK_FILE).exists():
-        raise BackupRefused(
-            f"{folder} is or was a server's data folder", hint="Restore into a new folder."
-        )
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise BackupRefused(f"{folder} is no folder")
-    if folder.exists() and any(path.name not in _NOTHING for path in folder.iterdir()):
-        raise BackupRefused(f"{folder} is not empty", hint="Restore into a new folder.")
+    targets.begin()
+    _copy_all(backup, manifest, targets, progress)
+    moves = targets.moves(manifest)
+    snapshot = targets.data.staged / DATABASE_FILE
+    moved = database.move_paths(snapshot, moves)
+    _move_in_answers(targets.data.staged, moves)
+    if url is None:
+        targets.give_names()
+    else:
+        # What is not committed is undone by PostgreSQL, so it comes after all that can fail here.
+        with database.filling_postgresql(url, snapshot):
+            snapshot.unlink()
+            targets.give_names()
+    return moved
 
 
 def _verify(backup: Path, manifest: Manifest, progress: Progress) -> None:
@@ -158,81 +199,24 @@ def _verify(backup: Path, manifest: Manifest, progress: Progress) -> None:
             )
 
 
-def _note_last_seen(data: Path, manifest: Manifest) -> None:
-    """Have the next start say that the server was last seen at the moment of the backup."""
-    lock = data / LOCK_FILE
-    lock.touch()
-    at_ns = microseconds(utc_moment(manifest.taken_at)) * 1000
-    os.utime(lock, ns=(at_ns, at_ns))
+def _copy_all(backup: Path, manifest: Manifest, targets: Targets, progress: Progress) -> None:
+    for name in manifest.folders:
+        targets.place(name).mkdir(parents=True, exist_ok=True)
+    for kept in manifest.files:
+        if not copy_back(kept, backup / kept.name, targets.place(kept.name), progress.advance):
+            raise BackupUnusable(f"{kept.name} changed while it was read")
+    for name, mode in manifest.folder_modes.items():
+        if name in manifest.folders and name not in {DATA_FOLDER, RUNS_FOLDER}:
+            targets.place(name).chmod(usable(mode))
 
 
-def _moves(manifest: Manifest, data_dir: Path, apart: Path | None) -> dict[Path, Path]:
-    moves = {Path(manifest.data_dir): data_dir}
-    if manifest.runs_root is not None:
-        moves[Path(manifest.runs_root)] = apart or data_dir / RUNS_FOLDER
-    return moves
-
-
-class _Staged:
-    """The folders of a restore, under other names until all is there.
-
-    A folder that is there already may be a disk of its own or in one that cannot be written, so
-    what comes into it is made inside it and moved up.
-    """
-
-    def __init__(self, data_dir: Path, apart: Path | None) -> None:
-        self._named = {_staged_for(target): target for target in (apart, data_dir) if target}
-        self.data = _staged_for(data_dir)
-        self._runs = None if apart is None else _staged_for(apart)
-        self._given: list[Path] = []
-
-    def clear(self) -> None:
-        """Make the folders, without what a restore that was killed left in them."""
-        for staged in self._named:
-            shutil.rmtree(staged, ignore_errors=True)
-            make_folders(staged.parent)
-            staged.mkdir()
-
-    def place(self, name: str) -> Path:
-        """Return where a file of the backup goes."""
-        if name == SNAPSHOT_FILE:
-            return self.data / DATABASE_FILE
-        first, *rest = PurePosixPath(name).parts
-        if first != RUNS_FOLDER:
-            return self.data.joinpath(*rest)
-        return (self._runs or self.data / RUNS_FOLDER).joinpath(*rest)
-
-    def sync(self) -> None:
-        """Bring everything to the disk."""
-        for staged in self._named:
-            sync_tree(staged)
-
-    def give_names(self) -> None:
-        """Have everything appear, the data folder last and its database last of all."""
-        for staged, target in self._named.items():
-            if staged.parent == target:
-                for path in sorted(staged.iterdir(), key=lambda path: path.name == DATABASE_FILE):
-                    self._move(path, target / path.name)
-                staged.rmdir()
-            else:
-                self._move(staged, target)
-            sync_folder(target.parent)
-            sync_folder(target)
-
-    def undo(self) -> None:
-        """Leave nothing."""
-        for path in (*self._named, *self._given):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-    def _move(self, path: Path, target: Path) -> None:
-        path.rename(target)
-        self._given.append(target)
-
-
-def _staged_for(target: Path) -> Path:
-    if target.exists():
-        return target / _STAGED_NAME
-    return target.with_name(f"{target.name}{_STAGED_NAME}")
+def _move_in_answers(data: Path, moves: Mapping[Path, Path]) -> None:
+    move = mover(moves, in_json=True)
+    for path in data.glob(_ANSWERS_OF_FITTINGS):
+        status = path.stat()
+        content = path.read_bytes().decode("utf-8", "surrogateescape")
+        written = move(content)
+        if written != content:
+            body = written.encode("utf-8", "surrogateescape")
+            write_whole(path, body, mode=status.st_mode & PERMISSIONS)
+            os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))

@@ -39,6 +39,7 @@ from benchwire.backup.manifest import (
     BackupRefused,
     KeptFile,
     Manifest,
+    disk_reason,
     write_manifest,
 )
 from benchwire.domains.potentiostat.run_index import INDEX_FILE
@@ -46,7 +47,7 @@ from benchwire.domains.potentiostat.settings import PotentiostatSettings
 from benchwire.foundation.clock import Clock, utc_text
 from benchwire.foundation.db import DATABASE_FILE
 from benchwire.foundation.files import PARTIAL_SUFFIX, make_folders, sha256_of, sync_folder
-from benchwire.foundation.jobs.sessions import DataFolderInUse, DataFolderLock
+from benchwire.foundation.jobs.sessions import RESTORE_MARKER, DataFolderInUse, DataFolderLock
 from benchwire.foundation.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
@@ -96,12 +97,14 @@ def take_backup(
     shelf
         Folder in which the backup gets a folder of its own, named by the time.
     keep
-        How many backups may stay in that folder; the oldest are deleted. All if None.
+        How many backups of this data folder may stay in that folder; the oldest are deleted. All if
+        None.
 
     Raises
     ------
     BackupRefused
-        There is nothing to keep, no room for it, or another backup is under way there.
+        There is nothing to keep, a part of it is not there, there is no room, or another backup is
+        under way there.
     BackupFailed
         The disk did not take it; nothing is left of it.
     """
@@ -112,6 +115,15 @@ def take_backup(
         raise BackupRefused(
             f"There is nothing to keep in {data_dir}", hint="Name the folder with --data-dir."
         )
+    if (data_dir / RESTORE_MARKER).exists():
+        raise BackupRefused(
+            f"A restore into {data_dir} was cut short", hint="Run benchwire restore again first."
+        )
+    if runs_root is not None and not runs_root.is_dir():
+        raise BackupRefused(
+            f"The runs root {runs_root} is not there",
+            hint="Mount its disk; without the runs a backup would not be whole.",
+        )
     shelf = shelf.absolute()
     for root in filter(None, (data_dir, runs_root)):
         if shelf.resolve().is_relative_to(root.resolve()):
@@ -120,8 +132,8 @@ def take_backup(
                 hint="Choose a folder on another disk.",
             )
     roots = [Root(data_dir, DATA_FOLDER)]
-    if runs_root is not None and runs_root.is_dir():
-        roots.append(Root(runs_root, RUNS_FOLDER, is_data=False))
+    if runs_root is not None:
+        roots.append(Root(runs_root, RUNS_FOLDER, is_data=False, without=data_dir.resolve()))
     try:
         make_folders(shelf)
         with _alone_on(shelf):
@@ -134,10 +146,10 @@ def take_backup(
                 shutil.rmtree(part, ignore_errors=True)
                 raise
             sync_folder(shelf)
-            deleted = _thin_out(shelf, folder, keep) if keep else ()
+            deleted = _thin_out(folder, manifest, keep) if keep else ()
     except OSError as error:
         raise BackupFailed(
-            f"The backup broke off: {error.strerror or error}",
+            f"The backup broke off: {disk_reason(error)}",
             hint="Nothing of it is left; earlier backups are as they were.",
         ) from error
     return Taken(folder, manifest, deleted)
@@ -185,7 +197,8 @@ def _fill(
         runs_root=None if len(roots) == 1 else str(roots[1].path),
         files=tuple(kept.files[name] for name in sorted(kept.files)),
         vanished=tuple(sorted(vanished - kept.files.keys())),
-        folders=listed.folders,
+        folders=tuple(listed.folders),
+        folder_modes=listed.folders,
         links=listed.links,
     )
     write_manifest(part, manifest)
@@ -275,13 +288,18 @@ def _age(backup: Path) -> tuple[str, int]:
     return (match["second"], int(match["number"] or 1)) if match else ("", 0)
 
 
-def _thin_out(shelf: Path, newest: Path, keep: int) -> tuple[str, ...]:
-    """Delete the oldest whole backups but so many; whatever else lies there stays.
+def _thin_out(newest: Path, manifest: Manifest, keep: int) -> tuple[str, ...]:
+    """Delete the oldest whole backups of a data folder but so many; whatever else lies there stays.
 
     The newest stays even where a clock that was set back makes it look old.
     """
     older = sorted(
-        (path for path in shelf.iterdir() if path != newest and _is_whole_backup(path)), key=_age
+        (
+            path
+            for path in newest.parent.iterdir()
+            if path != newest and _is_backup_of(manifest.data_dir, path)
+        ),
+        key=_age,
     )
     deleted = []
     for path in older[: max(0, len(older) + 1 - keep)]:
@@ -297,10 +315,12 @@ def _thin_out(shelf: Path, newest: Path, keep: int) -> tuple[str, ...]:
     return tuple(deleted)
 
 
-def _is_whole_backup(path: Path) -> bool:
+def _is_backup_of(data_dir: str, path: Path) -> bool:
+    """Whether something on the shelf is a whole backup of that data folder."""
     if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
         return False
     try:
-        return "taken_at" in json.loads((path / MANIFEST_FILE).read_text("utf-8"))
+        found = json.loads((path / MANIFEST_FILE).read_text("utf-8", "surrogateescape"))
     except (OSError, ValueError):
         return False
+    return isinstance(found, dict) and found.get("data_dir") == data_dir

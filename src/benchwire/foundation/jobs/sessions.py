@@ -14,12 +14,14 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 
-from benchwire.foundation.clock import Clock, utc_text
+from benchwire.foundation.clock import Clock, microseconds, utc_text
 from benchwire.foundation.db import Database
 from benchwire.foundation.errors import Unavailable
 from benchwire.foundation.jobs.tables import sessions
 
 LOCK_FILE = "benchwire.lock"
+# Lies in a data folder from the beginning of a restore until all of it is there.
+RESTORE_MARKER = ".restoring"
 HEARTBEAT_SECONDS = 2.0
 
 
@@ -27,6 +29,12 @@ class DataFolderInUse(Unavailable):
     """Another server already works in this data folder."""
 
     code = "server.data_folder_in_use"
+
+
+class RestoreCutShort(Unavailable):
+    """The data folder holds a part of a backup, and a server would begin anew beside it."""
+
+    code = "server.restore_cut_short"
 
 
 class DataFolderLock:
@@ -54,10 +62,13 @@ class DataFolderLock:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Let the folder go."""
+    def close(self, *, seen_at: datetime | None = None) -> None:
+        """Let the folder go, as last seen now or at another moment."""
         self._stop.set()
         self._thread.join()
+        if seen_at is not None:
+            at_ns = microseconds(seen_at) * 1000
+            os.utime(self._path, ns=(at_ns, at_ns))
         self._file.close()
 
     def _last_seen(self) -> datetime | None:
@@ -72,6 +83,26 @@ class DataFolderLock:
                 os.utime(self._path)
             if self._stop.wait(HEARTBEAT_SECONDS):
                 return
+
+
+def hold_for_server(data_dir: Path) -> DataFolderLock:
+    """Take a data folder for a server.
+
+    Raises
+    ------
+    DataFolderInUse
+        Another process holds the lock.
+    RestoreCutShort
+        The folder is not whole.
+    """
+    lock = DataFolderLock(data_dir)
+    if (data_dir / RESTORE_MARKER).exists():
+        lock.close()
+        raise RestoreCutShort(
+            "A restore into this data folder was cut short",
+            hint="Run benchwire restore again; it clears away what is left and begins anew.",
+        )
+    return lock
 
 
 def _lock(file: IO[str]) -> None:
