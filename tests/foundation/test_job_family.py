@@ -1,6 +1,8 @@
 """Jobs in the words of the analysis APIs, and kinds that share a queue."""
 
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,8 @@ from benchwire.foundation.errors import Failed
 from benchwire.foundation.jobs.family import JobAlreadyEnded, JobFamily, JobNotDone
 from benchwire.foundation.jobs.overview import JobsOverview
 from benchwire.foundation.jobs.runner import JobContext, JobKind, JobNotFound
-from benchwire.foundation.samples.store import Samples
+from benchwire.foundation.samples.names import Sample, SampleInvalid
+from benchwire.foundation.samples.store import Given, Samples
 from tests.foundation.test_jobs import Life, wait_for_stop
 from tests.support.waiting import until
 
@@ -100,3 +103,33 @@ def test_no_family_knows_the_other_s_jobs(database: Database) -> None:
     life.end_of(job_id)
     with pytest.raises(JobAlreadyEnded):
         lines.cancel(job_id)
+
+
+def test_a_repeated_job_is_measured_on_what_the_former_is_linked_to_now(
+    database: Database,
+) -> None:
+    samples = Samples(database, SystemClock())
+    life = Life(database)
+    pages = JobFamily(life.jobs, samples, kind="test.page", item="page", unit="page")
+
+    def repeat(params: Mapping[str, Any], title: str, requested_by: str, linked: Given) -> str:
+        return pages.start(params, total=1, title=title, requested_by=requested_by, linked=linked)
+
+    pages.register(lambda _: {}, queue="q", concurrency=1, time_limit=10, repeat=repeat)
+    job_id = pages.start({"sample": "wrong", "samples": {"0": "kept"}}, total=1, title="t")
+    life.end_of(job_id)
+    (wrong,) = [link for link in pages.samples_of(job_id) if link.sample == "wrong"]
+    samples.unlink(wrong.id)
+    samples.link(Sample("Gone/A1", "Gone", "A1"), "page", job_id, part="1")
+
+    def no_such_well(plate: str, label: str) -> None:
+        raise SampleInvalid("There is no such well")
+
+    samples.find_wells_by(no_such_well)
+    again = life.end_of(life.jobs.repeat(job_id, "ada"))
+    assert [
+        (link.part, link.sample, link.plate, link.named_by) for link in pages.samples_of(again.id)
+    ] == [("0", "kept", None, "ada"), ("1", "Gone/A1", "Gone", "ada")]
+    assert again.requested_by == "ada"
+    assert again.params["sample"] is None
+    assert again.params["samples"] == {"0": "kept", "1": "Gone/A1"}

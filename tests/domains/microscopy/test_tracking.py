@@ -12,7 +12,6 @@ from benchwire.domains.microscopy.tracking import Objects, Tracker, find_objects
 from tests.domains.microscopy import oracle
 
 Box = tuple[int, int, int, int]
-EMPTY: list[Box] = []
 
 
 def scene(*boxes: Box, side: int = 120) -> np.ndarray:

@@ -13,6 +13,7 @@ from benchwire.app import Application, create_app
 from benchwire.domains.plates import seeding
 from benchwire.domains.plates.store.seeds import SeedStore
 from benchwire.domains.plates.tables import metadata
+from benchwire.foundation.samples.tables import links
 from benchwire.foundation.settings import load_server_settings
 
 JSON = {"content-type": "application/json"}
@@ -161,6 +162,7 @@ def empty(inventory: Inventory) -> None:
     def work(connection: Any) -> None:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
+        connection.execute(links.delete())
 
     lab = inventory.app.lab
     lab.database.write(work)

@@ -1,7 +1,7 @@
 """Emulated potentiostats in a process of their own, and a server on them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,6 @@ class Bench:
         answer = self.client.get(f"/runs/{run['run_id']}/file", params={"path": name})
         assert answer.status_code == 200
         return answer.text.split("\r\n")[:-1]
-
-
-MakeBench = Callable[..., Any]
 
 
 @contextmanager

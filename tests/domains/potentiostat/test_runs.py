@@ -503,3 +503,37 @@ def test_zip_of_large_run_is_readable(bench: Bench) -> None:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = [name for slot in run["slots"] for name in slot["files"]]
         assert sorted(archive.namelist()) == sorted([*names, "run.json"])
+
+
+def test_a_repeated_run_is_measured_on_what_the_former_is_linked_to_now(bench: Bench) -> None:
+    for barcode in ("P1", "P2"):
+        plate = {"barcode": barcode, "rows": 1, "columns": 2}
+        assert bench.client.post("/api/v1/plates", json={"plate": plate}).status_code == 201
+    samples = {"slot01": "P1/A1", "slot02": "P2/A1"}
+    first = bench.start(sample="wrong", samples=samples)["run_id"]
+    bench.end_of(first)
+    wrong = next(link for link in links_of(bench, first) if link["sample"] == "wrong")
+    bench.client.delete(f"/samples/links/{wrong['id']}").raise_for_status()
+    later = {"sample": "S-1", "kind": "run", "item_id": first, "part": "slot02"}
+    assert bench.client.post("/samples/links", json=later).status_code == 201
+    renamed = bench.client.patch("/api/v1/plates/P1", json={"plate": {"barcode": "New"}})
+    assert renamed.status_code == 200
+    bench.client.delete("/api/v1/plates/P2").raise_for_status()
+    answer = bench.client.post(f"/work/{first}/retry")
+    assert answer.status_code == 200, answer.text
+    again = answer.json()["id"]
+    bench.end_of(again)
+    links = links_of(bench, again)
+    assert {(link["part"], link["sample"], link["plate"]) for link in links} == {
+        ("slot01", "New/A1", "New"), ("slot02", "P2/A1", "P2"), ("slot02", "S-1", None),
+    }  # fmt: skip
+    assert {link["named_by"] for link in links} == {"testclient"}
+    summary = bench.client.get(f"/runs/{again}/file", params={"path": "run.json"}).json()
+    assert summary["request"]["sample"] is None
+    assert summary["request"]["samples"] == {"slot01": "New/A1", "slot02": "S-1"}
+
+
+def links_of(bench: Bench, run_id: str) -> list[dict[str, Any]]:
+    answer = bench.client.get("/samples/links", params={"kind": "run", "item_id": run_id})
+    links: list[dict[str, Any]] = answer.json()["links"]
+    return links

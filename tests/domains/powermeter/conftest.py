@@ -1,7 +1,7 @@
 """Emulated power meters in a process of their own, and a server on them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,3 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     ):
         opened.until_points(3)
         yield opened
-
-
-MakeBench = Callable[..., Any]

@@ -1,8 +1,10 @@
 """The analysis API: models, traces, fits, and everything it refuses."""
 
 import csv
+import io
 import json
 import math
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -313,3 +315,39 @@ def test_a_cancelled_fitting_never_ends_completed(desk: Desk, traces: Path) -> N
         answer = desk.client.post(f"/api/v1/analysis/fitting/cancel/{job}")
         state = desk.ended(job, "analysis/fitting")["status"]
         assert state == ("cancelled" if answer.status_code == 200 else "completed")
+
+
+def test_a_later_fitting_leaves_the_record_of_the_former_alone(desk: Desk) -> None:
+    path = write_csv(desk.area / "records.csv")
+    body = {"csv_path": str(path), "model_type": "maturation"}
+    first = completed(desk, body)
+    path.write_text(path.read_text().replace(",0,1,", ",0,7,"))
+    second = completed(desk, {**body, "model_params": {"rate": 0.5}})
+    checksums = set()
+    for found in (first, second):
+        record = json.loads(crate(desk, found["job_id"])["run.json"])
+        assert record["job_id"] == found["job_id"]
+        checksums.add(record["input"]["sha256"])
+    assert len(checksums) == 2
+
+
+def test_a_repeated_fitting_keeps_its_samples_and_tells_who_asked_for_it(desk: Desk) -> None:
+    plate = {"plate": {"barcode": "P1", "rows": 1, "columns": 2}}
+    assert desk.client.post("/api/v1/plates", json=plate).status_code == 201
+    path = write_csv(desk.area / "samples.csv")
+    body = {"csv_path": str(path), "model_type": "maturation", "sample": "P1/A1"}
+    first = completed(desk, body)["job_id"]
+    desk.client.patch("/api/v1/plates/P1", json={"plate": {"barcode": "New"}}).raise_for_status()
+    again = desk.client.post(f"/work/{first}/retry").json()["id"]
+    assert desk.ended(again, "analysis/fitting")["status"] == "completed"
+    query = {"kind": "fit", "item_id": again}
+    (link,) = desk.client.get("/samples/links", params=query).json()["links"]
+    assert (link["sample"], link["plate"], link["named_by"]) == ("New/A1", "New", "testclient")
+    assert b"testclient" in crate(desk, again)["ro-crate-metadata.json"]
+
+
+def crate(desk: Desk, job_id: str) -> dict[str, bytes]:
+    answer = desk.client.get(f"/crates/fit/{job_id}")
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from benchwire.foundation.db import Database
-from benchwire.foundation.samples.names import Sample, SampleInvalid, by_part
+from benchwire.foundation.samples.names import Sample, SampleInvalid, by_part, names_of
 from benchwire.foundation.samples.store import LinkNotFound, Samples
 from tests.support.clock import ManualClock
 
@@ -137,3 +137,41 @@ def test_all_lists_samples_by_their_last_link(samples: Samples, database: Databa
 def test_link_refuses_what_is_too_long(samples: Samples, item_id: str, part: str) -> None:
     with pytest.raises(SampleInvalid):
         samples.link(Sample("S-1"), "run", item_id, part=part)
+
+
+def test_what_was_measured_on_a_sample_is_given_in_pages(samples: Samples) -> None:
+    for number in range(5):
+        samples.link(Sample("S-1"), "run", f"r{number}")
+    assert [one.item_id for one in samples.of_sample("S-1", limit=2)] == ["r4", "r3"]
+    assert [one.item_id for one in samples.of_sample("S-1", limit=2, offset=3)] == ["r1", "r0"]
+    assert len(samples.of_sample("S-1")) == 5
+
+
+def test_a_renamed_plate_is_renamed_as_sample_and_as_item(
+    samples: Samples, database: Database
+) -> None:
+    samples.link(Sample("P1/A1", "P1", "A1"), "run", "r1")
+    samples.link(Sample("p1/A1", "p1", "A1"), "run", "r1")
+    samples.link(Sample("P1"), "run", "r1")
+    for kind, item_id in [
+        ("plate", "P1"), ("plate", "P10"), ("well", "P1/A2"), ("well", "p1/A2"), ("run", "P1"),
+    ]:  # fmt: skip
+        samples.link(Sample("S-1"), kind, item_id)
+    database.write(lambda c: samples.rename_plate(c, "P1", "New 100 %"))
+    assert [(link.sample, link.plate, link.well) for link in samples.of_item("run", "r1")] == [
+        ("New 100 %/A1", "New 100 %", "A1"), ("p1/A1", "p1", "A1"), ("P1", None, None),
+    ]  # fmt: skip
+    assert {(link.kind, link.item_id) for link in samples.of_sample("S-1")} == {
+        ("plate", "New 100 %"), ("plate", "P10"), ("well", "New 100 %/A2"), ("well", "p1/A2"),
+        ("run", "P1"),
+    }  # fmt: skip
+
+
+def test_linked_gives_what_is_linked_now_though_no_such_well_is_there(samples: Samples) -> None:
+    gone = Sample("Gone/A1", "Gone", "A1")
+    samples.link(Sample("S-1"), "run", "r1")
+    samples.link(gone, "run", "r1", part="slot01")
+    given = samples.linked("run", "r1")
+    assert given == [("", Sample("S-1")), ("slot01", gone)]
+    assert names_of(given) == {"sample": "S-1", "samples": {"slot01": "Gone/A1"}}
+    assert names_of([]) == {"sample": None, "samples": None}

@@ -33,6 +33,12 @@ class ProcessingFailed(Failed):
     code = "microscopy.processing_failed"
 
 
+class ResultsReplaced(Conflict):
+    """Another workflow has written its results over those of this one."""
+
+    code = "microscopy.results_replaced"
+
+
 class FolderBusy(Conflict):
     """Another workflow is writing the same files."""
 

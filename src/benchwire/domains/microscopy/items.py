@@ -58,6 +58,13 @@ class MicroscopyItems:
 
         Its image stacks, thousands of times larger, stay where they are; the record names the
         movie by its checksum.
+
+        Raises
+        ------
+        JobNotFound, JobNotDone
+            There is no such workflow, or it is not completed.
+        PathForbidden, PathMissing, ResultsReplaced
+            Its results cannot be had any more.
         """
         results = self._workflows.result_files(item_id)
         record = self._workflows.record(item_id)
@@ -77,8 +84,9 @@ def _bundled(path: Path, folder: Path) -> BundledFile:
     within = path.is_relative_to(folder)
     name = path.relative_to(folder).as_posix() if within else path.name
     media_type = _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
-    if path.name == RUN_NAME:
-        return BundledFile(name, "What was read, how, with which versions", media_type, path,
+    if path.suffix == ".json":
+        # The record, also where that of a later run has taken its name.
+        return BundledFile(RUN_NAME, "What was read, how, with which versions", media_type, path,
                            role="record")  # fmt: skip
     what = "Which FOVs there are" if path.suffix == ".yaml" else "Traces of the cells of an FOV"
     return BundledFile(name, what, media_type, path)

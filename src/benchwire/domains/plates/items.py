@@ -10,6 +10,7 @@ from benchwire.domains.plates.errors import RecordNotFound
 from benchwire.domains.plates.labels import WellPlace, parse_well, place_label
 from benchwire.domains.plates.requests import Page
 from benchwire.domains.plates.service import Chemistry, Exchange, Images, Plates, Wells
+from benchwire.domains.plates.values import id_of
 from benchwire.foundation.catalogue import Bundle, BundledFile, Item
 from benchwire.foundation.clock import utc_moment
 from benchwire.foundation.exports import write
@@ -83,11 +84,12 @@ class PlateItems:
             if not found:
                 raise RecordNotFound("Well", "id", item_id)
             return found[0]
-        if not item_id.isascii() or not item_id.isdigit():
+        number = id_of(item_id)
+        if number is None:
             raise RecordNotFound(kind.capitalize(), "id", item_id)
         if kind == IMAGE:
-            return _image_item(self._images.anywhere(int(item_id)))
-        return _solution_item(self._chemistry.solution(int(item_id)))
+            return _image_item(self._images.anywhere(number))
+        return _solution_item(self._chemistry.solution(number))
 
     def of_job(self, _: JobRecord) -> Item | None:
         """Return nothing: the inventory has no jobs."""

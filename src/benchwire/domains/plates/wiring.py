@@ -41,7 +41,7 @@ def build(lab: Lab) -> Domain:
     settings = lab.settings(PlatesSettings)
     source = (lab.database, lab.clock)
     plate_store, well_store, image_store = (
-        PlateStore(*source),
+        PlateStore(*source, lab.samples),
         WellStore(*source),
         ImageStore(*source),
     )

@@ -56,7 +56,7 @@ from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.files import FileNotInFolder, file_inside
 from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
 from benchwire.foundation.jobs.states import Interruption, JobRecord, JobState, StopReason
-from benchwire.foundation.samples.names import by_part
+from benchwire.foundation.samples.names import by_part, names_of
 from benchwire.foundation.samples.store import Given, Samples
 from benchwire.foundation.streams import Hub
 
@@ -193,10 +193,17 @@ class Potentiostats:
         *,
         requested_by: str = "",
         idempotency_key: str | None = None,
+        linked: Given | None = None,
     ) -> str:
         """Check a request, reserve its slots, and begin the run; returns its id.
 
         Nothing is reserved and no folder made before the whole request is known to be good.
+
+        Parameters
+        ----------
+        linked
+            What is measured, as links tell it. Names in the request are not read then: the plate
+            they mean may have another barcode by now, or be gone.
 
         Raises
         ------
@@ -208,8 +215,11 @@ class Potentiostats:
         check_options(request)
         planned = plan_total([(order.mode, order.parameters) for order in modes])
         wanted = None if request["devices"] == "all" else request["devices"]
-        given = self.samples.given(by_part(request.get("sample"), request.get("samples")))
-        kept = storable({**request, **_named(given), "params_by_mode": _used_parameters(modes)})
+        if linked is None:
+            given = self.samples.given(by_part(request.get("sample"), request.get("samples")))
+        else:
+            given = linked
+        kept = storable({**request, **names_of(given), "params_by_mode": _used_parameters(modes)})
         with self._starting:
             if idempotency_key is not None:
                 known = self.jobs.find(RUN_KIND, idempotency_key)
@@ -386,7 +396,9 @@ class Potentiostats:
             "client_datetime": f"{self.clock.now():%Y-%m-%dT%H:%M:%S}",
             "run_name": None,
         }
-        return self.start(request, requested_by=requested_by)
+        return self.start(
+            request, requested_by=requested_by, linked=self.samples.linked(RUN_ITEM, record.id)
+        )
 
     def make_safe(self) -> None:
         """Open every cell that a run has connected; returns at once."""
@@ -585,12 +597,6 @@ def storable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
     return value
-
-
-def _named(given: Given) -> dict[str, Any]:
-    """Return samples as a run's request keeps them."""
-    names = {part: sample.id for part, sample in given}
-    return {"sample": names.pop("", None), "samples": names or None}
 
 
 def _told_apart(request: Mapping[str, Any]) -> dict[str, Any]:

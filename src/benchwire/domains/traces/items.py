@@ -41,15 +41,14 @@ class FitItems:
                 self._fittings.answer_file(item_id), role="record",
             ),
         ]  # fmt: skip
-        note = Path(record.params["results_file"]).with_suffix(".run.json")
+        note = self._fittings.record_file(item_id)
         traces = Path(record.params["csv_path"])
-        allowed = self._fittings.allowed
-        if note.is_file() and allowed.is_allowed(note):
+        if note is not None:
             files.append(
                 BundledFile("run.json", "What was read, how, with which versions",
                             "application/json", note, role="record")
             )  # fmt: skip
-        if traces.is_file() and allowed.is_allowed(traces):
+        if traces.is_file() and self._fittings.allowed.is_allowed(traces):
             files.append(
                 BundledFile(f"input/{traces.name}", "The traces as they are now", "text/csv",
                             traces, role="input")

@@ -17,7 +17,7 @@ from benchwire.foundation.jobs.family import JobFamily
 from benchwire.foundation.jobs.runner import JobContext, Jobs
 from benchwire.foundation.jobs.states import JobRecord
 from benchwire.foundation.samples.names import SampleLink
-from benchwire.foundation.samples.store import Samples
+from benchwire.foundation.samples.store import Given, Samples
 from benchwire.foundation.workers import Executor, Turns, ask
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Fittings:
     Parameters
     ----------
     kept
-        Folder in which the table and answer of each completed fitting are kept.
+        Folder in which the table, answer and record of each completed fitting are kept.
     workers, compute
         For work that somebody waits for, and for fits.
     """
@@ -115,13 +115,25 @@ class Fittings:
         }
         return self._submit(params, f"Fit of {choice.model} to {path.name}")
 
-    def _submit(self, params: Mapping[str, Any], title: str) -> str:
+    def _submit(
+        self,
+        params: Mapping[str, Any],
+        title: str,
+        requested_by: str = "",
+        linked: Given | None = None,
+    ) -> str:
         self.allowed.path(params["csv_path"])
         with self._submitting:
             for record in self._family.unfinished():
                 if record.params["results_file"] == params["results_file"]:
                     raise FittingUnderWay(f"{record.id} is fitting this model to these traces")
-            return self._family.start(params, total=params["n_cells"], title=title)
+            return self._family.start(
+                params,
+                total=params["n_cells"],
+                title=title,
+                requested_by=requested_by,
+                linked=linked,
+            )
 
     def status(self, job_id: str) -> dict[str, Any]:
         """Return how far a fitting is."""
@@ -139,6 +151,12 @@ class Fittings:
         """Return the table of a completed fitting, and the name it has beside the traces."""
         path = self._file(job_id, work.TABLE_NAME)
         return path, Path(self._family.get(job_id).params["results_file"]).name
+
+    def record_file(self, job_id: str) -> Path | None:
+        """Return the record of a completed fitting, None where none was kept."""
+        self._family.done(job_id)
+        path = self._kept / job_id / work.RECORD_NAME
+        return path if path.is_file() else None
 
     def trace(self, job_id: str, fov: int, cell: int) -> dict[str, Any]:
         """Return one trace and the curve fitted to it."""

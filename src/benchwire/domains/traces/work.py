@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TABLE_NAME = "fits.csv"
 ANSWER_NAME = "answer.json"
 SOURCE_NAME = "source.json"
+RECORD_NAME = "run.json"
 _BINS = 40
 # Values further apart are counted in bins of equal ratio.
 _DECADES = 50.0
@@ -47,13 +48,13 @@ def describe(_: Reporter, path: Path) -> dict[str, Any]:
 def fit_file(
     reporter: Reporter, params: Mapping[str, Any], kept: Path, facts: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Fit a model to all traces of a file, write the table and the answer, and sum them up.
+    """Fit a model to all traces of a file, write table, answer and record, and sum them up.
 
     Parameters
     ----------
     kept
-        Folder of this fitting alone. Its table and answer stay there, since the next fitting of the
-        same model to the same file writes a table of the same name.
+        Folder of this fitting alone. All three stay there, since the next fitting of the same model
+        to the same file writes files of the same names beside the traces.
     facts
         ``job_id`` and ``started_at`` of the run.
     """
@@ -94,19 +95,18 @@ def fit_file(
         }
         write_whole(kept / SOURCE_NAME, json.dumps(source).encode())
         write_whole(kept / ANSWER_NAME, json.dumps(body, allow_nan=False).encode())
-        run_record.write_run(
-            results.with_suffix(".run.json"),
-            run_record.RunRecord(
-                job_id=facts["job_id"],
-                inputs=[path],
-                checksum=checksum,
-                parameters={**params, "in_force": _in_force(choice)},
-                packages=("numpy", "pyarrow", "numba"),
-                started=utc_moment(facts["started_at"]),
-                ended=SystemClock().now(),
-                stats=summary,
-            ),
+        record = run_record.RunRecord(
+            job_id=facts["job_id"],
+            inputs=[path],
+            checksum=checksum,
+            parameters={**params, "in_force": _in_force(choice)},
+            packages=("numpy", "pyarrow", "numba"),
+            started=utc_moment(facts["started_at"]),
+            ended=SystemClock().now(),
+            stats=summary,
         )
+        for note in (kept / RECORD_NAME, results.with_suffix(".run.json")):
+            run_record.write_run(note, record)
     return {"results_file": str(results), "summary": summary}
 
 

@@ -9,7 +9,7 @@ from benchwire.foundation.clock import utc_text
 from benchwire.foundation.errors import Conflict, Invalid
 from benchwire.foundation.jobs.runner import JobContext, JobKind, JobNotFound, Jobs
 from benchwire.foundation.jobs.states import JobRecord, JobState
-from benchwire.foundation.samples.names import SampleLink, by_part
+from benchwire.foundation.samples.names import SampleLink, by_part, names_of
 from benchwire.foundation.samples.store import Given, Samples
 
 STATE_WORDS = {
@@ -61,18 +61,20 @@ class JobFamily:
         queue: str,
         concurrency: int,
         time_limit: float,
-        repeat: Callable[[Mapping[str, Any], str], str],
+        repeat: Callable[[Mapping[str, Any], str, str, Given], str],
     ) -> None:
         """Make the kind known to the engine; its jobs go on after a restart.
 
         Parameters
         ----------
         repeat
-            Takes a job in anew, given the parameters and the title of a former one.
+            Takes a job in anew, given the parameters and the title of a former one, who asks for it
+            now, and what the former one is linked to now.
         """
 
-        def again(record: JobRecord, _requested_by: str) -> str:
-            return repeat(record.params, record.title)
+        def again(record: JobRecord, requested_by: str) -> str:
+            linked = self._samples.linked(self._item, record.id)
+            return repeat(record.params, record.title, requested_by, linked)
 
         self._jobs.register(
             JobKind(
@@ -88,7 +90,7 @@ class JobFamily:
 
     def newest(self, limit: int = 20) -> list[JobRecord]:
         """Return the newest jobs of the kind."""
-        return self._jobs.newest(limit, kinds=[self._kind])
+        return self._jobs.listed(limit, kinds=[self._kind])
 
     def unfinished(self) -> list[JobRecord]:
         """Return the jobs of the kind that are queued or running."""
@@ -112,22 +114,42 @@ class JobFamily:
         """
         return self._samples.given(by_part(params.get("sample"), params.get("samples")))
 
-    def start(self, params: Mapping[str, Any], *, total: int, title: str) -> str:
+    def start(
+        self,
+        params: Mapping[str, Any],
+        *,
+        total: int,
+        title: str,
+        requested_by: str = "",
+        linked: Given | None = None,
+    ) -> str:
         """Take in a job of so many pieces and return its id; it is on the disk by then.
 
         Parameters
         ----------
         params
             ``sample`` and ``samples`` among them name what is measured, as a whole and by part.
+        linked
+            What is measured, as links tell it. Names among ``params`` are not read then: the plate
+            they mean may have another barcode by now, or be gone.
+
+        Raises
+        ------
+        SampleInvalid
+            A sample is named in a way that cannot be used.
         """
-        given = self.samples_in(params)
+        if linked is None:
+            given = self.samples_in(params)
+        else:
+            given, params = linked, {**params, **names_of(linked)}
         job_id = f"job_{secrets.token_hex(6)}"
         self._jobs.submit(
             self._kind,
             {**params, _TOTAL: total},
             job_id=job_id,
             title=title,
-            also=[self._samples.linker(given, self._item, job_id, "")],
+            requested_by=requested_by,
+            also=[self._samples.linker(given, self._item, job_id, requested_by)],
         )
         return job_id
 

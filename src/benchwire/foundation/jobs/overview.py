@@ -25,7 +25,7 @@ class JobsOverview:
                 "progress": {"percentage": percentage(record)},
                 "started_at": None if record.started_at is None else utc_text(record.started_at),
             }
-            for record in self._jobs.newest(limit, kinds=self._jobs.kinds_in(self._queue))
+            for record in self._jobs.listed(limit, kinds=self._jobs.kinds_in(self._queue))
         ]
 
     def counts(self) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """How samples are named: by an id of the lab's own, or by plate and well."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -125,3 +125,9 @@ def by_part(whole: object, parts: Mapping[str, Any] | None) -> list[tuple[str, A
     """Return what a request names, each with the part it is named for, the whole first."""
     named = [] if whole is None else [("", whole)]
     return named + list((parts or {}).items())
+
+
+def names_of(given: Sequence[tuple[str, Sample]]) -> dict[str, Any]:
+    """Return samples as a request names them; of several of one part, the last."""
+    names = {part: sample.id for part, sample in given}
+    return {"sample": names.pop("", None), "samples": names or None}

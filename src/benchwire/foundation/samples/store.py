@@ -22,6 +22,8 @@ Given = Sequence[tuple[str, Sample]]
 """Samples as a request gives them, each with the part it is given for."""
 
 _LONGEST_ID, _LONGEST_PART = 1000, 80
+# What a plate and a well are called as items; their ids are written as those of samples.
+_PLATE_ITEM, _WELL_ITEM = "plate", "well"
 
 
 class LinkNotFound(NotFound):
@@ -146,6 +148,34 @@ class Samples:
             sample = Sample(row.sample, row.plate, row.well)
             self.link_within(connection, [(row.part, sample)], *target, row.named_by)
 
+    def rename_plate(self, connection: sa.Connection, old: str, new: str) -> None:
+        """Have all links name a plate and its wells anew, within a transaction of the caller.
+
+        They are renamed as samples and as items that something else is a sample of.
+
+        Parameters
+        ----------
+        new
+            A name that no link has yet.
+        """
+        connection.execute(
+            links.update()
+            .where(links.c.plate == old)
+            .values(plate=new, sample=sa.literal(f"{new}/") + links.c.well)
+        )
+        connection.execute(
+            links.update()
+            .where(links.c.kind == _PLATE_ITEM, links.c.item_id == old)
+            .values(item_id=new)
+        )
+        # Not LIKE, which takes small letters for capitals on SQLite.
+        label = sa.func.substr(links.c.item_id, len(old) + 2)
+        connection.execute(
+            links.update()
+            .where(links.c.kind == _WELL_ITEM, links.c.item_id == sa.literal(f"{old}/") + label)
+            .values(item_id=sa.literal(f"{new}/") + label)
+        )
+
     def unlink(self, link_id: int) -> None:
         """Take back a link.
 
@@ -173,10 +203,23 @@ class Samples:
         )
         return [SampleLink(**row._asdict()) for row in found]
 
-    def of_sample(self, sample_id: str) -> list[SampleLink]:
-        """Return everything that was measured on a sample, newest first."""
+    def linked(self, kind: str, item_id: str) -> Given:
+        """Return what an item is linked to now, as a request for the same would give it."""
+        return [
+            (link.part, Sample(link.sample, link.plate, link.well))
+            for link in self.of_item(kind, item_id)
+        ]
+
+    def of_sample(
+        self, sample_id: str, *, limit: int | None = None, offset: int = 0
+    ) -> list[SampleLink]:
+        """Return what was measured on a sample, named last first; all of it without a limit."""
         found = self._read(
-            links.select().where(links.c.sample == sample_id).order_by(links.c.id.desc())
+            links.select()
+            .where(links.c.sample == sample_id)
+            .order_by(links.c.id.desc())
+            .limit(limit)
+            .offset(offset)
         )
         return [SampleLink(**row._asdict()) for row in found]
 

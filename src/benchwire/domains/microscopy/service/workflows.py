@@ -1,5 +1,6 @@
 """Workflows: every FOV of a movie from images to traces, as a job that outlives a restart."""
 
+import json
 import logging
 import threading
 from collections import deque
@@ -8,8 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
-from benchwire.domains.microscopy import results, work
-from benchwire.domains.microscopy.errors import FolderBusy, ProcessingFailed
+from benchwire.domains.microscopy import finished, results, work
+from benchwire.domains.microscopy.errors import FolderBusy, ProcessingFailed, ResultsReplaced
 from benchwire.domains.microscopy.features import Kind, load_features
 from benchwire.domains.microscopy.plan import (
     Ending,
@@ -26,11 +27,11 @@ from benchwire.foundation.clock import Clock, utc_text
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.files import AllowedFolders, PathMissing
 from benchwire.foundation.jobs.family import JobFamily
-from benchwire.foundation.jobs.runner import JobContext, Jobs
+from benchwire.foundation.jobs.runner import JobContext, JobNotFound, Jobs
 from benchwire.foundation.jobs.states import JobRecord, JobState, StopReason
 from benchwire.foundation.run_record import RUN_NAME
 from benchwire.foundation.samples.names import SampleInvalid, SampleLink
-from benchwire.foundation.samples.store import Samples
+from benchwire.foundation.samples.store import Given, Samples
 from benchwire.foundation.workers import Executor
 
 logger = logging.getLogger(__name__)
@@ -124,12 +125,20 @@ class Workflows:
         }
         return self._submit(params, f"Workflow {info.base_name}")
 
-    def _submit(self, params: Mapping[str, Any], title: str) -> str:
+    def _submit(
+        self,
+        params: Mapping[str, Any],
+        title: str,
+        requested_by: str = "",
+        linked: Given | None = None,
+    ) -> str:
         fovs = _fovs_of(params)
         output = self._allowed.path(params["output_dir"])
         with self._submitting:
             self._refuse_busy(output, fovs)
-            return self._family.start(params, total=len(fovs), title=title)
+            return self._family.start(
+                params, total=len(fovs), title=title, requested_by=requested_by, linked=linked
+            )
 
     def status(self, job_id: str) -> dict[str, Any]:
         """Return how far a workflow is, as a whole and FOV by FOV."""
@@ -156,18 +165,32 @@ class Workflows:
         }
 
     def result_files(self, job_id: str) -> list[Path]:
-        """Return the tables and records of a completed workflow, without its image stacks."""
-        result = self._family.done(job_id).result or {}
-        folder = Path(result["results_file"]).parent
+        """Return the tables and records of a completed workflow, without its image stacks.
+
+        Raises
+        ------
+        JobNotDone
+            It is in any other state.
+        PathForbidden, PathMissing
+            Not all of them can be had any more.
+        ResultsReplaced
+            A later workflow has processed some of its FOVs in another way.
+        """
+        record = self._family.done(job_id)
+        result = record.result or {}
+        index = Path(result["results_file"])
         traces = [Path(path) for path in result["traces"]]
-        wanted = [
-            Path(result["results_file"]),
-            folder / RUN_NAME,
-            *traces,
+        needed = [index, _own_record(index.parent, job_id), *traces]
+        for path in needed:
+            self._allowed.file(str(path))
+        self._refuse_replaced(record, traces)
+        beside = [
             *(results.inspected_path(path) for path in traces),
             *(path.with_suffix(".parquet") for path in traces),
         ]
-        return [path for path in wanted if path.is_file() and self._allowed.is_allowed(path)]
+        return needed + [
+            path for path in beside if path.is_file() and self._allowed.is_allowed(path)
+        ]
 
     def record(self, job_id: str) -> JobRecord:
         """Return the record of a workflow's job."""
@@ -203,6 +226,26 @@ class Workflows:
     def samples_of(self, job_id: str) -> list[SampleLink]:
         """Return what a workflow's movie shows."""
         return self._family.samples_of(job_id)
+
+    def _refuse_replaced(self, record: JobRecord, traces: Sequence[Path]) -> None:
+        """Refuse traces that another workflow has made since."""
+        for path in traces:
+            maker = str(finished.facts(path.parent).get("job_id", "another workflow"))
+            if maker != record.id and not self._was_before(maker, record):
+                raise ResultsReplaced(
+                    f"The results in {path.parent.name} were replaced by {maker:.80}",
+                    hint="Start the workflow again, with an output_dir of its own.",
+                )
+
+    def _was_before(self, job_id: str, record: JobRecord) -> bool:
+        """Whether a workflow came before another, which has left its FOVs as they were.
+
+        It would have processed them anew, had they not been made in just its own way.
+        """
+        try:
+            return self._family.get(job_id).created_at < record.created_at
+        except JobNotFound:
+            return False
 
     def _refuse_busy(self, output: Path, fovs: range) -> None:
         """Refuse to write what another workflow is writing."""
@@ -331,6 +374,16 @@ class Workflows:
             state = "completed" if fraction == 1.0 else "running" if is_running else otherwise
             rows.append({"fov": fov, "status": state, "percentage": 100 * (fraction or 0.0)})
         return rows
+
+
+def _own_record(folder: Path, job_id: str) -> Path:
+    """Return where the record of a run is; that of a later run of the folder moves it aside."""
+    path = folder / RUN_NAME
+    try:
+        is_own = json.loads(path.read_text("utf-8"))["job_id"] == job_id
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        is_own = False
+    return path if is_own else path.with_name(f"{path.stem}_{job_id}{path.suffix}")
 
 
 def _samples_of(request: WorkflowRequest, fovs: range) -> dict[str, Any]:

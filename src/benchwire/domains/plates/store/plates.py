@@ -29,6 +29,9 @@ from benchwire.domains.plates.tables import (
     wells,
 )
 from benchwire.domains.plates.values import is_storable
+from benchwire.foundation.clock import Clock
+from benchwire.foundation.db import Database
+from benchwire.foundation.samples.store import Samples
 
 HISTORY = 50
 _BARCODES = range(60_000_000, 70_000_000)
@@ -43,7 +46,15 @@ _NO_WELLS = {"rows": 8, "columns": 12, "subwells_per_well": 1}
 
 
 class PlateStore(Records):
-    """Plates and their movements."""
+    """Plates and their movements.
+
+    What was measured on a plate is linked to its barcode, also while it is hidden. Before another
+    plate gets that barcode, the links are given a name of the former plate alone.
+    """
+
+    def __init__(self, database: Database, clock: Clock, samples: Samples) -> None:
+        super().__init__(database, clock)
+        self._samples = samples
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -131,6 +142,7 @@ class PlateStore(Records):
                 told.append("Barcode has already been taken")
             if told:
                 raise Unacceptable("create plate", told)
+            self._free_links(connection, chosen)
             places = _places_of(connection, prototype_id) if prototype_id is not None else None
             plate_id = new_id(
                 connection,
@@ -170,6 +182,7 @@ class PlateStore(Records):
     def _load_one(self, connection: sa.Connection, plate: Mapping[str, Any]) -> None:
         if _live(connection, plate["barcode"]) is not None:
             raise Unacceptable("import plates", ["Barcode has already been taken"])
+        self._free_links(connection, plate["barcode"])
         values = _named(plate["barcode"], plate["name"])
         plate_id = new_id(connection, plates, self._stamped(values))
         places = plate["wells"] or {
@@ -192,7 +205,7 @@ class PlateStore(Records):
             self._place(connection, plate_id, plate["location_id"], "import")
 
     def update(self, barcode: str, values: dict[str, Any], reasons: Sequence[str]) -> str:
-        """Change barcode or name and return the barcode it now has."""
+        """Change barcode or name and return the barcode it now has; its links follow."""
 
         def work(connection: sa.Connection) -> str:
             plate = _existing(connection, barcode)
@@ -203,6 +216,9 @@ class PlateStore(Records):
                 told.append("Barcode has already been taken")
             if told:
                 raise Unacceptable("update plate", told)
+            if wanted != barcode:
+                self._free_links(connection, wanted)
+                self._samples.rename_plate(connection, barcode, wanted)
             connection.execute(
                 plates.update()
                 .where(plates.c.id == plate["id"])
@@ -267,6 +283,7 @@ class PlateStore(Records):
             found = _deleted(connection, barcode)
             if _live(connection, barcode) is not None:
                 raise Unacceptable("restore plate", ["Barcode has already been taken"])
+            self._samples.rename_plate(connection, _former_name(found), barcode)
             connection.execute(
                 plates.update()
                 .where(plates.c.id == found["id"])
@@ -284,9 +301,16 @@ class PlateStore(Records):
                 sa.select(images.c.sha256).where(images.c.plate_id == plate["id"]).distinct()
             ).all()
             connection.execute(plates.delete().where(plates.c.id == plate["id"]))
+            self._samples.rename_plate(connection, barcode, _former_name(plate))
             return list(files)
 
         return self._write("delete plate", work)
+
+    def _free_links(self, connection: sa.Connection, barcode: str) -> None:
+        """Give the links of the hidden plate that had a barcode last its own name."""
+        former = _last_deleted(connection, barcode)
+        if former is not None:
+            self._samples.rename_plate(connection, barcode, _former_name(former))
 
     def _place(
         self,
@@ -420,16 +444,25 @@ def _existing(connection: sa.Connection, barcode: str) -> Row:
     return found
 
 
-def _deleted(connection: sa.Connection, barcode: str) -> Row:
-    found = first_row(
+def _last_deleted(connection: sa.Connection, barcode: str) -> Row | None:
+    return first_row(
         connection,
         sa.select(plates)
         .where(plates.c.barcode == barcode, plates.c.deleted_at.isnot(None))
-        .order_by(plates.c.deleted_at.desc()),
+        .order_by(plates.c.deleted_at.desc(), plates.c.id.desc()),
     )
+
+
+def _deleted(connection: sa.Connection, barcode: str) -> Row:
+    found = _last_deleted(connection, barcode)
     if found is None:
         raise RecordNotFound("Plate", "barcode", barcode)
     return found
+
+
+def _former_name(plate: Row) -> str:
+    """Return what links call a plate whose barcode is free for others; ids are given once."""
+    return f"{plate['barcode']} (former plate {plate['id']})"
 
 
 def _free_barcode(connection: sa.Connection) -> str:

@@ -13,8 +13,8 @@ def upgrade() -> None:
     op.create_table(
         "samples_link",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("sample", sa.String(420), nullable=False),
-        sa.Column("plate", sa.String(200)),
+        sa.Column("sample", sa.String(520), nullable=False),
+        sa.Column("plate", sa.String(300)),
         sa.Column("well", sa.String(200)),
         sa.Column("kind", sa.String(40), nullable=False),
         sa.Column("item_id", sa.String(1000), nullable=False),
