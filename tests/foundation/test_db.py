@@ -13,6 +13,7 @@ from benchwire.foundation.db import (
     Database,
     DatabaseUnavailable,
     FolderUnsuitable,
+    ValueRefused,
     ensure_suitable,
     open_database,
 )
@@ -195,6 +196,43 @@ def test_postgresql_connection_lost_is_taken_up_again(postgres_url: str, tmp_pat
         killer.dispose()
         add_row(database, "a")
         assert rows(database) == ["a"]
+    finally:
+        database.close()
+
+
+def test_postgresql_says_in_our_words_that_it_cannot_hold_a_value(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    database = open_database(tmp_path, postgres_url)
+    try:
+        database.write(lambda c: c.execute(sa.text("CREATE TABLE note (x VARCHAR(20))")))
+        for text in ("a\0b", "x" * 21):
+            with pytest.raises(ValueRefused):
+                add_row(database, text)
+        with pytest.raises(ValueRefused), database.read() as connection:
+            connection.execute(sa.text("SELECT x FROM note WHERE x = :x"), {"x": "\0"})
+        add_row(database, "b")
+        assert rows(database) == ["b"]
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "search"), [("SÜD", "süd"), ("süd", "SÜD"), ("ΩΜΈΓΑ", "ωμέγα"), ("Ab", "aB")]
+)
+def test_sqlite_finds_a_text_whatever_the_case_of_its_letters(
+    tmp_path: Path, text: str, search: str
+) -> None:
+    database = open_database(tmp_path)
+    try:
+        database.write(lambda c: c.execute(sa.text("CREATE TABLE note (x VARCHAR(20))")))
+        add_row(database, text)
+        database.write(lambda c: c.execute(sa.text("INSERT INTO note VALUES (NULL)")))
+        note = sa.table("note", sa.column("x", sa.Text))
+        with database.read() as connection:
+            query = sa.select(note.c.x).where(note.c.x.icontains(search, autoescape=True))
+            assert connection.scalars(query).all() == [text]
+            assert connection.scalar(sa.text("SELECT lower(1.5)")) == 1.5
     finally:
         database.close()
 

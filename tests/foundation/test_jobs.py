@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -373,7 +374,7 @@ def test_end_that_the_disk_refused_is_told_and_stored_later(
     assert life.end_of("j1").state is JobState.DONE
     until(lambda: not life.jobs.unfinished())
     assert life.jobs.get("j1").state is JobState.DONE
-    assert life.jobs.newest()[0].state is JobState.DONE
+    assert life.jobs.listed(1)[0].state is JobState.DONE
     stored = JobStore(database)
     assert stored.get("j1").state is JobState.RUNNING
     refuse.clear()
@@ -399,3 +400,68 @@ def test_job_under_way_is_not_repeated(database: Database) -> None:
         life.jobs.repeat("j1")
     life.jobs.cancel("j1")
     assert life.jobs.can_repeat(life.end_of("j1"))
+
+
+# -- lists -----------------------------------------------------------------------------------
+
+BEGAN = datetime(2026, 5, 4, tzinfo=UTC)
+
+
+def keep(database: Database, job_id: str, **facts: object) -> None:
+    record = JobRecord(
+        id=job_id, kind="test.work", title="a job", state=JobState.DONE, params={},
+        requested_by="", created_at=BEGAN,
+    )  # fmt: skip
+    store = JobStore(database)
+    database.write(lambda connection: store.insert(connection, replace(record, **facts)))
+
+
+def test_a_long_job_that_ends_now_is_before_younger_ones_that_ended_earlier(
+    database: Database,
+) -> None:
+    for hour in range(1, 9):
+        at = BEGAN + timedelta(hours=hour)
+        keep(database, f"short-{hour}", created_at=at, ended_at=at + timedelta(minutes=1))
+    keep(database, "long", ended_at=BEGAN + timedelta(hours=10))
+    keep(database, "going on", state=JobState.RUNNING)
+    keep(database, "lost", state=JobState.FAILED, ended_at=BEGAN + timedelta(hours=11))
+    found = Life(database).jobs.ended_last(3, [JobState.DONE, JobState.CANCELLED])
+    assert [record.id for record in found] == ["long", "short-8", "short-7"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("csv_path", False), ("PATH", False), ("name", False), ("slot9", False), ("77", False),
+        ('": "', False),
+        ("C:\\data", True), ("c:\\DATA\\t", True), ('say "a"', True), ("line\nfeed", True),
+        ("süd", True), ("p1/a1", True), ("100%", True), ("a_b", False), ("a j", True),
+        ("fit-7", True),
+    ],
+)  # fmt: skip
+def test_a_text_is_found_in_values_as_they_are_and_in_no_name(
+    database: Database, text: str, found: bool
+) -> None:
+    params = {
+        "csv_path": "C:\\data\\traces.csv", "samples": {"slot9": "P1/A1"},
+        "notes": ["SÜD", "100% a-b"],
+        "more": {"name": 'say "a"', "lines": "line\nfeed"}, "cells": 77,
+    }  # fmt: skip
+    if text == "süd" and not database.is_sqlite:
+        params["notes"].append("süd")  # the letters it knows are its own locale's business
+    keep(database, "fit-7", params=params)
+    keep(database, "other", title="else")
+    listed = JobStore(database).newest(10, text=text)
+    assert [record.id for record in listed] == (["fit-7"] if found else [])
+
+
+def test_the_newest_jobs_with_a_text_are_as_many_as_asked_for(database: Database) -> None:
+    for number in range(5):
+        at = BEGAN + timedelta(hours=number)
+        params = {"csv_path": "x", "note": "traces" if number != 3 else ""}
+        keep(database, f"{number}", created_at=at, params=params)
+    keep(database, "traces", created_at=BEGAN - timedelta(hours=1))
+    store = JobStore(database)
+    assert [one.id for one in store.newest(2, text="traces")] == ["4", "2"]
+    after = store.newest(9, text="Traces", before=store.get("2"))
+    assert [one.id for one in after] == ["1", "0", "traces"]

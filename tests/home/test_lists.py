@@ -3,12 +3,16 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from benchwire.foundation.samples.names import Sample
+from benchwire.home.catalogue import Catalogue
 from tests.home.conftest import House
+from tests.support import crate_validator
 from tests.support.battery import DEVICE
 from tests.support.waiting import until
 
@@ -111,6 +115,59 @@ def test_naming_what_is_not_there_is_refused(
     assert set(house.post("/samples/links", body, status=status)) == {"detail"}
 
 
+@pytest.mark.parametrize(
+    ("part", "status"),
+    [
+        ("slot99\n\u202e", 400), ("\0", 400), ("\x7f", 400), (" ", 400), ("slot02", 422),
+        ("slot99", 422), ("x" * 81, 422), (" slot01 ", 201), ("", 201),
+    ],
+)  # fmt: skip
+def test_a_part_is_one_that_the_run_has(house: House, part: str, status: int) -> None:
+    run_id = house.measure(devices=["slot01"])
+    body = {"sample": "Part", "kind": "run", "item_id": run_id, "part": part}
+    house.post("/samples/links", body, status=status)
+    assert house.links("run", run_id) == ([(part.strip(), "Part")] if status == 201 else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "item_id"), [("meter", "meter1"), ("slot", "slot01"), ("device", DEVICE)]
+)
+def test_what_has_no_parts_is_named_as_a_whole(house: House, kind: str, item_id: str) -> None:
+    body = {"sample": "Whole", "kind": kind, "item_id": item_id, "part": "left"}
+    house.post("/samples/links", body, status=422)
+
+
+def test_what_was_measured_on_a_sample_comes_in_pages(house: House) -> None:
+    samples = house.app.lab.samples
+    for number in range(5):
+        samples.link(Sample("Often"), "run", f"gone-{number}")
+
+    def page(**asked: int) -> list[str]:
+        found = house.get("/samples/items", sample="Often", **asked)["items"]
+        return [item["item_id"] for item in found]
+
+    assert page(limit=2) == ["gone-4", "gone-3"]
+    assert page(limit=2, offset=3) == ["gone-1", "gone-0"]
+    assert len(page()) == 5
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/samples/links/99999999999999999999999"),
+        ("DELETE", "/samples/links/-99999999999999999999999"),
+        ("DELETE", "/samples/links/2147483648"),
+        ("GET", "/samples?offset=99999999999999999999999"),
+        ("GET", "/samples/items?sample=S-1&offset=99999999999999999999999"),
+        ("GET", "/samples/items?sample=S-1&limit=99999999999999999999999"),
+        ("GET", "/work?limit=99999999999999999999999"),
+        ("GET", "/search?q=a&limit=99999999999999999999999"),
+    ],
+)
+def test_numbers_that_no_database_holds_are_refused(house: House, method: str, path: str) -> None:
+    assert set(house.ask(method, path, status=422)) == {"detail"}
+
+
 def test_every_kind_can_be_named_with_a_sample(house: House) -> None:
     plate = house.plate("TIE3")
     for kind, item_id in [
@@ -188,7 +245,8 @@ def test_search_finds_things_of_every_domain(house: House) -> None:
     assert kinds_of(house.get("/search", q="Needle-7/b2")) == {("well", "Needle-7/B2")}
     assert ("device", DEVICE) in kinds_of(house.get("/search", q=DEVICE[:8].lower()))
     assert ("meter", "meter1") in kinds_of(house.get("/search", q="meter1"))
-    assert ("slot", "slot02") in kinds_of(house.get("/search", q="slot02"))
+    slots = kinds_of(house.get("/search", q="slot02"))
+    assert {("slot", "slot02"), ("run", run_id)} <= slots
     movie = str(house.area / "cells.ome.tif")
     house.post("/api/v1/processing/load-metadata", {"file_path": movie})
     assert ("movie", movie) in kinds_of(house.get("/search", q="cells.ome"))
@@ -210,6 +268,22 @@ def test_search_takes_any_text_as_it_stands(house: House, text: str) -> None:
     found = house.get("/search", q=text)["items"]
     for item in found:
         assert text.strip().lower() in json.dumps(item, ensure_ascii=False).lower()
+
+
+def test_names_are_found_in_any_case_of_their_letters(house: House) -> None:
+    run_id = house.measure(experiment_name="SÜDFLÜGEL")
+    assert ("run", run_id) in kinds_of(house.get("/search", q="südfl"))
+    house.post(
+        "/samples/links", {"sample": "Probe ÄÖ", "kind": "run", "item_id": run_id}, status=201
+    )
+    assert [one["sample"] for one in house.get("/samples", search="äö")["samples"]] == ["Probe ÄÖ"]
+
+
+def test_work_is_found_by_values_and_not_by_names_of_parameters(house: House) -> None:
+    fit = house.fit(house.traces_csv("values.csv"))
+    assert ("fit", fit) in kinds_of(house.get("/search", q="values.CSV", kind="fit"))
+    for name in ("csv_path", "model_type"):
+        assert house.get("/search", q=name, kind=["fit", "workflow"])["items"] == []
 
 
 def test_search_refuses_an_endless_text(house: House) -> None:
@@ -289,7 +363,54 @@ def crate(house: House, kind: str, item_id: str) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_finished_work_of_every_domain_is_an_ro_crate(house: House) -> None:
+def findings(answer: bytes, folder: Path) -> list[str]:
+    path = folder / "crate.zip"
+    path.write_bytes(answer)
+    return crate_validator.findings(path, crate_validator.PROCESS_RUN, "REQUIRED")
+
+
+def test_what_can_be_exported_is_what_the_link_says(house: House) -> None:
+    catalogue = Catalogue(house.app.lab, house.app.domains)
+
+    def is_told_right(kind: str, item_id: str) -> bool:
+        answer = house.client.get(f"/crates/{kind}/{quote(item_id, safe='')}")
+        assert answer.status_code in {200, 409}, answer.text
+        can = catalogue.can_export(catalogue.item(kind, item_id))
+        assert can is (answer.status_code == 200)
+        return can
+
+    long = {"CA": {"potential": 0.5, "duration": 300.0}}
+    run_id = house.post("/jobs", house.run_body(params_by_mode=long))["run_id"]
+    until(lambda: house.get(f"/work/{run_id}")["state"] == "running", what="the run")
+    assert not is_told_right("run", run_id)
+    house.post(f"/work/{run_id}/cancel")
+    assert house.ended(run_id)["state"] == "cancelled"
+    assert is_told_right("run", run_id)
+    path = house.traces_csv("lost.csv")
+    assert is_told_right("fit", house.fit(path))
+    house.plate("TIE7")
+    assert is_told_right("plate", "TIE7")
+
+
+@pytest.mark.parametrize("kind", ["run", "workflow", "fit", "plate"])
+def test_the_validator_accepts_real_work_as_a_crate(
+    house: House, kind: str, tmp_path: Path
+) -> None:
+    def made() -> str:
+        if kind == "run":
+            return house.measure(samples={"slot01": "Grün <1>"}, make_plot=True)
+        if kind == "workflow":
+            return house.process("validated")
+        if kind == "fit":
+            return house.fit(house.traces_csv("validated.csv"), sample="S-9")
+        return str(house.plate("TIE8")["barcode"])
+
+    answer = house.client.get(f"/crates/{kind}/{quote(made(), safe='')}")
+    assert answer.status_code == 200, answer.text
+    assert findings(answer.content, tmp_path) == []
+
+
+def test_runs_workflows_fits_and_plates_have_their_files_in_an_ro_crate(house: House) -> None:
     house.plate("TIE6")
     run_id = house.measure(samples={"slot01": "TIE6/A1"}, make_plot=True)
     files = crate(house, "run", run_id)

@@ -16,6 +16,8 @@ from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.db import open_database
 from benchwire.foundation.jobs.states import JobRecord, JobState
 from benchwire.foundation.jobs.store import JobStore
+from benchwire.foundation.samples.names import Sample
+from benchwire.foundation.samples.store import Samples
 from benchwire.home.pages.work import PAGE_SIZE
 from tests.support.accessibility import keyboard_gaps, spills, violations
 from tests.support.browser import NEEDS_CHROMIUM, running_browser, watched_page
@@ -25,6 +27,8 @@ from tests.support.waiting import until
 pytestmark = NEEDS_CHROMIUM
 NASTY = "<img src=x onerror=window.hacked=1>"
 OLD_JOBS = PAGE_SIZE + 5
+OFTEN = "OFTEN/A1"
+"""A well that much was measured on that is not here any more."""
 PAGES = ("/", "/jobs", "/search?q=slot", "/samples", f"/samples/view?sample={quote(NASTY)}")
 
 
@@ -335,8 +339,31 @@ def test_older_jobs_are_a_button_away(page: Any, server: Server) -> None:
     assert not page.get_by_role("button", name="Older").is_visible()
 
 
+@pytest.mark.parametrize("page_name", ["sample", "well"])
+def test_all_that_was_measured_on_a_well_is_shown_page_by_page(
+    page: Any, server: Server, page_name: str
+) -> None:
+    api = f"{server.url}/api/v1/plates"
+    if not httpx.get(f"{api}/OFTEN").is_success:
+        body = {"plate": {"barcode": "OFTEN", "name": "Often"}, "rows": 1, "columns": 1}
+        httpx.post(api, json=body).raise_for_status()
+    well = httpx.get(f"{api}/OFTEN/wells").json()["data"][0]["id"]
+    go(page, server, {"sample": f"/samples/view?sample={quote(OFTEN)}",
+                      "well": f"/plates/well/{well}"}[page_name])  # fmt: skip
+    lines = page.locator("main .bw-line", has_text="(not here any more)")
+    until(lambda: lines.count() == PAGE_SIZE)
+    page.get_by_text(re.compile(f"^gone-{OLD_JOBS - 1} ")).first.wait_for()
+    page.get_by_role("button", name="More").click()
+    until(lambda: lines.count() == OLD_JOBS)
+    page.get_by_text(re.compile("^gone-0 ")).first.wait_for()
+    assert not page.get_by_role("button", name="More").is_visible()
+
+
 def _add_old_jobs(data_dir: Path) -> None:
-    """Put failed jobs of the year before into the database of a server that is down."""
+    """Put failed jobs of the year before into the database of a server that is down.
+
+    On one well there was measured as much that is not here any more.
+    """
     database = open_database(data_dir, None, SystemClock())
     store = JobStore(database)
     began = datetime(2025, 1, 1, tzinfo=UTC)
@@ -354,4 +381,5 @@ def _add_old_jobs(data_dir: Path) -> None:
             message="it was long ago",
         )
         database.write(lambda connection, record=record: store.insert(connection, record))
+        Samples(database, SystemClock()).link(Sample(OFTEN, "OFTEN", "A1"), "run", f"gone-{number}")
     database.close()

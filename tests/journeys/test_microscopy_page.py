@@ -173,7 +173,7 @@ def test_a_movie_is_chosen_looked_at_processed_inspected_and_merged(
     form.get_by_role("button", name="Start").click()
     page.get_by_text("The workflow was started").wait_for()
     page.locator('.mc-fov[aria-label="FOV 1"]').wait_for()
-    page.locator(".q-badge", has_text="completed").wait_for(timeout=RUN_SECONDS * 1000)
+    page.locator(".q-badge", has_text="done").wait_for(timeout=RUN_SECONDS * 1000)
     page.screenshot(path=tmp_path / "workflows.png", full_page=True)
     page.get_by_role("link", name="Workflow demo").click()
 
@@ -225,7 +225,7 @@ def test_a_movie_is_chosen_looked_at_processed_inspected_and_merged(
     page.get_by_label("Model", exact=True).click()
     page.get_by_role("option", name=re.compile("^maturation kinetic")).click()
     page.get_by_role("button", name="Start").click()
-    page.locator(".q-badge", has_text="completed").wait_for()
+    page.locator(".q-badge", has_text="done").wait_for()
     page.get_by_role("link", name="Fit of maturation_kinetic").click()
     page.get_by_text("Mean R²").wait_for()
     page.get_by_text("ktl", exact=True).first.wait_for()

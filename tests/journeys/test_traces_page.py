@@ -119,7 +119,7 @@ def test_a_file_is_chosen_fitted_and_its_fits_are_looked_at(
     page.screenshot(path=tmp_path / "form.png", full_page=True)
     page.get_by_role("button", name="Start").click()
     page.get_by_text("The fitting was started").wait_for()
-    page.locator(".q-badge", has_text="completed").first.wait_for(timeout=FIT_SECONDS * 1000)
+    page.locator(".q-badge", has_text="done").first.wait_for(timeout=FIT_SECONDS * 1000)
     page.get_by_role("link", name="Fit of maturation to merged.csv").first.click()
 
     page.wait_for_url(re.compile("/traces/fit/job_"))

@@ -25,19 +25,21 @@ class Samples:
 
     def all(self, search: str = "") -> "pl.DataFrame":
         """Return all samples that something was measured on, those named last first."""
-        found: list[dict[str, Any]] = []
-        while True:
-            page = self._connection.get(
-                "/samples", search=search, limit=_AT_ONCE, offset=len(found)
-            )["samples"]
-            found += page
-            if len(page) < _AT_ONCE:
-                return table(found, columns=_SAMPLE, moments={"named_at"})
+        rows = self._paged("/samples", "samples", search=search)
+        return table(rows, columns=_SAMPLE, moments={"named_at"})
 
     def items(self, sample: str) -> "pl.DataFrame":
-        """Return everything that was measured on a sample, newest first: kind, item_id, title."""
-        rows = self._connection.get("/samples/items", sample=sample)["items"]
+        """Return all that was measured on a sample, named last first: kind, item_id, title."""
+        rows = self._paged("/samples/items", "items", sample=sample)
         return table([_row(row) for row in rows], columns=_LINK, moments={"named_at"})
+
+    def _paged(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self._connection.get(path, limit=_AT_ONCE, offset=len(found), **query)
+            found += answer[key]
+            if len(answer[key]) < _AT_ONCE:
+                return found
 
     def of(self, work: Work | tuple[str, str]) -> "pl.DataFrame":
         """Return the samples a piece of work, or an item of a kind and id, was measured on."""

@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 from benchwire.foundation.clock import utc_text
 from benchwire.foundation.jobs.states import JobRecord
 
+_WHOLE_STATES = frozenset({None, "done", "completed"})
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -30,6 +32,10 @@ class Item:
         In the words of its API.
     detail
         A line of facts, with units.
+    parts
+        What of it a sample can be named for, such as the slots of a run; None where not known.
+    has_bundle
+        Whether a bundle can be had of it now, where its kind has any; None leaves it to the state.
     """
 
     kind: str
@@ -40,6 +46,13 @@ class Item:
     at: datetime | None = None
     state: str | None = None
     detail: str = ""
+    parts: tuple[str, ...] | None = None
+    has_bundle: bool | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a bundle can be had of it now: it says so, has no states, or is done."""
+        return self.state in _WHOLE_STATES if self.has_bundle is None else self.has_bundle
 
     def as_json(self) -> dict[str, Any]:
         """Return the item for clients: plain values, the time as ISO 8601 UTC text."""

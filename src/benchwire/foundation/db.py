@@ -22,11 +22,11 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from benchwire.foundation.clock import Clock, SystemClock, microseconds, moment
-from benchwire.foundation.errors import Unavailable
+from benchwire.foundation.errors import Invalid, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,12 @@ class DatabaseUnavailable(Unavailable):
     """The database cannot take or give data at the moment; nothing was half done."""
 
     code = "database.unavailable"
+
+
+class ValueRefused(Invalid):
+    """A value is none that the database can hold or compare with, such as a text with NUL in it."""
+
+    code = "database.value_refused"
 
 
 class FolderUnsuitable(Unavailable):
@@ -117,12 +123,14 @@ class Database:
         ------
         DatabaseUnavailable
             The database does not answer.
+        ValueRefused
+            It cannot compare with a value of the query.
         """
         try:
             with self._reader.connect() as connection:
                 yield connection
-        except OperationalError as error:
-            raise _unavailable(error) from error
+        except (DataError, OperationalError) as error:
+            raise _told(error) from error
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run a piece of work in one transaction and return its result once it is on the disk.
@@ -133,6 +141,8 @@ class Database:
         ------
         DatabaseUnavailable
             The database is locked, full or gone; the work was not done.
+        ValueRefused
+            It cannot hold a value of the work, which was not done.
         """
         return self.write_later(work).result()
 
@@ -223,8 +233,7 @@ class Database:
                         raise
                     # Where this fails, the database has undone the whole group by itself.
                     savepoint.rollback()
-                    told = _unavailable(error) if isinstance(error, OperationalError) else error
-                    outcomes.append((None, told))
+                    outcomes.append((None, _told(error)))
                 else:
                     outcomes.append((result, None))
             connection.commit()
@@ -370,6 +379,8 @@ def _sqlite_engine(
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        # SQLite's own knows the letters of ASCII alone, and a search is for any case of any letter.
+        connection.create_function("lower", 1, _lower, deterministic=True)
         if read_only:
             connection.execute("PRAGMA query_only=ON")
 
@@ -381,10 +392,24 @@ def _sqlite_engine(
     return engine
 
 
+def _lower(value: str | float | None) -> str | float | None:
+    return value.lower() if isinstance(value, str) else value
+
+
 def _connection_refused(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) in {
         None, "57P01", "57P02", "57P03", "08000", "08001", "08003", "08006",
     }  # fmt: skip
+
+
+def _told(error: Exception) -> Exception:
+    """Return what to tell of an error: one of ours where the database gave it, else itself."""
+    if isinstance(error, DataError):
+        return ValueRefused(
+            "The request has a value that the database cannot hold",
+            hint="No text may have the character NUL in it.",
+        )
+    return _unavailable(error) if isinstance(error, OperationalError) else error
 
 
 def _unavailable(error: SQLAlchemyError) -> DatabaseUnavailable:
@@ -411,6 +436,7 @@ __all__ = [
     "DatabaseUnavailable",
     "FolderUnsuitable",
     "UtcMoment",
+    "ValueRefused",
     "ensure_suitable",
     "open_database",
 ]

@@ -12,7 +12,7 @@ from benchwire.foundation.domain import Domain
 from benchwire.foundation.errors import BenchwireError, NotFound
 from benchwire.foundation.jobs.states import JobRecord, JobState
 from benchwire.foundation.lab import Lab
-from benchwire.foundation.samples.names import SampleLink
+from benchwire.foundation.samples.names import SampleInvalid, SampleLink, plain
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,13 @@ class ItemNotFound(NotFound):
     """No domain knows such an item."""
 
     code = "catalogue.not_found"
+
+
+class PartUnknown(SampleInvalid):
+    """An item has no such part."""
+
+    status = 422
+    code = "samples.part_unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class Measured:
 class Catalogue:
     """Everything the domains keep, in common lists.
 
+    A domain that fails in any way is left out of them, and the others answer.
+
     Parameters
     ----------
     standing
@@ -57,6 +66,7 @@ class Catalogue:
         self._jobs = lab.jobs
         self._samples = lab.samples
         self._data_dir = lab.data_dir
+        self._without_notices: set[str] = set()
         self._shelves: dict[str, Shelf] = {}
         for domain in domains:
             if domain.shelf is not None:
@@ -72,10 +82,10 @@ class Catalogue:
         """The titles of the domains by name."""
         return {name: domain.title for name, domain in self._domains.items()}
 
-    def is_bundled(self, kind: str) -> bool:
-        """Whether items of a kind can be exported."""
-        shelf = self._shelves.get(kind)
-        return shelf is not None and kind in shelf.bundled
+    def can_export(self, item: Item) -> bool:
+        """Whether everything of an item can be had as one bundle now."""
+        shelf = self._shelves.get(item.kind)
+        return shelf is not None and item.kind in shelf.bundled and item.is_whole
 
     # -- items ------------------------------------------------------------------------------
 
@@ -92,8 +102,9 @@ class Catalogue:
             try:
                 found += shelf.find(text, limit)
             except BenchwireError as error:
-                # One domain's trouble leaves the others to be found.
                 logger.warning("search in %s failed: %s", shelf.kinds, error.message)
+            except Exception:
+                logger.exception("search in %s failed", shelf.kinds)
         wanted = [item for item in found if kinds is None or item.kind in kinds]
         return sorted(wanted, key=lambda item: item.at or _LONG_AGO, reverse=True)[:limit]
 
@@ -115,9 +126,10 @@ class Catalogue:
         ItemNotFound, NotFound, Conflict
             There is none, it cannot be exported, or it is not finished.
         """
-        if not self.is_bundled(kind):
+        shelf = self._shelf(kind)
+        if kind not in shelf.bundled:
             raise ItemNotFound(f"There is no export of {kind!r:.60}")
-        return self._shelf(kind).bundle(kind, item_id)
+        return shelf.bundle(kind, item_id)
 
     def _shelf(self, kind: str) -> Shelf:
         if kind not in self._shelves:
@@ -129,11 +141,11 @@ class Catalogue:
 
     # -- samples ----------------------------------------------------------------------------
 
-    def measured_on(self, sample_id: str) -> list[Measured]:
-        """Return everything that was measured on a sample, newest first."""
+    def measured_on(self, sample_id: str, limit: int, offset: int = 0) -> list[Measured]:
+        """Return what was measured on a sample, named last first."""
         return [
             Measured(link, self.known(link.kind, link.item_id))
-            for link in self._samples.of_sample(sample_id)
+            for link in self._samples.of_sample(sample_id, limit=limit, offset=offset)
         ]
 
     def name_sample(
@@ -143,11 +155,15 @@ class Catalogue:
 
         Raises
         ------
-        SampleInvalid, ItemNotFound, NotFound
-            The name cannot be used, or there is no such item.
+        SampleInvalid, PartUnknown, ItemNotFound, NotFound
+            The name or the part cannot be used, or there is no such item.
         """
         sample = self._samples.read(named)
         item = self.item(kind, item_id)
+        part = plain(part, "part") if part else ""
+        if part and item.parts is not None and part not in item.parts:
+            hint = f"It has {', '.join(item.parts)}." if item.parts else "Leave the part empty."
+            raise PartUnknown(f"The {kind} has no part {part!r}", hint=hint)
         return self._samples.link(sample, kind, item.id, part=part, by=by)
 
     def known(self, kind: str, item_id: str) -> Item | None:
@@ -155,6 +171,9 @@ class Catalogue:
         try:
             return self.item(kind, item_id)
         except BenchwireError:
+            return None
+        except Exception:
+            logger.exception("the %s %r cannot be shown", kind, item_id)
             return None
 
     # -- work -------------------------------------------------------------------------------
@@ -171,6 +190,9 @@ class Catalogue:
         try:
             return domain.shelf.of_job(record)
         except BenchwireError:
+            return None
+        except Exception:
+            logger.exception("what the job %s works on cannot be shown", record.id)
             return None
 
     def jobs(
@@ -216,11 +238,22 @@ class Catalogue:
         """Return what a person should look at now, errors first."""
         found = [*self._standing, *self._low_disk()]
         for domain in self._domains.values():
-            try:
-                found += domain.notices()
-            except BenchwireError as error:
-                found.append(Notice("error", f"{domain.title}: {error.message}"))
+            found += self._notices_of(domain)
         return sorted(found, key=lambda notice: notice.level != "error")
+
+    def _notices_of(self, domain: Domain) -> Sequence[Notice]:
+        try:
+            found = domain.notices()
+        except BenchwireError as error:
+            return [Notice("error", f"{domain.title}: {error.message}")]
+        except Exception:
+            # Every open page asks again within seconds; the log tells once that it began.
+            if domain.name not in self._without_notices:
+                self._without_notices.add(domain.name)
+                logger.exception("%s cannot say what needs attention", domain.title)
+            return [Notice("error", f"{domain.title}: an unforeseen error; the log has it")]
+        self._without_notices.discard(domain.name)
+        return found
 
     def _low_disk(self) -> list[Notice]:
         try:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -18,11 +18,14 @@ from benchwire.home.crates.metadata import Terms
 
 router = APIRouter()
 
+LARGEST_INTEGER = 2**31 - 1
+"""The largest that a column of integers holds on every database."""
 Lists = Annotated[Catalogue, service(Catalogue)]
 Engine = Annotated[Jobs, service(Jobs)]
 Links = Annotated[Samples, service(Samples)]
 Whole = Annotated[Lab, service(Lab)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+Offset = Annotated[int, Query(ge=0, le=LARGEST_INTEGER)]
 Text = Annotated[str, Query(max_length=1000)]
 
 
@@ -110,7 +113,7 @@ def notices(catalogue: Lists) -> dict[str, list[dict[str, str | None]]]:
 
 @router.get("/samples")
 def list_samples(
-    samples: Links, search: Text = "", limit: Limit = 100, offset: Annotated[int, Query(ge=0)] = 0
+    samples: Links, search: Text = "", limit: Limit = 100, offset: Offset = 0
 ) -> dict[str, list[dict[str, Any]]]:
     """Samples that something was measured on, those named last first."""
     found = samples.all(search, limit=limit, offset=offset)
@@ -118,10 +121,12 @@ def list_samples(
 
 
 @router.get("/samples/items")
-def sample_items(catalogue: Lists, samples: Links, sample: Text) -> dict[str, Any]:
-    """Everything that was measured on a sample, across all domains."""
+def sample_items(
+    catalogue: Lists, samples: Links, sample: Text, limit: Limit = 1000, offset: Offset = 0
+) -> dict[str, Any]:
+    """What was measured on a sample, across all domains, named last first."""
     sample_id = samples.id_of(sample)
-    found = catalogue.measured_on(sample_id)
+    found = catalogue.measured_on(sample_id, limit, offset)
     return {"sample": sample_id, "items": [measured.as_json() for measured in found]}
 
 
@@ -143,7 +148,7 @@ def name_sample(catalogue: Lists, body: SampleLinkRequest, request: Request) -> 
 
 
 @router.delete("/samples/links/{link_id}")
-def remove_link(samples: Links, link_id: int) -> Removed:
+def remove_link(samples: Links, link_id: Annotated[int, Path(ge=0, le=LARGEST_INTEGER)]) -> Removed:
     """Take back what was said of a sample."""
     samples.unlink(link_id)
     return Removed()

@@ -1,13 +1,14 @@
 """What open pages show of the server is looked up once for all of them."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from nicegui import Client, core, ui
 
 from benchwire.foundation.streams import Hub
-from benchwire.foundation.web.watch import Watch
+from benchwire.foundation.web.watch import Watch, Watches
 
 SECONDS = 0.01
 
@@ -132,5 +133,28 @@ def test_a_look_that_fails_is_repeated() -> None:
             with client:
                 watch.follow(shown.append)
             await until(lambda: shown == [1, 2])
+
+    asyncio.run(work())
+
+
+def test_pages_of_one_thing_share_a_watch_that_goes_with_the_last_of_them() -> None:
+    async def work() -> None:
+        looked: list[str] = []
+        watches = Watches(lambda key: looked.append(key) or f"value of {key}", seconds=SECONDS)
+        shown: list[str] = []
+        with open_page() as first, open_page() as second:
+            for client in (first, second):
+                with client:
+                    watches.of("a").follow(shown.append)
+            with second:
+                watches.of("b").follow(shown.append)
+            assert shown == ["value of a", "value of a", "value of b"]
+            assert looked == ["a", "b"]
+
+        def are_forgotten() -> bool:
+            gc.collect()
+            return not watches._followed
+
+        await until(are_forgotten)
 
     asyncio.run(work())

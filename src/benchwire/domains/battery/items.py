@@ -81,4 +81,5 @@ def _item(overview: dict[str, Any]) -> Item:
         api=f"/{group}/{quote(device_id, safe='')}",
         state="live" if overview["is_live"] else overview["state"],
         detail=", ".join(facts),
+        parts=(),
     )

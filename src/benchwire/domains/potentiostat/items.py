@@ -100,6 +100,8 @@ def _run_item(run: RunRecord) -> Item:
         at=run.started_at,
         state=run.status,
         detail=", ".join(slot.slot for slot in run.slots),
+        parts=tuple(slot.slot for slot in run.slots),
+        has_bundle=run.status not in UNFINISHED,
     )
 
 
@@ -112,6 +114,7 @@ def _slot_item(slot: Slot) -> Item:
         api="/devices/status",
         state="connected" if slot.is_connected else "unplugged",
         detail=f"serial number {slot.serial_number}" if slot.serial_number else "",
+        parts=(),
     )
 
 

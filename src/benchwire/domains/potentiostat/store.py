@@ -131,9 +131,12 @@ class RunStore:
             return self._with_slots(connection, connection.execute(query).all())
 
     def find(self, text: str, limit: int) -> list[RunRecord]:
-        """Return the newest runs whose id, request or instruments a text occurs in."""
-        numbers = sa.select(slots.c.run_id).where(
-            slots.c.serial_number.icontains(text, autoescape=True)
+        """Return the newest runs whose id, request, slots or instruments a text occurs in."""
+        on_slots = sa.select(slots.c.run_id).where(
+            sa.or_(
+                slots.c.slot.icontains(text, autoescape=True),
+                slots.c.serial_number.icontains(text, autoescape=True),
+            )
         )
         query = (
             runs.select()
@@ -144,7 +147,7 @@ class RunStore:
                         runs.c.request[name].as_string().icontains(text, autoescape=True)
                         for name in ("experiment_name", "subdir", "group_id", "modes")
                     ),
-                    runs.c.run_id.in_(numbers),
+                    runs.c.run_id.in_(on_slots),
                 )
             )
             .order_by(runs.c.started_at.desc(), runs.c.run_id.desc())

@@ -124,6 +124,7 @@ def _meter_item(meter: Meter) -> Item:
         api=f"/api/status?meter={quote(meter.name, safe='')}",
         state=meter.condition,
         detail="" if identity is None else f"{identity.product}, serial number {identity.serial}",
+        parts=(),
     )
 
 
@@ -138,4 +139,6 @@ def _session_item(meter: Meter, session: Session) -> Item:
         at=began,
         state=session.reason or "under way",
         detail=f"{gained.energy_ws / 3600:.3f} Wh, {gained.charge_as / 3.6:.1f} mAh",
+        parts=(),
+        has_bundle=session.reason is not None,
     )

@@ -331,10 +331,6 @@ class Jobs:
         """Return the names of a domain's kinds."""
         return [name for name in self._kinds if name.partition(".")[0] == domain]
 
-    def newest(self, limit: int = 50, *, kinds: Sequence[str] | None = None) -> list[JobRecord]:
-        """Return the newest jobs, of some kinds or of all, unfinished ones as they stand now."""
-        return self.listed(limit, kinds=kinds)
-
     def listed(
         self,
         limit: int,
@@ -351,12 +347,17 @@ class Jobs:
         before
             Leaves out this job and all newer ones.
         text
-            Leaves out the jobs in whose id, title and parameters it does not occur.
+            Leaves out the jobs in whose id, title and parameters it does not occur, whatever its
+            case; the names of parameters do not count.
         """
         with self._lock:
             live = {**self._records, **self._unsaved}
         found = self._store.newest(limit, kinds=kinds, states=states, before=before, text=text)
         return [live.get(record.id, record) for record in found]
+
+    def ended_last(self, limit: int, states: Sequence[JobState]) -> list[JobRecord]:
+        """Return the jobs in some final states, those that ended last first."""
+        return self._store.ended_last(limit, states)
 
     def newest_of(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
         """Return the known ones of some jobs by id."""

@@ -1,7 +1,9 @@
 """Every query of the job engine."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +15,8 @@ from benchwire.foundation.jobs.tables import jobs
 _UNFINISHED = (JobState.QUEUED.value, JobState.RUNNING.value)
 # Most database drivers limit the parameters of one statement; ids are asked for in such portions.
 _IDS_AT_ONCE = 500
+# Rows of a search that are held in memory at a time.
+_ROWS_AT_ONCE = 100
 
 
 class JobStore:
@@ -84,9 +88,10 @@ class JobStore:
     ) -> list[JobRecord]:
         """Return the newest jobs, of some kinds and in some states or all.
 
-        ``before`` leaves out that job and all newer ones, ``text`` those it does not occur in.
+        ``before`` leaves out that job and all newer ones, ``text`` those in whose id, title and
+        parameters it does not occur.
         """
-        query = jobs.select().order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
+        query = jobs.select().order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
         if kinds is not None:
             query = query.where(jobs.c.kind.in_(kinds))
         if states is not None:
@@ -99,11 +104,24 @@ class JobStore:
                     sa.and_(jobs.c.created_at == before.created_at, jobs.c.id < before.id),
                 )
             )
-        if text:
-            shown = (jobs.c.id, jobs.c.title, sa.cast(jobs.c.params, sa.Text))
-            query = query.where(
-                sa.or_(*(column.icontains(text, autoescape=True) for column in shown))
+        query = query.where(_may_have(text)) if text else query.limit(limit)
+        with (
+            self._database.read() as connection,
+            connection.execute(query, execution_options={"yield_per": _ROWS_AT_ONCE}) as rows,
+        ):
+            found = (record for record in map(_record, rows) if not text or _has(record, text))
+            return list(islice(found, limit))
+
+    def ended_last(self, limit: int, states: Sequence[JobState]) -> list[JobRecord]:
+        """Return the jobs in some final states, those that ended last first."""
+        query = (
+            jobs.select()
+            .where(
+                jobs.c.state.in_([state.value for state in states]), jobs.c.ended_at.is_not(None)
             )
+            .order_by(jobs.c.ended_at.desc(), jobs.c.id.desc())
+            .limit(limit)
+        )
         with self._database.read() as connection:
             return [_record(row) for row in connection.execute(query)]
 
@@ -114,6 +132,29 @@ class JobStore:
             query = query.where(jobs.c.kind.in_(kinds))
         with self._database.read() as connection:
             return {row.state: row.total for row in connection.execute(query)}
+
+
+def _may_have(text: str) -> sa.ColumnElement[bool]:
+    """Return what is true of all jobs that have a text, and of some that have it as a key only."""
+    as_written = json.dumps(text, ensure_ascii=False)[1:-1]
+    return sa.or_(
+        jobs.c.id.icontains(text, autoescape=True),
+        jobs.c.title.icontains(text, autoescape=True),
+        sa.cast(jobs.c.params, sa.Text).icontains(as_written, autoescape=True),
+    )
+
+
+def _has(record: JobRecord, text: str) -> bool:
+    return _occurs_in(text.lower(), [record.id, record.title, record.params])
+
+
+def _occurs_in(text: str, value: object) -> bool:
+    """Whether a text of small letters occurs in a value or in one of those within it."""
+    if isinstance(value, str):
+        return text in value.lower()
+    if isinstance(value, Mapping):
+        return any(_occurs_in(text, one) for one in value.values())
+    return isinstance(value, list) and any(_occurs_in(text, one) for one in value)
 
 
 def _columns(record: JobRecord) -> dict[str, Any]:

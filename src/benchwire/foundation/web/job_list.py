@@ -5,12 +5,9 @@ from typing import Generic, Protocol, TypeVar
 
 from nicegui import ui
 
-from benchwire.foundation.clock import utc_text
-from benchwire.foundation.jobs.family import STATE_WORDS
 from benchwire.foundation.jobs.states import JobRecord, JobState
-from benchwire.foundation.web.job_progress import JobProgress as JobProgress
 from benchwire.foundation.web.shell import cancel_button
-from benchwire.foundation.web.states import badge, empty
+from benchwire.foundation.web.states import badge, empty, minute
 from benchwire.foundation.web.watch import Watch
 
 REFRESH_SECONDS = 1.0
@@ -94,9 +91,9 @@ class _DrawnList(Generic[Known]):
     def _draw_row(self, record: JobRecord) -> None:
         with ui.element("li").classes("py-1"):
             with ui.element("div").classes("bw-line"):
-                badge(STATE_WORDS[record.state])
+                badge(record.state.value)
                 ui.link(record.title, self._jobs.page_of(record.id)).classes("bw-line-main")
-                ui.label(utc_text(record.created_at)[:16].replace("T", " ")).classes(
+                ui.label(minute(record.created_at)).classes(
                     "bw-small bw-muted bw-number whitespace-nowrap bw-wide"
                 )
                 if not record.state.is_final:

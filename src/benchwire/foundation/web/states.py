@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from nicegui import ui
+
+from benchwire.foundation.clock import utc_moment, utc_text
 
 # One colour for each word of any domain; a word that is not here is shown in grey.
 _TONES = {
@@ -17,12 +20,19 @@ _TONES = {
            "fault",
     "idle": "queued pending waiting recorded unknown new none disabled off low",
 }  # fmt: skip
+# What some APIs call otherwise.
+_WORDS = {"pending": "queued", "completed": "done"}
 _TONE_OF = {word: tone for tone, words in _TONES.items() for word in words.split()}
 
 
 def tone(state: str) -> str:
     """Return the tone of a state's word: good, busy, warn, bad or idle."""
     return _TONE_OF.get(state.lower(), "idle")
+
+
+def word(state: str) -> str:
+    """Return the one word that pages have for a state, also for one in the words of an API."""
+    return _WORDS.get(state, state)
 
 
 @contextmanager
@@ -71,15 +81,30 @@ def loading(text: str = "Loading") -> ui.element:
 
 
 def badge(state: str) -> ui.badge:
-    """Draw a state's word in the colour it has everywhere."""
-    return ui.badge(state, color=None).classes(f"bw-badge bw-tone-{tone(state)}")
+    """Draw a state in the word and the colour it has everywhere."""
+    return ui.badge(word(state), color=None).classes(f"bw-badge bw-tone-{tone(state)}")
 
 
 def set_badge(shown: ui.badge, state: str) -> None:
     """Show another state in a badge drawn before."""
-    if shown.text != state:
-        shown.set_text(state)
+    if shown.text != word(state):
+        shown.set_text(word(state))
         shown.classes(replace=f"bw-badge bw-tone-{tone(state)}")
+
+
+def minute(at: datetime | str) -> str:
+    """Return a moment, also one in the text of an API, as pages write it: UTC, to the minute."""
+    return f"{_plain_utc(at)[:16]} UTC"
+
+
+def second(at: datetime | str) -> str:
+    """Return a moment, also one in the text of an API, as pages write it: UTC, to the second."""
+    return f"{_plain_utc(at)[:19]} UTC"
+
+
+def _plain_utc(at: datetime | str) -> str:
+    moment = utc_moment(at) if isinstance(at, str) else at
+    return utc_text(moment).replace("T", " ")
 
 
 def _state(text: str, hint: str, *, mark: str, classes: str) -> ui.element:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from nicegui import background_tasks, ui
 from nicegui.helpers import await_with_context
@@ -153,3 +154,28 @@ class Watch(Generic[Value]):
                 return
         if asyncio.iscoroutine(answer):
             background_tasks.create(await_with_context(answer, follower.slot))
+
+
+class Watches(Generic[Value]):
+    """A watch of each of many things; those that no page follows are forgotten by themselves.
+
+    Parameters
+    ----------
+    look
+        Finds the value of one of them, in a thread.
+    seconds
+        The shortest time between two looks at one.
+    """
+
+    def __init__(self, look: Callable[[str], Value], *, seconds: float = 1.0) -> None:
+        self._look = look
+        self._seconds = seconds
+        self._followed: WeakValueDictionary[str, Watch[Value]] = WeakValueDictionary()
+
+    def of(self, key: str) -> Watch[Value]:
+        """Return the watch of one of them, the same to all who ask while it is followed."""
+        watch = self._followed.get(key)
+        if watch is None:
+            watch = Watch(lambda: self._look(key), seconds=self._seconds)
+            self._followed[key] = watch
+        return watch

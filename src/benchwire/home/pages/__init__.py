@@ -12,7 +12,8 @@ from benchwire.foundation.web.shell import NavigationEntry, Shell
 from benchwire.foundation.web.watch import Watch
 from benchwire.home.catalogue import Catalogue
 from benchwire.home.pages import first, samples, search, work
-from benchwire.home.pages.desk import JOBS_TOPIC, Desk
+from benchwire.home.pages.desk import Desk
+from benchwire.home.routes import JOBS_TOPIC
 
 RECONNECT_SECONDS = 30.0
 

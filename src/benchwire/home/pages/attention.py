@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from nicegui import ui
 
 from benchwire.foundation.catalogue import Notice
-from benchwire.foundation.clock import utc_text
 from benchwire.foundation.jobs.sessions import AwayReport
 from benchwire.foundation.jobs.states import JobRecord
 from benchwire.foundation.lab import Lab
 from benchwire.foundation.web.shell import act
-from benchwire.foundation.web.states import badge, heading
+from benchwire.foundation.web.states import badge, heading, second
 from benchwire.home.pages import rows
 from benchwire.home.pages.desk import Desk, Lately, Work
 
@@ -23,7 +22,7 @@ class Attention:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._notices: Sequence[Notice] = ()
-        self._lately = Lately((), (), more_failed=False)
+        self._lately = Lately((), (), more_failed=False, has_any=False)
         self._drawn: object = None
         self._place = ui.element("div").classes("bw-stack").mark("attention")
         desk.notices.follow(self._show_notices)
@@ -108,7 +107,7 @@ def draw_away(lab: Lab, report: AwayReport | None) -> None:
 
 
 def _away_text(report: AwayReport) -> str:
-    when = "" if report.stopped_at is None else f" at {utc_text(report.stopped_at)[:19]} UTC"
+    when = "" if report.stopped_at is None else f" at {second(report.stopped_at)}"
     if report.unclean:
         return f"The server ended without warning{when} (it was last seen alive then)."
     return f"The server was stopped{when} while work was under way."

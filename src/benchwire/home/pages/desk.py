@@ -9,8 +9,8 @@ from benchwire.foundation.lab import Lab
 from benchwire.foundation.web.shell import Shell
 from benchwire.foundation.web.watch import Watch
 from benchwire.home.catalogue import Catalogue
+from benchwire.home.routes import JOBS_TOPIC
 
-JOBS_TOPIC = "jobs"
 FINISHED_SHOWN, FAILED_SHOWN, UNDER_WAY_SHOWN = 8, 5, 20
 FAILED_WITHIN = timedelta(days=1)
 NOTICE_SECONDS = 5.0
@@ -21,11 +21,15 @@ Work = tuple[JobRecord, Item | None]
 
 @dataclass(frozen=True, slots=True)
 class Lately:
-    """Jobs that have ended, newest first; ``failed`` are those of the last day."""
+    """Jobs that have ended, the last first; ``failed`` are those of the last day.
+
+    ``has_any`` is whether any has ended, at whatever time.
+    """
 
     finished: tuple[Work, ...]
     failed: tuple[Work, ...]
     more_failed: bool
+    has_any: bool
 
 
 class Desk:
@@ -39,7 +43,7 @@ class Desk:
         self.under_way: Watch[list[Work]] = Watch(
             self._look_under_way, hub=lab.hub, topic=JOBS_TOPIC
         )
-        self.lately: Watch[Lately] = Watch(self._look_lately, hub=lab.hub, topic=JOBS_TOPIC)
+        self.lately: Watch[Lately] = Watch(self.look_lately, hub=lab.hub, topic=JOBS_TOPIC)
         self.notices: Watch[list[Notice]] = Watch(catalogue.notices, seconds=NOTICE_SECONDS)
 
     def _look_under_way(self) -> list[Work]:
@@ -52,9 +56,11 @@ class Desk:
         self._items = {job_id: item for job_id, item in items.items() if item is not None}
         return [(record, items.get(record.id)) for record in records]
 
-    def _look_lately(self) -> Lately:
-        done = self.catalogue.jobs([JobState.DONE, JobState.CANCELLED], limit=FINISHED_SHOWN)
-        failed = self.catalogue.jobs([JobState.FAILED], limit=FAILED_SHOWN + 1)
+    def look_lately(self) -> Lately:
+        """Find the jobs that have ended lately."""
+        jobs = self.lab.jobs
+        done = jobs.ended_last(FINISHED_SHOWN, [JobState.DONE, JobState.CANCELLED])
+        failed = jobs.ended_last(FAILED_SHOWN + 1, [JobState.FAILED])
         since = self.lab.clock.now() - FAILED_WITHIN
         recent = [record for record in failed if (record.ended_at or record.created_at) >= since]
         return Lately(
@@ -63,4 +69,5 @@ class Desk:
                 (record, self.catalogue.of_job(record)) for record in recent[:FAILED_SHOWN]
             ),
             more_failed=len(recent) > FAILED_SHOWN,
+            has_any=bool(done or failed),
         )

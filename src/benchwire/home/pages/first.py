@@ -1,15 +1,18 @@
 """The home page: what is wrong, what runs, what has finished, and the domains at a glance."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from nicegui import ui
 
 from benchwire.foundation.web.shell import NavigationEntry
-from benchwire.foundation.web.states import badge, empty, section
+from benchwire.foundation.web.states import badge, empty, failure, section
 from benchwire.home.pages import rows
 from benchwire.home.pages.attention import Attention, draw_away, draw_set_aside
 from benchwire.home.pages.desk import UNDER_WAY_SHOWN, Desk, Lately, Work
+
+logger = logging.getLogger(__name__)
 
 
 def register(
@@ -42,7 +45,16 @@ def register(
             first_steps.stand_for(work)
             with ui.element("div").classes("bw-tiles").mark("domains"):
                 for draw in cards:
-                    draw()
+                    draw_card(draw)
+
+
+def draw_card(draw: Callable[[], None]) -> None:
+    """Draw a domain's part; one that cannot be drawn leaves the others to be seen."""
+    try:
+        draw()
+    except Exception:
+        logger.exception("a domain's part of the home page cannot be drawn")
+        failure("A part cannot be shown here", "The server's log has the reason.")
 
 
 class _FirstSteps:
@@ -65,9 +77,7 @@ class _FirstSteps:
             work.set_visibility(any(has_work.values()))
 
         self._desk.under_way.follow(lambda works: show("under way", there=bool(works)))
-        self._desk.lately.follow(
-            lambda lately: show("ended", there=bool(lately.finished or lately.failed))
-        )
+        self._desk.lately.follow(lambda lately: show("ended", there=lately.has_any))
 
     def _draw(self) -> None:
         with section("Welcome"):

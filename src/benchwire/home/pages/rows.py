@@ -1,35 +1,24 @@
 """Jobs and items as lines of a list."""
 
 from datetime import datetime
-from urllib.parse import quote, urlencode
 
 from nicegui import ui
 
 from benchwire.foundation.catalogue import Item
-from benchwire.foundation.clock import utc_text
 from benchwire.foundation.jobs.runner import Jobs
 from benchwire.foundation.jobs.states import JobRecord
+from benchwire.foundation.web.item_links import crate_url
 from benchwire.foundation.web.job_progress import JobProgress, duration
 from benchwire.foundation.web.shell import act, cancel_button, download
-from benchwire.foundation.web.states import badge, set_badge
+from benchwire.foundation.web.states import badge, minute, set_badge
 from benchwire.home.catalogue import Catalogue
 
 _PLURALS = {"fit": "fits", "session": "charging sessions", "slot": "slots"}
 
 
-def minute(at: datetime) -> str:
-    """Return a moment in UTC, to the minute."""
-    return utc_text(at)[:16].replace("T", " ")
-
-
 def plural(kind: str) -> str:
     """Return the word for many items of a kind, as a heading."""
     return _PLURALS.get(kind, f"{kind}s").capitalize()
-
-
-def sample_page(sample: str) -> str:
-    """Return the page of a sample."""
-    return f"/samples/view?{urlencode({'sample': sample})}"
 
 
 def page_of(item: Item | None) -> str | None:
@@ -50,9 +39,9 @@ def when(at: datetime | None) -> None:
 
 
 def crate_link(catalogue: Catalogue, item: Item) -> None:
-    """Draw a link that downloads everything of an item, where that can be had."""
-    if catalogue.is_bundled(item.kind):
-        link = download("RO-Crate", f"/crates/{quote(item.kind)}/{quote(item.id)}")
+    """Draw a link that downloads everything of an item, where that can be had by now."""
+    if catalogue.can_export(item):
+        link = download("RO-Crate", crate_url(item.kind, item.id))
         link.props["aria-label"] = f"Download {item.title} as RO-Crate"
 
 

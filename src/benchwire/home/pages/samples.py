@@ -6,9 +6,11 @@ from itertools import groupby
 from nicegui import run, ui
 
 from benchwire.foundation.catalogue import Item
+from benchwire.foundation.db import ValueRefused
 from benchwire.foundation.samples.names import LONGEST_NAME, SampleOverview
+from benchwire.foundation.web.item_links import sample_path
 from benchwire.foundation.web.shell import act
-from benchwire.foundation.web.states import empty, section
+from benchwire.foundation.web.states import empty, minute, section
 from benchwire.home.catalogue import Measured
 from benchwire.home.pages import rows
 from benchwire.home.pages.desk import Desk
@@ -47,11 +49,14 @@ class _SamplesPage:
 
     async def look(self) -> None:
         """Look for the samples that are shown, and one more."""
+        self._samples = await run.io_bound(self._find) or ()
+
+    def _find(self) -> Sequence[SampleOverview]:
         limit = self._pages * PAGE_SIZE + 1
-        found = await run.io_bound(
-            lambda: self._desk.lab.samples.all(self._search.strip(), limit=limit)
-        )
-        self._samples = found or ()
+        try:
+            return self._desk.lab.samples.all(self._search.strip(), limit=limit)
+        except ValueRefused:
+            return ()  # no name has what cannot be stored
 
     def draw(self) -> None:
         """Draw the page."""
@@ -97,7 +102,7 @@ class _SamplesPage:
             for sample in self._samples[:limit]:
                 with ui.element("li").classes("bw-line"):
                     with ui.element("div").classes("bw-line-main"):
-                        rows.title(sample.sample, rows.sample_page(sample.sample))
+                        rows.title(sample.sample, sample_path(sample.sample))
                     ui.label(f"{sample.items} measured").classes("bw-small bw-muted bw-number")
                     rows.when(sample.named_at)
         self._older.set_visibility(len(self._samples) > limit)
@@ -109,27 +114,40 @@ class _SamplePage:
     def __init__(self, desk: Desk, sample: str) -> None:
         self._desk = desk
         self.sample = sample.strip()[:LONGEST_NAME]
+        self._pages = 1
         self._found: Sequence[Measured] = ()
+        self._has_more = False
 
     async def look(self) -> None:
-        """Look for what was measured on it."""
-        self._found = await run.io_bound(self._find) or ()
+        """Look for what was measured on it and is shown, and one more."""
+        limit = self._pages * PAGE_SIZE
+        found = await run.io_bound(self._find, limit + 1) or ()
+        self._has_more = len(found) > limit
+        self._found = sorted(found[:limit], key=lambda one: one.link.kind)
 
-    def _find(self) -> list[Measured]:
+    def _find(self, limit: int) -> list[Measured]:
         if not self.sample:
             return []
-        self.sample = self._desk.lab.samples.id_of(self.sample)
-        found = self._desk.catalogue.measured_on(self.sample)
-        return sorted(found, key=lambda one: one.link.kind)
+        try:
+            self.sample = self._desk.lab.samples.id_of(self.sample)
+            return self._desk.catalogue.measured_on(self.sample, limit)
+        except ValueRefused:
+            return []  # nothing is named with what cannot be stored
 
     def draw(self) -> None:
         """Draw the page."""
         ui.link("All samples", PATH).classes("bw-small")
         self._place = ui.element("div").classes("bw-stack").mark("measured")
+        self._more = ui.button("More", icon="expand_more", on_click=self._show_more)
+        self._more.props("outline")
         if self.sample:
             with section("Add what was measured on it"):
                 _NamingForm(self._desk, self.sample, self._renew).draw()
         self._draw_found()
+
+    async def _show_more(self) -> None:
+        self._pages += 1
+        await self._renew()
 
     async def _renew(self) -> None:
         await self.look()
@@ -137,14 +155,17 @@ class _SamplePage:
             self._draw_found()
 
     def _draw_found(self) -> None:
+        self._more.set_visibility(self._has_more)
         self._place.clear()
         with self._place:
             if not self._found:
                 empty("Nothing was measured on it so far.")
             for kind, found in groupby(self._found, key=lambda one: one.link.kind):
                 measured = list(found)
+                # Of a kind of which more may come, nobody has counted how many there are.
+                count = "" if self._has_more else f" ({len(measured)})"
                 with (
-                    section(f"{rows.plural(kind)} ({len(measured)})"),
+                    section(f"{rows.plural(kind)}{count}"),
                     ui.element("ul").classes("bw-list"),
                 ):
                     for one in measured:
@@ -152,9 +173,7 @@ class _SamplePage:
 
     def _draw_measured(self, measured: Measured) -> None:
         link, item = measured.link, measured.item
-        said = f"named {rows.minute(link.named_at)}" + (
-            f" by {link.named_by}" if link.named_by else ""
-        )
+        said = f"named {minute(link.named_at)}" + (f" by {link.named_by}" if link.named_by else "")
         with ui.element("li").classes("bw-line"):
             with ui.element("div").classes("bw-line-main"):
                 rows.title(item.title if item else f"{link.item_id} (not here any more)",

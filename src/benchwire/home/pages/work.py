@@ -76,7 +76,6 @@ class _JobsPage:
             ui.select(
                 domains, value=self._domain, label="Domain", on_change=self._choose_domain
             ).props("outlined dense").classes("w-48").mark("domain-filter")
-            ui.label("Times are in UTC.").classes("bw-small bw-muted")
         with ui.card().classes("bw-section"):
             self._list = ui.element("ul").classes("bw-list").mark("jobs")
             self._older = ui.button("Older", icon="expand_more", on_click=self._show_older)
@@ -157,7 +156,7 @@ class _JobsPage:
                     if not record.state.is_final:
                         cancel_button(jobs.cancel, record)
                     rows.retry_button(jobs, record)
-                    if item is not None and record.state is JobState.DONE:
+                    if item is not None:
                         rows.crate_link(self._desk.catalogue, item)
             if not record.state.is_final:
                 progress = JobProgress()

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
-from weakref import WeakValueDictionary
 
 from benchwire.domains.microscopy.service import Folders, Movies, Workflows
 from benchwire.foundation.jobs.states import JobRecord
-from benchwire.foundation.web.watch import Watch
+from benchwire.foundation.web.watch import Watches
 
 PATH = "/microscopy"
 STYLE = """
@@ -47,21 +46,14 @@ class Desk:
     movies: Movies
     folders: Folders
     workflows: Workflows
-    # Those that some page follows; the others are forgotten by themselves.
-    _runs: "WeakValueDictionary[str, Watch[tuple[JobRecord, Fovs]]]" = field(
-        init=False, default_factory=WeakValueDictionary
-    )
+    runs: Watches[tuple[JobRecord, Fovs]] = field(init=False)
 
-    def run(self, job_id: str) -> Watch[tuple[JobRecord, Fovs]]:
-        """Return what tells how far a workflow and each of its FOVs is."""
-        watch = self._runs.get(job_id)
-        if watch is None:
-            watch = Watch(
-                lambda: (self.workflows.record(job_id), self.workflows.fovs(job_id)),
-                seconds=RUN_SECONDS,
-            )
-            self._runs[job_id] = watch
-        return watch
+    def __post_init__(self) -> None:
+        self.runs = Watches(self.look_at, seconds=RUN_SECONDS)
+
+    def look_at(self, job_id: str) -> tuple[JobRecord, Fovs]:
+        """Find how far a workflow and each of its FOVs is."""
+        return self.workflows.record(job_id), self.workflows.fovs(job_id)
 
 
 def movie_path(file_path: str) -> str:

@@ -11,7 +11,6 @@ from benchwire.domains.microscopy.pages.merge import MergeForm
 from benchwire.domains.microscopy.pages.workflows import Progress
 from benchwire.domains.microscopy.service.workflows import WORKFLOW_ITEM
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.jobs.family import STATE_WORDS
 from benchwire.foundation.jobs.states import JobRecord, JobState
 from benchwire.foundation.web.item_links import draw_crate, draw_samples
 from benchwire.foundation.web.shell import act, download
@@ -30,7 +29,7 @@ async def draw(desk: Desk, job_id: str) -> None:
         return
     if record is None:
         return  # the server is ending
-    watch = desk.run(job_id)
+    watch = desk.runs.of(job_id)
     await watch.ready()
     view = _View(desk, record)
     view.draw()
@@ -57,7 +56,7 @@ class _View:
         with section(record.title) as card:
             card.mark("run")
             with ui.row().classes("w-full items-center gap-3"):
-                self._state = badge(STATE_WORDS[record.state]).mark("run-state")
+                self._state = badge(record.state.value).mark("run-state")
                 self._cancel = ui.button(
                     "Cancel", on_click=lambda: act(self._desk.workflows.cancel, record.id)
                 ).props("dense flat color=negative")
@@ -96,7 +95,7 @@ class _View:
             return  # the server is ending
         record, fovs = found
         self._record = record
-        set_badge(self._state, STATE_WORDS[record.state])
+        set_badge(self._state, record.state.value)
         is_over = record.state.is_final
         self._cancel.set_visibility(not is_over)
         self._going_on.set_visibility(not is_over)

@@ -5,8 +5,9 @@ from nicegui import ui
 from benchwire.domains.microscopy.pages.desk import PATH, STYLE, Desk, Fovs, run_path
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.jobs.states import JobRecord
-from benchwire.foundation.web.job_list import JobList, JobProgress
-from benchwire.foundation.web.states import section
+from benchwire.foundation.web.job_list import JobList
+from benchwire.foundation.web.job_progress import JobProgress
+from benchwire.foundation.web.states import section, word
 
 SHOWN, SHOWN_ON_CARD = 20, 3
 
@@ -54,7 +55,7 @@ def _fovs_html(fovs: Fovs) -> str:
     cells = []
     for item in fovs:
         number, done = int(item["fov"]), float(item["percentage"])
-        words = f"FOV {number}: {item['status']}, {done:.0f} %"
+        words = f"FOV {number}: {word(item['status'])}, {done:.0f} %"
         cells.append(
             f'<div class="mc-fov" role="progressbar" aria-label="FOV {number}" title="{words}" '
             f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{done:.0f}" '

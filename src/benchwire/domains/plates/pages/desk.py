@@ -2,19 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
-from weakref import WeakValueDictionary
 
 from benchwire.domains.plates.errors import RecordNotFound
 from benchwire.domains.plates.requests import Page
 from benchwire.domains.plates.service import Chemistry, Images, Locations, Plates, Wells
 from benchwire.foundation.catalogue import Item
 from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.samples.names import SampleLink
 from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.web.shell import act
-from benchwire.foundation.web.watch import Watch
+from benchwire.foundation.web.watch import Watch, Watches
 
 T = TypeVar("T")
 Record = dict[str, Any]
@@ -91,10 +90,7 @@ class Desk:
     look_up: Callable[[str, str], Item | None]
     counts: Watch[Record] = field(init=False)
     board: Watch[tuple[Any, Any, list[Record]]] = field(init=False)
-    # Those that some page follows; the others are forgotten by themselves.
-    _plates: "WeakValueDictionary[str, Watch[tuple[Any, Any, Any] | None]]" = field(
-        init=False, default_factory=WeakValueDictionary
-    )
+    views: Watches[tuple[Any, Any, Any] | None] = field(init=False)
 
     def __post_init__(self) -> None:
         self.counts = Watch(lambda: self.plates.statistics()["overview"], seconds=COUNT_SECONDS)
@@ -102,19 +98,12 @@ class Desk:
             lambda: (self.locations.grid(), self.locations.special(), self.listed("")),
             seconds=BOARD_SECONDS,
         )
+        self.views = Watches(self._look_at, seconds=PLATE_SECONDS)
 
-    def measured(self, sample: str) -> list[tuple[Item, str]]:
-        """Return what was measured on a sample, newest first, each with the part it is named for.
-
-        What is not kept any more is left out.
-        """
-        found = [
-            (self.look_up(link.kind, link.item_id), link.part)
-            for link in self.samples.of_sample(sample)
-        ]
-        here = [(item, part) for item, part in found if item is not None]
-        never = datetime.min.replace(tzinfo=UTC)
-        return sorted(here, key=lambda entry: entry[0].at or never, reverse=True)
+    def measured(self, sample: str, limit: int) -> list[tuple[SampleLink, Item | None]]:
+        """Return what was measured on a sample, named last first; None where it is not kept."""
+        links = self.samples.of_sample(sample, limit=limit)
+        return [(link, self.look_up(link.kind, link.item_id)) for link in links]
 
     def listed(self, search: str) -> list[Record]:
         """Return the newest plates whose barcode or name has a text."""
@@ -123,15 +112,8 @@ class Desk:
         )
         return list(found)
 
-    def plate(self, barcode: str) -> Watch[tuple[Any, Any, Any] | None]:
-        """Return what tells of a plate's wells, its history and where it could go."""
-        watch = self._plates.get(barcode)
-        if watch is None:
-            watch = Watch(lambda: self._look_at(barcode), seconds=PLATE_SECONDS)
-            self._plates[barcode] = watch
-        return watch
-
     def _look_at(self, barcode: str) -> tuple[Any, Any, Any] | None:
+        """Find a plate's wells, its history, and where it could go; None where it is not here."""
         free = {
             item["id"]: item["display_name"]
             for item in self.locations.all("", None, None)

@@ -8,14 +8,14 @@ from nicegui import events, run, ui
 from benchwire.domains.plates.errors import RecordNotFound
 from benchwire.domains.plates.pages.desk import STYLE, Desk, attempt, plate_path
 from benchwire.foundation.web.shell import discard
-from benchwire.foundation.web.states import empty, heading, section
+from benchwire.foundation.web.states import empty, heading, second, section
 from benchwire.foundation.web.tables import table
 
 _COLUMNS: list[dict[str, Any]] = [
     {"name": key, "label": label, "field": key, "align": "left", "sortable": True}
     for key, label in (
         ("barcode", "Barcode"), ("name", "Name"), ("place", "Place"), ("wells", "Wells"),
-        ("points", "Points"), ("best", "Best score"), ("created", "Made (UTC)"),
+        ("points", "Points"), ("best", "Best score"), ("created", "Made"),
     )
 ]  # fmt: skip
 _CHOSEN = (
@@ -41,7 +41,7 @@ def draw_card(desk: Desk, path: str) -> None:
 
         def show(counts: dict[str, Any]) -> None:
             text.set_text(
-                f"{counts['total_plates']} plates, {counts['total_wells']} wells, "
+                f"Plates {counts['total_plates']}, wells {counts['total_wells']}, "
                 f"{counts['occupied_locations']} of {counts['total_locations']} places taken"
             )
 
@@ -161,7 +161,7 @@ class _Board:
                 "wells": item["wells_count"],
                 "points": item["points_of_interest_count"],
                 "best": (item["best_score"] or {}).get("name", ""),
-                "created": item["created_at"][:19].replace("T", " "),
+                "created": second(item["created_at"]),
             }
             for item in plates
         ]

@@ -20,7 +20,7 @@ from benchwire.domains.plates.pages.desk import (
 from benchwire.domains.plates.requests import Page
 from benchwire.domains.plates.scores import SCORES
 from benchwire.foundation.web.shell import discard, download
-from benchwire.foundation.web.states import empty, failure, heading, section
+from benchwire.foundation.web.states import empty, failure, heading, second, section
 
 _CLICK = (
     '(event) => { const cell = event.target.closest("[data-well]");'
@@ -37,7 +37,7 @@ async def draw(desk: Desk, barcode: str) -> None:
         failure(error.message, error.hint)
         ui.link("All plates", "/plates")
         return
-    watch = desk.plate(barcode)
+    watch = desk.views.of(barcode)
     await watch.ready()
     view = _View(desk, barcode)
     view.draw()
@@ -112,8 +112,7 @@ class _View:
             for item in history:
                 where = item["location"]["display_name"] if item["location"] else "taken away"
                 who = f" by {item['moved_by']}" if item["moved_by"] else ""
-                when = item["moved_at"][:19].replace("T", " ")
-                ui.label(f"{when} UTC: {where}{who}").classes("bw-small")
+                ui.label(f"{second(item['moved_at'])}: {where}{who}").classes("bw-small")
 
     def _show_wells(self) -> None:
         self._count.set_text(f"{len(self._chosen)} chosen" if self._choosing.value else "")
@@ -121,7 +120,7 @@ class _View:
 
     async def _refresh(self) -> None:
         """Show what a person at this page has just changed."""
-        await self._desk.plate(self._barcode).renew()
+        await self._desk.views.of(self._barcode).renew()
         self._show_wells()
 
     def _choosing_changed(self) -> None:

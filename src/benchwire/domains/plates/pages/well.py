@@ -18,11 +18,20 @@ from benchwire.domains.plates.pages.desk import (
 from benchwire.domains.plates.requests import Page
 from benchwire.domains.plates.scores import POINT_TYPES, SCORES
 from benchwire.foundation.catalogue import Item
-from benchwire.foundation.clock import utc_text
+from benchwire.foundation.samples.names import SampleLink
 from benchwire.foundation.web.shell import picture
-from benchwire.foundation.web.states import badge, empty, failure, heading, section
+from benchwire.foundation.web.states import (
+    badge,
+    empty,
+    failure,
+    heading,
+    minute,
+    second,
+    section,
+)
 
 _LARGE, _SMALL = 1600, 256
+PAGE_SIZE = 50
 _WHERE = (
     "(event) => { const box = event.target.getBoundingClientRect();"
     " emit((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height); }"
@@ -61,6 +70,7 @@ class _View:
         self._id = int(well["id"])
         self._images: list[dict[str, Any]] = []
         self._chosen: list[int] = []
+        self._pages = 1
 
     def draw(self) -> None:
         """Draw the empty page."""
@@ -81,6 +91,8 @@ class _View:
                 self._draw_images()
                 with section("Measured on this well"):
                     self._measured = ui.column().classes("w-full gap-3").mark("measured")
+                    self._more = ui.button("More", icon="expand_more", on_click=self._show_more)
+                    self._more.props("outline")
             with ui.column().classes("w-full gap-4"):
                 self._draw_scores()
                 self._draw_contents()
@@ -101,8 +113,8 @@ class _View:
         self._history.clear()
         with self._history:
             for item in reversed(line["scores"]):
-                when = item["scored_at"][:16].replace("T", " ")
-                ui.label(f"{when} UTC: {item['score']} {item['name']}").classes("bw-small bw-muted")
+                text = f"{minute(item['scored_at'])}: {item['score']} {item['name']}"
+                ui.label(text).classes("bw-small bw-muted")
         self._show_contents(line["contents"])
         await self._show_measured()
 
@@ -213,22 +225,29 @@ class _View:
 
     # -- what was measured ------------------------------------------------------------------
 
+    async def _show_more(self) -> None:
+        self._pages += 1
+        await self._show_measured()
+
     async def _show_measured(self) -> None:
         place = WellPlace(self._well["well_row"], self._well["well_column"], self._well["subwell"])
         sample = f"{self._well['plate_barcode']}/{place_label(place)}"
-        found = await run.io_bound(self._desk.measured, sample)
-        if found is None:
-            return  # the server is ending
+        limit = self._pages * PAGE_SIZE
+        found = await run.io_bound(self._desk.measured, sample, limit + 1)
+        if found is None or self._measured.is_deleted:
+            return  # the server is ending, or the page was closed
+        self._more.set_visibility(len(found) > limit)
+        found = found[:limit]
         self._measured.clear()
         with self._measured:
             if not found:
                 empty("Nothing yet.", f"Name {sample} as the sample of a run, a workflow or a fit.")
-            for kind in dict.fromkeys(item.kind for item, _ in found):
+            for kind in dict.fromkeys(link.kind for link, _ in found):
                 with ui.column().classes("w-full gap-0"):
                     heading(_KINDS.get(kind, f"{kind.capitalize()}s"), 3)
-                    for item, part in found:
-                        if item.kind == kind:
-                            _draw_measured(item, part)
+                    for link, item in found:
+                        if link.kind == kind:
+                            _draw_measured(link, item)
 
     # -- scores -----------------------------------------------------------------------------
 
@@ -343,13 +362,17 @@ class _View:
 
 
 def _when(image: dict[str, Any]) -> str:
-    return f"{image['captured_at'][:19].replace('T', ' ')} UTC"
+    return second(image["captured_at"])
 
 
-def _draw_measured(item: Item, part: str) -> None:
-    """Draw one piece of work that was done on the well."""
-    title = f"{item.title} ({part})" if part else item.title
+def _draw_measured(link: SampleLink, item: Item | None) -> None:
+    """Draw one piece of work that was done on the well, also one that is not kept any more."""
+    name = item.title if item else f"{link.item_id} (not here any more)"
+    title = f"{name} ({link.part})" if link.part else name
     with ui.element("div").classes("bw-line"):
+        if item is None:
+            ui.label(title).classes("bw-line-main break-words")
+            return
         if item.state is not None:
             badge(item.state)
         with ui.column().classes("bw-line-main gap-0"):
@@ -360,5 +383,4 @@ def _draw_measured(item: Item, part: str) -> None:
             if item.detail:
                 ui.label(item.detail).classes("bw-small bw-muted break-words")
         if item.at is not None:
-            when = f"{utc_text(item.at)[:16].replace('T', ' ')} UTC"
-            ui.label(when).classes("bw-small bw-muted whitespace-nowrap")
+            ui.label(minute(item.at)).classes("bw-small bw-muted whitespace-nowrap")

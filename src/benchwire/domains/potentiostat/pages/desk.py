@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 from urllib.parse import quote
-from weakref import WeakValueDictionary
 
 from benchwire.domains.potentiostat.schemas import JobOverview, JobStatus
 from benchwire.domains.potentiostat.service import Potentiostats
-from benchwire.foundation.web.watch import Watch
+from benchwire.foundation.web.watch import Watch, Watches
 
 PATH = "/potentiostat"
 HISTORY = 200
@@ -35,22 +34,12 @@ class Desk:
     potentiostats: Potentiostats
     slots: Watch[list[SlotView]] = field(init=False)
     runs: Watch[list[JobOverview]] = field(init=False)
-    # Those that some page follows; the others are forgotten by themselves.
-    _statuses: "WeakValueDictionary[str, Watch[JobStatus]]" = field(
-        init=False, default_factory=WeakValueDictionary
-    )
+    statuses: Watches[JobStatus] = field(init=False)
 
     def __post_init__(self) -> None:
         self.slots = Watch(self._slots, seconds=SLOTS_SECONDS)
         self.runs = Watch(lambda: self.potentiostats.overview(limit=HISTORY), seconds=RUNS_SECONDS)
-
-    def status(self, run_id: str) -> Watch[JobStatus]:
-        """Return what tells how far a run is."""
-        watch = self._statuses.get(run_id)
-        if watch is None:
-            watch = Watch(lambda: self.potentiostats.status(run_id), seconds=RUN_SECONDS)
-            self._statuses[run_id] = watch
-        return watch
+        self.statuses = Watches(self.potentiostats.status, seconds=RUN_SECONDS)
 
     def _slots(self) -> list[SlotView]:
         known = {slot.name: slot.serial_number for slot in self.potentiostats.slots.all()}
@@ -68,8 +57,3 @@ class Desk:
 def run_path(run_id: str) -> str:
     """Return the page of a run."""
     return f"{PATH}/run/{quote(run_id, safe='')}"
-
-
-def shown_time(text: str) -> str:
-    """Return a time of the API as pages write it, in UTC."""
-    return text[:19].replace("T", " ")

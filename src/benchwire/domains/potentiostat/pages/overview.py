@@ -5,12 +5,12 @@ from typing import Any
 from nicegui import run, ui
 
 from benchwire.domains.potentiostat.pages import slots
-from benchwire.domains.potentiostat.pages.desk import HISTORY, Desk, run_path, shown_time
+from benchwire.domains.potentiostat.pages.desk import HISTORY, Desk, run_path
 from benchwire.domains.potentiostat.pages.form import RunForm
 from benchwire.domains.potentiostat.pages.progress import RunProgress
 from benchwire.domains.potentiostat.schemas import JobOverview
 from benchwire.foundation.web.shell import act
-from benchwire.foundation.web.states import empty, section
+from benchwire.foundation.web.states import empty, second, section
 from benchwire.foundation.web.tables import table
 
 _COLUMNS: list[dict[str, Any]] = [
@@ -18,7 +18,7 @@ _COLUMNS: list[dict[str, Any]] = [
     {"name": "mode", "label": "Mode", "field": "mode", "align": "left", "sortable": True},
     {"name": "status", "label": "Status", "field": "status", "align": "left", "sortable": True},
     {"name": "devices", "label": "Slots", "field": "devices", "align": "left"},
-    {"name": "started", "label": "Begun (UTC)", "field": "started", "align": "left",
+    {"name": "started", "label": "Begun", "field": "started", "align": "left",
      "sortable": True},
 ]  # fmt: skip
 
@@ -86,7 +86,7 @@ class _History:
                 "mode": item.mode,
                 "status": item.status,
                 "devices": ", ".join(item.devices),
-                "started": shown_time(item.started_at),
+                "started": second(item.started_at),
             }
             for item in runs
         ]

@@ -54,7 +54,7 @@ class RunProgress:
         follow(self._chart, f"/runs/{run_id}/live")
         self._following = ui.element("div").classes("hidden")
         with self._following:
-            self._desk.status(run_id).follow(self._show_status)
+            self._desk.statuses.of(run_id).follow(self._show_status)
 
     def _show_status(self, status: JobStatus) -> None:
         if status.run_id != self._run_id:

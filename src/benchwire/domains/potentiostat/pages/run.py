@@ -6,14 +6,14 @@ from nicegui import run as work
 from nicegui import ui
 
 from benchwire.domains.potentiostat.modes import MODES
-from benchwire.domains.potentiostat.pages.desk import PATH, Desk, run_path, shown_time
+from benchwire.domains.potentiostat.pages.desk import PATH, Desk, run_path
 from benchwire.domains.potentiostat.pages.progress import RunProgress, status_text
 from benchwire.domains.potentiostat.schemas import JobStatus
 from benchwire.domains.potentiostat.service import RUN_ITEM, Potentiostats
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.web.item_links import draw_crate, draw_samples
 from benchwire.foundation.web.shell import act, download, picture
-from benchwire.foundation.web.states import badge, empty, failure, heading, section
+from benchwire.foundation.web.states import badge, empty, failure, heading, second, section
 
 
 async def draw(desk: Desk, run_id: str) -> None:
@@ -51,8 +51,8 @@ def _draw_summary(potentiostats: Potentiostats, status: JobStatus) -> None:
             ).props("outline")
             download("ZIP", f"/runs/{quote(run_id)}/zip")
             draw_crate(RUN_ITEM, run_id)
-        ended = "" if status.ended_at is None else f", ended {shown_time(status.ended_at)}"
-        ui.label(f"Started {shown_time(status.started_at)}{ended} (UTC)").classes("bw-muted")
+        ended = "" if status.ended_at is None else f", ended {second(status.ended_at)}"
+        ui.label(f"Started {second(status.started_at)}{ended}").classes("bw-muted")
         _draw_request(potentiostats, run_id)
 
 

@@ -18,7 +18,7 @@ from benchwire.domains.powermeter.protocol import SCREENS
 from benchwire.domains.powermeter.service import SESSION_ITEM, PowerMeters
 from benchwire.foundation.web.item_links import crate_url, draw_samples
 from benchwire.foundation.web.shell import act, download
-from benchwire.foundation.web.states import empty, failure, section
+from benchwire.foundation.web.states import empty, failure, second, section
 from benchwire.foundation.web.tables import table
 from benchwire.foundation.web.watch import Watch
 
@@ -39,14 +39,14 @@ _UNITS = {key: unit for key, _, unit in (*_BIG, *_SMALL[:1])}
 _SESSION_COLUMNS: list[dict[str, Any]] = [
     {"name": key, "label": label, "field": key, "align": "left", "sortable": True}
     for key, label in (
-        ("start", "Begun (UTC)"), ("duration", "Lasted"), ("wh", "Wh"), ("mah", "mAh"),
+        ("start", "Begun"), ("duration", "Lasted"), ("wh", "Wh"), ("mah", "mAh"),
         ("meter", "Meter's own Wh / mAh"), ("reason", "Ended by"), ("crate", "RO-Crate"),
     )
 ]  # fmt: skip
 _EVENT_COLUMNS: list[dict[str, Any]] = [
     {"name": key, "label": label, "field": key, "align": "left", "sortable": True}
     for key, label in (
-        ("utc", "When (UTC)"), ("kind", "Alarm"), ("what", "What"), ("value", "Value"),
+        ("utc", "When"), ("kind", "Alarm"), ("what", "What"), ("value", "Value"),
         ("threshold", "Limit"),
     )
 ]  # fmt: skip
@@ -206,7 +206,7 @@ def _session_rows(sessions: Sequence[Session], name: str) -> list[dict[str, Any]
         rows.append(
             {
                 "key": session["start_utc"],
-                "start": session["start_utc"][:19].replace("T", " "),
+                "start": second(session["start_utc"]),
                 "duration": f"{minutes // 60}:{minutes % 60:02}:{seconds:02}",
                 "wh": f"{session['wh']:.3f}",
                 "mah": f"{session['mah']:.1f}",
@@ -231,7 +231,7 @@ def _event_rows(events: Sequence[AlarmEvent]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "key": number,
-                "utc": event["utc"][:19].replace("T", " "),
+                "utc": second(event["utc"]),
                 "kind": event["kind"].replace("_", " "),
                 "what": "raised" if event["raised"] else "cleared",
                 "value": "" if event["value"] is None else f"{event['value']:g} {unit}",

@@ -11,10 +11,9 @@ from benchwire.domains.traces.pages import charts
 from benchwire.domains.traces.pages.fittings import PATH, Desk, csv_path
 from benchwire.domains.traces.service import FIT_ITEM
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.jobs.family import STATE_WORDS
 from benchwire.foundation.jobs.states import JobRecord, JobState
 from benchwire.foundation.web.item_links import draw_crate, draw_samples
-from benchwire.foundation.web.job_list import JobProgress
+from benchwire.foundation.web.job_progress import JobProgress
 from benchwire.foundation.web.plots import describe_chart, drawn_chart, replace_options
 from benchwire.foundation.web.shell import act, download
 from benchwire.foundation.web.states import badge, failure, heading, section
@@ -71,7 +70,7 @@ class _View:
         with section(record.title) as card:
             card.mark("fit")
             with ui.row().classes("w-full items-center gap-3"):
-                badge(STATE_WORDS[record.state]).mark("fit-state")
+                badge(record.state.value).mark("fit-state")
                 ui.link(Path(csv).name, csv_path(csv)).classes("break-all")
             draw_samples(self._fittings.samples_of(record.id))
             if record.state is JobState.FAILED:
@@ -98,7 +97,7 @@ class _View:
             if record.state.is_final:
                 ui.navigate.reload()
 
-        self._desk.fit(self._record.id).follow(show)
+        self._desk.fits.of(self._record.id).follow(show)
 
     def _draw_results(self) -> None:
         with section("Distributions"):

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
-from weakref import WeakValueDictionary
 
 from benchwire.domains.traces.service import Fittings
 from benchwire.foundation.jobs.states import JobRecord
-from benchwire.foundation.web.job_list import JobList, JobProgress
-from benchwire.foundation.web.watch import Watch
+from benchwire.foundation.web.job_list import JobList
+from benchwire.foundation.web.job_progress import JobProgress
+from benchwire.foundation.web.watch import Watches
 
 PATH = "/traces"
 
@@ -28,10 +28,7 @@ class Desk:
 
     fittings: Fittings
     listed: JobList[None] = field(init=False)
-    # Those that some page follows; the others are forgotten by themselves.
-    _fits: "WeakValueDictionary[str, Watch[JobRecord]]" = field(
-        init=False, default_factory=WeakValueDictionary
-    )
+    fits: Watches[JobRecord] = field(init=False)
 
     def __post_init__(self) -> None:
         self.listed = JobList(
@@ -40,11 +37,4 @@ class Desk:
             cancel=self.fittings.cancel,
             progress=JobProgress,
         )
-
-    def fit(self, job_id: str) -> Watch[JobRecord]:
-        """Return what tells how far a fitting is."""
-        watch = self._fits.get(job_id)
-        if watch is None:
-            watch = Watch(lambda: self.fittings.record(job_id))
-            self._fits[job_id] = watch
-        return watch
+        self.fits = Watches(self.fittings.record)
