@@ -57,10 +57,6 @@ class WorkStopped(BenchwireError):
 class Reporter(Protocol):
     """What work in an executor may tell and ask."""
 
-    @property
-    def is_stopped(self) -> bool:
-        """Whether the work should end."""
-
     def progress(self, fraction: float, message: str = "") -> None:
         """Say how far the work is, from 0 to 1."""
 
@@ -190,7 +186,6 @@ class ProcessExecutor:
         self._lock = threading.Lock()
         self._idle = 0
         self._closing = threading.Event()
-        self.restarted = 0
 
     def submit(
         self,
@@ -278,7 +273,6 @@ class ProcessExecutor:
                 if worker is not None:
                     worker.end()
                 worker = None
-                self.restarted += 1
                 if attempt < _ATTEMPTS and not self._closing.is_set():
                     continue
                 task.future.set_exception(
@@ -289,7 +283,6 @@ class ProcessExecutor:
         if outcome == "killed" and worker is not None:
             worker.end()
             worker = None
-            self.restarted += 1
         if outcome == "done":
             task.future.set_result(value)
         else:
@@ -396,10 +389,6 @@ class _PipeReporter:
     def __init__(self, connection: Any, stopped: threading.Event) -> None:
         self._connection = connection
         self._stopped = stopped
-
-    @property
-    def is_stopped(self) -> bool:
-        return self._stopped.is_set()
 
     def progress(self, fraction: float, message: str = "") -> None:
         self._connection.send(("progress", (fraction, message)))

@@ -16,7 +16,6 @@ from benchwire.domains.battery.samples import DAY_US, HOUR_US, MICROSECONDS, Sam
 # As far apart as two samples may be for a straight line between them; the timeline joins signals
 # over the same distance.
 LONGEST_GAP_SECONDS = 600.0
-SECONDS_PER_HOUR = 3600.0
 _SUMMATION_ERROR_HOURS = 1e-6
 _LEAST_COVERED = 0.95
 # SOC is often told in whole percent: a change of 1 may be no change at all.

@@ -76,11 +76,6 @@ class RunLatch:
         self._tripped = threading.Event()
         self.reason = ""
 
-    @property
-    def is_tripped(self) -> bool:
-        """Whether the run was stopped."""
-        return self._tripped.is_set()
-
     def trip(self, reason: str) -> None:
         """Stop the run; the first reason stands."""
         if not self._tripped.is_set():

@@ -10,8 +10,6 @@ from benchwire.domains.battery.anomalies.findings import Anomaly, amount, events
 from benchwire.domains.battery.samples import Samples
 from benchwire.domains.battery.signals import CELLS_PER_STACK, STACKS, Signal
 
-_INF = float("inf")
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
