@@ -121,6 +121,28 @@ def test_refusals_have_the_domains_own_shape(server: Server) -> None:
     assert httpx.get(f"{server.url}/balance/nothing").json().keys() == {"error", "hint", "code"}
 
 
+@pytest.mark.parametrize("number", [2**63, 99999999999999999999, -(2**70)])
+def test_numbers_beyond_any_database_are_refused(server: Server, number: int) -> None:
+    one = httpx.get(f"{server.url}/balance/weighings/{number}")
+    assert (one.status_code, one.json()["code"]) == (422, "request.validation_error")
+    paged = httpx.get(f"{server.url}/balance/weighings", params={"offset": number})
+    assert (paged.status_code, paged.json()["code"]) == (422, "request.validation_error")
+    crate = httpx.get(f"{server.url}/crates/weighing/{number}")
+    assert crate.status_code == 404
+    assert get(server, "/balance/weighings", offset=2**63 - 1) == []
+    largest = httpx.get(f"{server.url}/balance/weighings/{2**63 - 1}")
+    assert (largest.status_code, largest.json()["code"]) == (404, "balance.weighing_unknown")
+
+
+def test_label_that_postgresql_cannot_hold_is_refused(server: Server) -> None:
+    kept = get(server, "/balance/weighings")
+    refused = httpx.post(
+        f"{server.url}/balance/balances/balance1/weigh", json={"label": "\0"}, timeout=30
+    )
+    assert (refused.status_code, refused.json()["code"]) == (400, "balance.label_refused")
+    assert get(server, "/balance/weighings") == kept
+
+
 def test_search_finds_it_and_it_can_be_exported(server: Server) -> None:
     post(server, "/balance/balances/balance1/weigh", {"label": "Sodium chloride"})
     (found,) = get(server, "/search", q="sodium")["items"]

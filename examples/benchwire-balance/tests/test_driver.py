@@ -1,6 +1,6 @@
 """The driver on emulated balances: what a day in the lab brings."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import pytest
@@ -9,7 +9,7 @@ from tests.conftest import NAME, until
 from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from benchwire.foundation.instruments.link import Link
-from benchwire.foundation.instruments.transport import LinkLost, SerialTransport
+from benchwire.foundation.instruments.transport import LinkLost, SerialTransport, Transport
 from benchwire_balance import driver
 from benchwire_balance.errors import (
     AnswerDamaged,
@@ -50,17 +50,63 @@ def test_draught_keeps_it_moving(transport: SerialTransport, emulators: Emulator
     with pytest.raises(NotStable):
         driver.stable(transport)
     with pytest.raises(NotStable):
-        driver.tare(transport)
+        driver.tare(transport, 1.0)
     with pytest.raises(NotStable):
-        driver.zero(transport)
+        driver.zero(transport, 1.0)
     assert not driver.look(transport).is_stable
+
+
+class Jolted:
+    """A port whose balance is jolted right before a command reaches it."""
+
+    def __init__(
+        self, transport: SerialTransport, emulators: EmulatorProcess, command: bytes
+    ) -> None:
+        self._transport = transport
+        self._emulators = emulators
+        self._line = command + b"\r\n"
+        self.read, self.close = transport.read, transport.close
+        self.discard_input = transport.discard_input
+
+    def write(self, data: bytes) -> None:
+        if data == self._line:
+            self._emulators.control(NAME, "draught", on=True)
+        self._transport.write(data)
+
+
+@pytest.mark.parametrize(("command", "ask"), [(b"T", driver.tare), (b"Z", driver.zero)])
+def test_what_is_not_done_in_time_is_not_done_later(
+    transport: SerialTransport,
+    emulators: EmulatorProcess,
+    command: bytes,
+    ask: Callable[[Transport, float], object],
+) -> None:
+    emulators.control(NAME, "load", grams=1)
+    at_rest(transport)
+    emulators.control(NAME, "patience", seconds=60)
+    with pytest.raises(NotStable):
+        ask(Jolted(transport, emulators, command), 0.1)
+    emulators.control(NAME, "draught", on=False)
+    assert abs(at_rest(transport) - 1) < NEAR
+    state = emulators.control(NAME, "state")
+    assert state["asked"][command.decode()] == 1
+    assert (state["tare"], state["zero"]) == (0, 0)
+
+
+def test_dead_balance_is_not_taken_for_a_restless_one(
+    transport: SerialTransport, emulators: EmulatorProcess
+) -> None:
+    at_rest(transport)
+    emulators.control(NAME, "deaf")
+    with pytest.raises(BalanceSilent):
+        driver.tare(transport, 0.1)
 
 
 def test_tare_is_taken_off_and_forgotten(
     transport: SerialTransport, emulators: EmulatorProcess
 ) -> None:
     flask = at_rest(transport)
-    assert abs(driver.tare(transport) - flask) < NEAR
+    assert abs(driver.tare(transport, 1.0) - flask) < NEAR
     assert abs(driver.tare_value(transport) - flask) < NEAR
     emulators.control(NAME, "load", grams=float(flask) + 1.5)
     assert abs(at_rest(transport) - Decimal("1.5")) < NEAR
@@ -74,10 +120,10 @@ def test_zero_takes_little_and_refuses_much(
 ) -> None:
     at_rest(transport)
     with pytest.raises(Overload):
-        driver.zero(transport)
+        driver.zero(transport, 1.0)
     emulators.control(NAME, "load", grams=0.25)
     at_rest(transport)
-    driver.zero(transport)
+    driver.zero(transport, 1.0)
     assert abs(at_rest(transport)) < NEAR
 
 

@@ -1,16 +1,21 @@
 """A balance on its port. Every function is one exchange, run on the thread of the port's link."""
 
+import contextlib
 from dataclasses import dataclass
 from decimal import Decimal
 
 from benchwire.foundation.instruments.transport import Transport
 from benchwire_balance import protocol
-from benchwire_balance.errors import AnswerDamaged, BalanceSilent
+from benchwire_balance.errors import (
+    AnswerDamaged,
+    BalanceSilent,
+    NotStable,
+    Overload,
+    Underload,
+)
 from benchwire_balance.protocol import Answer, Weight
 
 ANSWER_SECONDS = 1.0
-# How long a balance may wait for rest by itself before it says that there is none.
-STABLE_ANSWER_SECONDS = 60.0
 REST_SECONDS = 0.3
 LONGEST_LINE = 200
 
@@ -43,43 +48,45 @@ def look(transport: Transport) -> Weight:
     Overload, Underload, NotStable
         There is none to be shown.
     """
-    return protocol.weight_of(_ask(transport, protocol.WEIGHT_NOW))
+    return protocol.weight_of(_ask(transport, protocol.WEIGHT))
 
 
 def stable(transport: Transport) -> Weight:
-    """Return a stable weight.
+    """Return the weight if the load is at rest.
+
+    The balance could wait for that by itself, but would tell nobody the weight meanwhile.
 
     Raises
     ------
     NotStable, Overload, Underload
         There is none.
     """
-    weight = protocol.weight_of(_ask(transport, protocol.WEIGHT, STABLE_ANSWER_SECONDS))
+    weight = look(transport)
     if not weight.is_stable:
-        raise AnswerDamaged("The balance sent a moving weight where a stable one was asked for")
+        raise NotStable
     return weight
 
 
-def zero(transport: Transport) -> None:
+def zero(transport: Transport, seconds: float) -> None:
     """Take what is on the pan as zero; forgets the tare.
 
     Raises
     ------
     NotStable, Overload, Underload
-        The balance refuses.
+        The balance refuses, or does not come to rest within so many seconds.
     """
-    protocol.check(_ask(transport, protocol.ZERO, STABLE_ANSWER_SECONDS))
+    protocol.check(_ask_at_rest(transport, protocol.ZERO, seconds))
 
 
-def tare(transport: Transport) -> Decimal:
+def tare(transport: Transport, seconds: float) -> Decimal:
     """Take what is on the pan as tare, and return it in g.
 
     Raises
     ------
     NotStable, Overload, Underload
-        The balance refuses.
+        The balance refuses, or does not come to rest within so many seconds.
     """
-    return protocol.weight_of(_ask(transport, protocol.TARE, STABLE_ANSWER_SECONDS)).grams
+    return protocol.weight_of(_ask_at_rest(transport, protocol.TARE, seconds)).grams
 
 
 def tare_value(transport: Transport) -> Decimal:
@@ -90,6 +97,20 @@ def tare_value(transport: Transport) -> Decimal:
 def clear_tare(transport: Transport) -> None:
     """Forget the tare."""
     protocol.check(_ask(transport, protocol.TARE_CLEAR))
+
+
+def _ask_at_rest(transport: Transport, command: str, seconds: float) -> Answer:
+    """Ask for what a balance does at rest only, and would otherwise wait with."""
+    # What is too much to be shown may still be zeroed; that is for the balance to say.
+    with contextlib.suppress(Overload, Underload):
+        stable(transport)
+    try:
+        return _ask(transport, command, seconds + ANSWER_SECONDS)
+    except BalanceSilent:
+        # It waits for rest again, and would do it after it was said to have failed. The reset
+        # takes the command back, and the tare with it.
+        _ask(transport, protocol.RESET)
+        raise NotStable from None
 
 
 def _ask(transport: Transport, command: str, seconds: float = ANSWER_SECONDS) -> Answer:

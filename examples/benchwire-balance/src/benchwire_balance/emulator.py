@@ -16,6 +16,9 @@ SETTLING_SECONDS = 0.1
 REST_G = 0.00005
 NOISE_G = 0.00002
 FLASK_G = 24.8132
+# What waits for a load at rest, and what is not done while something waits.
+AT_REST = ("S", "T", "Z")
+ON_LOAD = (*AT_REST, "SI", "TI", "ZI", "TAC")
 COMMANDS = ["I0", "I1", "I2", "I3", "I4", "S", "SI", "Z", "ZI", "@", "T", "TA", "TAC", "TI"]
 
 
@@ -37,6 +40,9 @@ class EmulatedBalance:
         self._zero = 0.0
         self._tare = 0.0
         self._has_draught = False
+        self._patience = 0.0
+        self._waiting = ""
+        self._waits_until = 0.0
         self._is_deaf = False
         self._garbled = 0
         self._is_foreign = False
@@ -49,7 +55,7 @@ class EmulatedBalance:
         if self._loaded_at is None:
             self._loaded_at = now
         self._received += data
-        answers = b""
+        answers = self._late_answer(now)
         while b"\n" in self._received:
             command, _, self._received = self._received.partition(b"\n")
             answers += self._answer(command.strip().decode("latin-1"), now)
@@ -59,7 +65,8 @@ class EmulatedBalance:
         """Do what hands do, or a fault.
 
         ``load`` puts ``grams`` on the pan in place of what is there, ``draught`` opens the shield
-        (``on``), ``deaf`` and ``hear``, ``garble`` damages the next ``count`` answers, ``foreign``
+        (``on``), ``patience`` is how many ``seconds`` it waits for rest before it says that there
+        is none, ``deaf`` and ``hear``, ``garble`` damages the next ``count`` answers, ``foreign``
         makes it a balance that knows none of the commands, ``state`` tells everything.
         """
         match command:
@@ -68,6 +75,8 @@ class EmulatedBalance:
                 self._loaded_at = None
             case "draught":
                 self._has_draught = bool(arguments["on"])
+            case "patience":
+                self._patience = float(arguments["seconds"])
             case "deaf" | "hear":
                 self._is_deaf = command == "deaf"
             case "garble":
@@ -88,8 +97,26 @@ class EmulatedBalance:
 
     def _answer(self, command: str, now: float) -> bytes:
         self._asked[command] = self._asked.get(command, 0) + 1
-        known = command in COMMANDS and not self._is_foreign
-        answer = self._do(command, now) if known else "ES"
+        if command not in COMMANDS or self._is_foreign:
+            return self._line("ES")
+        if self._waiting and command in ON_LOAD:
+            return self._line(f"{'S' if command == 'SI' else command} I")
+        if command in AT_REST and self._patience > 0 and not self._is_at_rest(now):
+            self._waiting, self._waits_until = command, now + self._patience
+            return b""
+        return self._line(self._do(command, now))
+
+    def _late_answer(self, now: float) -> bytes:
+        """Return the answer to the command that has waited, once the load rests or it gives up.
+
+        It comes with the next one at the earliest, as nothing is sent unasked here.
+        """
+        if not self._waiting or (now < self._waits_until and not self._is_at_rest(now)):
+            return b""
+        command, self._waiting = self._waiting, ""
+        return self._line(self._do(command, now))
+
+    def _line(self, answer: str) -> bytes:
         if self._garbled > 0:
             self._garbled -= 1
             answer = answer[: len(answer) // 2] + "\x7f"
@@ -97,9 +124,12 @@ class EmulatedBalance:
 
     def _do(self, command: str, now: float) -> str:
         match command:
-            case "@" | "TAC":
+            case "@":
+                self._tare, self._waiting = 0.0, ""
+                return self._facts()["I4"]
+            case "TAC":
                 self._tare = 0.0
-                return "TAC A" if command == "TAC" else self._facts()["I4"]
+                return "TAC A"
             case "S" | "SI":
                 return self._weight(command, now)
             case "Z" | "ZI":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchwire.foundation.errors import Conflict, Failed, NotFound, Unavailable
+from benchwire.foundation.errors import Conflict, Failed, Invalid, NotFound, Unavailable
 from benchwire.foundation.instruments.transport import LinkLost
 from benchwire.foundation.web.problems import Problem
 
@@ -18,6 +18,18 @@ class WeighingUnknown(NotFound):
     """There is no weighing of that id."""
 
     code = "balance.weighing_unknown"
+
+
+class LabelRefused(Invalid):
+    """A label has characters that no database keeps."""
+
+    code = "balance.label_refused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The label contains characters that cannot be stored",
+            hint="Leave out the character NUL and halves of characters.",
+        )
 
 
 class NotStable(Conflict):

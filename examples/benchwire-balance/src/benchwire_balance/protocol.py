@@ -20,9 +20,13 @@ from benchwire_balance.errors import (
 
 LINE_END = b"\r\n"
 
-WEIGHT, WEIGHT_NOW = "S", "SI"
+WEIGHT = "SI"
 ZERO, TARE, TARE_VALUE, TARE_CLEAR = "Z", "T", "TA", "TAC"
 MODEL, SERIAL_NUMBER = "I2", "I4"
+RESET = "@"
+
+# What the answers to these commands begin with; all others begin with the command itself.
+_ANSWERED_AS = {WEIGHT: "S", RESET: SERIAL_NUMBER}
 
 GRAMS_IN = {
     "g": Decimal(1),
@@ -75,9 +79,7 @@ def parse(received: bytes, command: str) -> Answer:
     words = received.decode("latin-1").split()
     if len(words) == 1 and words[0] in _REFUSALS:
         raise CommandRefused(f"{_REFUSALS[words[0]]} {command}", hint="Is it an MT-SICS balance?")
-    # A weight is always answered as S, whichever way it was asked for.
-    name = WEIGHT if command == WEIGHT_NOW else command
-    if len(words) < 2 or words[0] != name:
+    if len(words) < 2 or words[0] != _ANSWERED_AS.get(command, command):
         raise AnswerDamaged(f"The answer to {command} cannot be read")
     return Answer(words[0], words[1], tuple(words[2:]))
 

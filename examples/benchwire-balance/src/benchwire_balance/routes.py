@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
 from benchwire.foundation.web.injection import service
@@ -19,6 +19,8 @@ from benchwire_balance.service import TOPIC, Balances
 router = APIRouter(prefix="/balance")
 
 Service = Annotated[Balances, service(Balances)]
+# No database can look for a larger one.
+LARGEST_INTEGER = 2**63 - 1
 
 
 @router.get("/balances")
@@ -64,14 +66,16 @@ def weighings(
     balances: Service,
     balance: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0,
 ) -> list[WeighingAnswer]:
     """What was weighed, newest first."""
     return [WeighingAnswer.of(item) for item in balances.store.newest(limit, offset, balance)]
 
 
 @router.get("/weighings/{number}")
-def one_weighing(number: int, balances: Service) -> WeighingAnswer:
+def one_weighing(
+    number: Annotated[int, Path(ge=1, le=LARGEST_INTEGER)], balances: Service
+) -> WeighingAnswer:
     """One weighing."""
     return WeighingAnswer.of(balances.store.one(number))
 

@@ -16,7 +16,13 @@ from benchwire.foundation.instruments.transport import LinkLost, Transport
 from benchwire.foundation.streams import Hub
 from benchwire.foundation.web.sse import json_event
 from benchwire_balance import driver
-from benchwire_balance.errors import BalanceUnknown, NotStable, Overload, Underload
+from benchwire_balance.errors import (
+    BalanceUnknown,
+    LabelRefused,
+    NotStable,
+    Overload,
+    Underload,
+)
 from benchwire_balance.polling import Poller
 from benchwire_balance.store import Weighing, WeighingStore
 
@@ -24,7 +30,8 @@ T = TypeVar("T")
 
 TOPIC = "balance"
 PAGE = "/balance"
-_EXCHANGE_SECONDS = 75.0
+# Beyond the wait for a stable weight, which what is ahead in the queue may take.
+_EXCHANGE_SECONDS = 15.0
 _AGAIN_SECONDS = 0.1
 
 
@@ -98,13 +105,12 @@ class Balance:
         NotStable, Overload, Underload, LinkLost
             There is none.
         """
-        return self._at_rest(
-            lambda transport: (
-                driver.stable(transport).grams,
-                driver.tare_value(transport),
-                self._clock.now(),
-            )
-        )
+
+        def work(transport: Transport, _seconds: float) -> tuple[Decimal, Decimal, datetime]:
+            grams = driver.stable(transport).grams
+            return grams, driver.tare_value(transport), self._clock.now()
+
+        return self._at_rest(work)
 
     def tare(self) -> Decimal:
         """Take what is on the pan as tare, and return it in g."""
@@ -118,27 +124,35 @@ class Balance:
         """Take what is on the pan as zero."""
         self._at_rest(driver.zero)
 
-    def _at_rest(self, work: Callable[[Transport], T]) -> T:
+    def _at_rest(self, work: Callable[[Transport, float], T]) -> T:
         """Do what needs a load at rest, and ask again for as long as it may take.
 
-        Some balances wait by themselves before they say no, others say so at once; between two
-        tries the poller goes on showing the weight.
+        Between two tries the poller goes on showing the weight. The work is told how many seconds
+        are left.
         """
         deadline = self._clock.monotonic() + self._stable_seconds
+
+        def in_time(transport: Transport) -> T:
+            return work(transport, max(0.0, deadline - self._clock.monotonic()))
+
         while True:
             try:
-                return self._done(self._link.run(work))
+                return self._done(self._link.run(in_time))
             except NotStable:
                 if self._clock.monotonic() > deadline:
                     raise
                 self._clock.sleep(_AGAIN_SECONDS)
 
-    @staticmethod
-    def _done(promise: Future[T]) -> T:
+    def _done(self, promise: Future[T]) -> T:
+        """Return what a promise brings; what has not begun in time is not done at all."""
+        seconds = self._stable_seconds + _EXCHANGE_SECONDS
         try:
-            return promise.result(_EXCHANGE_SECONDS)
+            return promise.result(seconds)
         except TimeoutError as error:
-            raise LinkLost("The balance is busy with something else") from error
+            if promise.cancel():
+                raise LinkLost("The balance is busy with something else") from error
+        # It has begun meanwhile, and whoever asked has to know how it ended.
+        return promise.result(seconds)
 
     def _greet(self, transport: Transport) -> None:
         self.identity = driver.greet(transport)
@@ -237,7 +251,15 @@ class Balances:
             ) from None
 
     def weigh(self, name: str, label: str = "") -> Weighing:
-        """Wait for a stable weight and keep it; it is on the disk when this returns."""
+        """Wait for a stable weight and keep it; it is on the disk when this returns.
+
+        Raises
+        ------
+        LabelRefused, BalanceUnknown, NotStable, Overload, Underload, LinkLost
+            Nothing was kept.
+        """
+        if not _is_storable(label):
+            raise LabelRefused
         balance = self.balance(name)
         grams, tare_grams, at = balance.weigh()
         identity = balance.identity
@@ -264,3 +286,12 @@ class Balances:
 
     def _tell(self, balance: Balance) -> None:
         self.hub.publish(TOPIC, json_event("balance", balance.as_json()))
+
+
+def _is_storable(text: str) -> bool:
+    """Whether any database can keep a text: whole characters, and none of them NUL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

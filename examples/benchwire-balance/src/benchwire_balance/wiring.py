@@ -9,10 +9,10 @@ from benchwire.foundation.domain import Dashboard, Domain
 from benchwire.foundation.instruments.transport import SerialTransport
 from benchwire.foundation.lab import Lab
 from benchwire_balance.errors import render_error
+from benchwire_balance.items import WeighingItems
 from benchwire_balance.routes import router
 from benchwire_balance.service import PAGE, Balances
 from benchwire_balance.settings import BalanceSettings
-from benchwire_balance.shelf import WeighingShelf
 from benchwire_balance.store import WeighingStore
 from benchwire_balance.tables import metadata
 
@@ -60,7 +60,7 @@ def build(lab: Lab) -> Domain:
         lifespan=lifespan,
         dashboard=dashboard,
         front_page=PAGE,
-        shelf=WeighingShelf(store),
+        shelf=WeighingItems(store),
         notices=balances.notices,
         tables=metadata,
     )

@@ -11,9 +11,11 @@ from benchwire_balance.service import PAGE
 from benchwire_balance.store import Weighing, WeighingStore
 
 KIND = "weighing"
+# Whatever has this many digits still fits into the integers of any database.
+_MOST_DIGITS = 18
 
 
-class WeighingShelf:
+class WeighingItems:
     """Weighings, found by their label."""
 
     kinds: tuple[str, ...] = (KIND,)
@@ -56,7 +58,7 @@ class WeighingShelf:
         )
 
     def _weighing(self, kind: str, item_id: str) -> Weighing:
-        if kind != KIND or not item_id.isdecimal():
+        if kind != KIND or not item_id.isdecimal() or len(item_id) > _MOST_DIGITS:
             raise WeighingUnknown(f"There is no {kind} {item_id!r:.40}")
         return self._store.one(int(item_id))
 
