@@ -1,6 +1,7 @@
 """Units, rules and image as far as this computer can tell: by their own tools, part by part."""
 
 import configparser
+import json
 import os
 import re
 import shutil
@@ -14,10 +15,14 @@ import pytest
 import yaml
 
 from benchwire.domains.potentiostat.settings import PotentiostatSettings
+from benchwire.foundation import schema
+from benchwire.foundation.db import open_database
+from tests.backup.commands import environment
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+GUIDE = ROOT / "docs/how-to/deploy.md"
 UNITS = ["benchwire.service", "benchwire-backup.service", "benchwire-backup.timer"]
 # systemd rates from 0, shut tight, to 10, wide open; 5 begins what it calls medium.
 MOST_EXPOSED = 2.5
@@ -75,6 +80,33 @@ def test_service_may_use_serial_ports_and_nothing_beyond() -> None:
     assert all(kind in allowed for kind in ("char-ttyACM", "char-ttyUSB"))
     assert "PrivateDevices" not in settings
     assert settings["ExecStart"] == ["/opt/benchwire/bin/benchwire serve"]
+
+
+def section(title: str) -> str:
+    """A part of the guide, from its title to the next."""
+    text = GUIDE.read_text("utf-8")
+    return re.split(r"^#{2,3} ", text.partition(f" {title}\n")[2], flags=re.MULTILINE)[0]
+
+
+def test_moved_data_are_read_and_written_by_the_services() -> None:
+    """The guide's words fit both units: a setting that only one of them took would part the two."""
+    guide = section("Move the data")
+    place = re.search(r"^BENCHWIRE_DATA_DIR=(.+)$", guide, re.MULTILINE)[1]
+    assert f"\nReadWritePaths={place}\n" in guide
+    assert f"install -d -o benchwire -g benchwire -m 750 {place}\n" in guide
+    edited = re.search(r"systemctl edit (.+)`", guide)[1].split()
+    assert edited == [name for name in UNITS if name.endswith(".service")]
+    restore = guide[guide.index("systemd-run") :]
+    assert "--data-dir" not in restore
+    for name in edited:
+        settings = unit(name)
+        (command,), (file,) = settings["ExecStart"], settings["EnvironmentFile"]
+        assert settings["ProtectSystem"] == ["strict"]
+        # What stands in the command would win over the file.
+        assert "--data-dir" not in command
+        assert f"{command.split()[0]} restore" in restore
+        assert f"--property=EnvironmentFile={file.removeprefix('-')}" in restore
+        assert f"--uid={settings['User'][0]} --gid={settings['Group'][0]}" in restore
 
 
 def test_rules_name_the_instruments_of_the_settings() -> None:
@@ -175,6 +207,41 @@ def test_entry_point_takes_secrets_from_files(tmp_path: Path) -> None:
     )  # fmt: skip
     assert missing.returncode != 0
     assert b"BENCHWIRE" not in missing.stdout
+
+
+def test_backup_in_the_container_finds_the_database(tmp_path: Path, postgres_url: str) -> None:
+    """The documented words, run where nothing but the entry point knows the address."""
+    texts = [GUIDE.read_text("utf-8"), (DEPLOY / "compose.yaml").read_text()]
+    pattern = r"docker compose (?:--file \S+ )?exec (?:-T )?benchwire (.+)"
+    commands = [re.findall(pattern, text) for text in texts]
+    assert all(commands)
+    data, programs, backups = (tmp_path / name for name in ("data", "programs", "backups"))
+    data.mkdir()
+    programs.mkdir()
+    opened = open_database(data, postgres_url)
+    schema.upgrade(opened)
+    opened.close()
+    source, target = next(
+        value.split()[-2:] for name, value in steps() if name == "COPY" and "entrypoint" in value
+    )
+    shutil.copy(ROOT / source, programs / Path(target).name)
+    (programs / Path(target).name).chmod(0o755)
+    (tmp_path / "address").write_text(f"{postgres_url}\n")
+    for command in {command for found in commands for command in found}:
+        done = subprocess.run(
+            ["sh", "-c", command.replace("/backups", str(backups))],
+            env=environment(
+                PATH=f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+                BENCHWIRE_DATA_DIR=str(data),
+                BENCHWIRE_DATABASE_URL_FILE=str(tmp_path / "address"),
+            ),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    made = list(backups.glob("benchwire-2*/manifest.json"))
+    assert made
+    for manifest in made:
+        assert json.loads(manifest.read_text("utf-8"))["database"] == "postgresql"
 
 
 def test_image_starts_and_its_health_is_seen(tmp_path: Path, free_port: int) -> None:
