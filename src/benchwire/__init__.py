@@ -1,3 +1,3 @@
 """One dependable server for the whole lab bench."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

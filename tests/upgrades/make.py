@@ -12,6 +12,9 @@ The movie, the recordings and all results lie inside the folder, yet the databas
 name them by absolute paths. The folder is therefore made at a place whose name occurs nowhere else,
 and whoever extracts it elsewhere writes the new place over the old one (`placing.extract`). In the
 manifest that place reads ``{data}``, and the server's address ``{server}``.
+
+A version that is still being made has no folder, and a folder that is there is never made again: it
+is what that version left, and nothing else can tell what that was.
 """
 
 import argparse
@@ -34,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from packaging.version import Version
 from PIL import Image, ImageDraw
 
 import benchwire
@@ -421,6 +425,12 @@ def ask_batteries(noted: Manifest) -> None:
 
 def make(target: Path) -> None:
     """Make the folder and pack it."""
+    version = benchwire.__version__
+    archive, told = target / f"{version}.tar.gz", target / f"{version}.json"
+    if Version(version).is_devrelease:
+        raise SystemExit(f"{version} is no release")
+    if archive.exists() or told.exists():
+        raise SystemExit(f"{version} has its folder already, which is kept as it is")
     with contextlib.ExitStack() as stack:
         root = Path(tempfile.mkdtemp(prefix="benchwire-upgrade-"))
         stack.callback(shutil.rmtree, root, ignore_errors=True)
@@ -442,15 +452,15 @@ def make(target: Path) -> None:
             made_at = datetime.now(UTC)
             unfinished = leave_unfinished(server, instruments, folder, movie, traces)
         manifest = {
-            "version": benchwire.__version__,
+            "version": version,
             "schema": schema.head(),
             "made_at": made_at.isoformat(),
             "place": str(data),
             "unfinished": unfinished,
         }
         text = json.dumps({**noted.everything(), **manifest}, indent=1, ensure_ascii=False)
-        (target / f"{benchwire.__version__}.json").write_text(text + "\n", "utf-8")
-        pack(data, target / f"{benchwire.__version__}.tar.gz")
+        told.write_text(text + "\n", "utf-8")
+        pack(data, archive)
 
 
 def interrupt_run(server: Server, instruments: EmulatorProcess) -> None:

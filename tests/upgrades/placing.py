@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 HERE = Path(__file__).parent
 PLACE, ADDRESS = "{data}", "{server}"
 DATABASE = "benchwire.db"
@@ -28,7 +30,8 @@ class Old:
 
 
 def versions() -> list[str]:
-    return sorted(path.stem for path in HERE.glob("*.json"))
+    """Return every version that has left a folder, oldest first."""
+    return sorted((path.stem for path in HERE.glob("*.json")), key=Version)
 
 
 def extract(version: str, target: Path) -> Old:
