@@ -1,15 +1,17 @@
-"""What all tests share: a clock, both databases, a free port."""
+"""What all tests share: a clock, both databases, a free port, a browser."""
 
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchwire.foundation import schema
 from benchwire.foundation.db import Database, open_database
+from tests.support import ports
+from tests.support.browser import running_browser
 
 # They keep time with emulated instruments or browsers, which others on the same cores would upset.
 PACED = (
@@ -75,6 +77,11 @@ def database(tmp_path: Path, database_url: str | None) -> Iterator[Database]:
 @pytest.fixture
 def free_port() -> int:
     """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return ports.free_port()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser for all tests of a module."""
+    with running_browser() as running:
+        yield running

@@ -9,7 +9,7 @@ import pytest
 from benchwire.client import Bench
 from benchwire.domains.battery.simulation import make_fleet
 from benchwire.domains.microscopy.simulation import write_demo_movie
-from tests.support.lines import port_of_nobody
+from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -58,7 +58,7 @@ def furnished(folder: Path) -> tuple[Path, str]:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("lab")
     movie, device = furnished(folder)
-    server = Server(folder / "data", port_of_nobody(), *options(folder), environment=environment())
+    server = Server(folder / "data", free_port(), *options(folder), environment=environment())
     with server, Bench(server.url, api_key=KEY, patience=30) as bench:
         until(lambda: len(bench.potentiostats.slots()) == 2, seconds=20, what="the slots")
         yield Lab(server, bench, movie, folder, device, KEY)

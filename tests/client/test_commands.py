@@ -18,7 +18,7 @@ import pytest
 
 from benchwire.client import Bench
 from benchwire.domains.potentiostat.modes import MODES
-from tests.support.lines import port_of_nobody
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 COMMAND = (sys.executable, "-m", "benchwire")
@@ -224,7 +224,7 @@ def test_results_are_fetched_by_job_and_by_kind(
 
 
 def test_refusal_is_one_line(environment: dict[str, str]) -> None:
-    url = f"http://127.0.0.1:{port_of_nobody()}"
+    url = f"http://127.0.0.1:{free_port()}"
     done = told(environment, "jobs", "--url", url)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("benchwire: No benchwire server answers")

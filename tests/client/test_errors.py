@@ -22,7 +22,7 @@ from benchwire.client import (
     WorkFailed,
 )
 from benchwire.client.errors import refusal
-from tests.support.lines import port_of_nobody
+from tests.support.ports import free_port
 
 SHAPES: list[tuple[int, object, type[BenchError], str, str, str]] = [
     (
@@ -112,7 +112,7 @@ def test_key_and_address_come_from_the_environment(
 
 
 def test_refused_connection_says_what_to_check() -> None:
-    url = f"http://127.0.0.1:{port_of_nobody()}"
+    url = f"http://127.0.0.1:{free_port()}"
     with Bench(url, api_key="x") as bench, pytest.raises(Unreachable) as caught:
         bench.potentiostats.lsv(start=0, end=1, scan_rate=1, slots="slot01")
     assert not isinstance(caught.value, AnswerLost)

@@ -12,7 +12,8 @@ import pytest
 from benchwire.client import AnswerLost, Bench, Unreachable, WorkFailed
 from benchwire.client.work import Status
 from tests.client.conftest import environment
-from tests.support.lines import CutLine, port_of_nobody
+from tests.support.lines import CutLine
+from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -34,9 +35,7 @@ def far(lab: Any, line: CutLine) -> Iterator[Bench]:
 def own(tmp_path: Path) -> Iterator[Server]:
     """A server of this test's own, to be ended and started."""
     options = ("--emulate", "potentiostat=1")
-    with Server(
-        tmp_path / "data", port_of_nobody(), *options, environment=environment(None)
-    ) as server:
+    with Server(tmp_path / "data", free_port(), *options, environment=environment(None)) as server:
         yield server
 
 

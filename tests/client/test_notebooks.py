@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.client.conftest import environment, furnished, options
-from tests.support.lines import port_of_nobody
+from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     movie, _ = furnished(folder)
     with (
         Server(
-            folder / "data", port_of_nobody(), *options(folder), environment=environment(None)
+            folder / "data", free_port(), *options(folder), environment=environment(None)
         ) as running,
         Bench(running.url, api_key="") as bench,
     ):

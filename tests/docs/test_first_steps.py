@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from benchwire.domains.microscopy.simulation import write_demo_movie
 from tests.docs.conftest import blocks
+from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -24,9 +24,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with Server(
         tmp_path_factory.mktemp("first-steps") / "data", port,
         "--emulate", "potentiostat=1", "--emulate", "powermeter=1",

@@ -1,7 +1,6 @@
 """What the pages for people who come from another server promise."""
 
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 
 from tests.docs.conftest import DOCS, blocks
 from tests.docs.test_complete import settings_classes
+from tests.support.ports import free_ports
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -19,16 +19,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.paced]
 KEY = "a key of the lab"
 PORTS = {"powermeter": 5000, "plates": 3000, "battery": 8002}
 JSON = {"Content-Type": "application/json"}
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 @pytest.fixture(scope="module")

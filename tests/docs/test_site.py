@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.docs.conftest import DOCS, ROOT, build_site
-from tests.support.browser import NEEDS_CHROMIUM, running_browser, watched_page
+from tests.support.browser import NEEDS_CHROMIUM, watched_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -103,12 +103,6 @@ def address(site: Path) -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with running_browser() as running:
-        yield running
 
 
 class TestInABrowser:

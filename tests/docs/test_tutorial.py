@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -17,7 +16,8 @@ import httpx
 import pytest
 
 from tests.docs.conftest import ROOT, blocks
-from tests.support.browser import NEEDS_CHROMIUM, running_browser, watched_page
+from tests.support.browser import NEEDS_CHROMIUM, watched_page
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 pytestmark = [
@@ -116,9 +116,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     made = Desk(tmp_path, port)
     yield made
     made.close()
@@ -151,11 +149,6 @@ def test_every_block_works_in_order(desk: Desk) -> None:
 
 class TestInABrowser:
     pytestmark = NEEDS_CHROMIUM
-
-    @pytest.fixture
-    def browser(self) -> Iterator[Any]:
-        with running_browser() as running:
-            yield running
 
     def test_dashboard_part_works_as_it_is_told(self, desk: Desk, browser: Any) -> None:
         install, _, serve = blocks("tutorial.md")[:3]

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.browser import NEEDS_CHROMIUM, running_browser, watched_page
+from tests.support.browser import NEEDS_CHROMIUM, watched_page
+from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -49,9 +49,7 @@ def run(arguments: list[str], **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def server(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with Server(
         tmp_path_factory.mktemp("balance") / "data",
         port,
@@ -188,11 +186,6 @@ def test_weighings_survive_a_kill(server: Server) -> None:
 
 class TestInABrowser:
     pytestmark = NEEDS_CHROMIUM
-
-    @pytest.fixture
-    def browser(self) -> Iterator[Any]:
-        with running_browser() as running:
-            yield running
 
     def test_page_weighs_and_home_shows_it(self, server: Server, browser: Any) -> None:
         with watched_page(browser, server.url) as page:

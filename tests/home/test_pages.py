@@ -1,7 +1,6 @@
 """The pages over all domains in a real browser: what is wrong, what runs, search, samples."""
 
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,8 @@ from benchwire.foundation.samples.names import Sample
 from benchwire.foundation.samples.store import Samples
 from benchwire.home.pages.work import PAGE_SIZE
 from tests.support.accessibility import keyboard_gaps, spills, violations
-from tests.support.browser import NEEDS_CHROMIUM, running_browser, watched_page
+from tests.support.browser import NEEDS_CHROMIUM, watched_page
+from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -33,16 +33,8 @@ PAGES = ("/", "/jobs", "/search?q=slot", "/samples", f"/samples/view?sample={quo
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with running_browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with Server(
         tmp_path_factory.mktemp("home") / "data",
         port,

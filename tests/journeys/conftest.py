@@ -1,22 +1,11 @@
-"""One browser for all journeys of a module."""
-
-import socket
-from collections.abc import Iterator
+"""A port for the server of a module of journeys."""
 
 import pytest
 
-from tests.support.browser import running_browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with running_browser() as running:
-        yield running
+from tests.support import ports
 
 
 @pytest.fixture(scope="module")
 def port() -> int:
     """A port nobody listens on, for a server of this module."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return ports.free_port()

@@ -229,11 +229,8 @@ def test_cancel_ends_a_workflow_within_two_seconds(server: Server, lab: Path) ->
 
 
 def test_microscopy_alone_serves_its_whole_api(tmp_path: Path, lab: Path, free_port: int) -> None:
-    import socket
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        other = probe.getsockname()[1]
+    other = free_port()
     with Server(
         tmp_path / "data", free_port, "--also", f"microscopy={other}",
         environment={**environment(lab), "BENCHWIRE_UI": "true"},

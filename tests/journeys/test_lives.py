@@ -245,9 +245,7 @@ def test_emulators_for_any_program(tmp_path: Path) -> None:
 
 
 def test_domain_is_served_alone_on_an_old_port_as_well(tmp_path: Path, free_port: int) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        other = probe.getsockname()[1]
+    other = free_port()
     with Server(
         tmp_path / "data", free_port, "--emulate", "potentiostat=1", "--also",
         f"potentiostat={other}", environment={"BOX_API_KEY": "k"},

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,17 +11,12 @@ import pytest
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from tests.domains.powermeter.conftest import emulated
 from tests.support.browser import NEEDS_CHROMIUM, watched_page
+from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
 
 pytestmark = NEEDS_CHROMIUM
 NAMED_PAGE = "/ui/powermeter/meter1"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

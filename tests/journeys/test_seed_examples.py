@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.domains.plates.conftest import picture
+from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -149,9 +150,7 @@ def meter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             probe.listen()
         except OSError:
             pytest.skip("port 5000 is in use")
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        main = other.getsockname()[1]
+    main = free_port()
     folder = tmp_path_factory.mktemp("meter")
     with Server(
         folder / "data", main, "--emulate", "powermeter=1", "--also", "powermeter=5000",
@@ -202,9 +201,7 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             probe.listen()
         except OSError:
             pytest.skip("port 3000 is in use")
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        main = other.getsockname()[1]
+    main = free_port()
     folder = tmp_path_factory.mktemp("plates")
     with Server(folder / "data", main, "--also", "plates=3000") as running:
         yield running

@@ -6,13 +6,6 @@ import threading
 from types import TracebackType
 
 
-def port_of_nobody() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class CutLine:
     """A TCP proxy that loses as many answers as it is told, after the server has given them.
 

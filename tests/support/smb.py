@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 SAMBA = shutil.which("smbd") or "/usr/sbin/smbd"
 USER, PASSWORD, SHARE = "root", "s3cret-pw", "experiments"
 
@@ -32,12 +34,6 @@ def unavailable() -> str | None:
     if not Path(SAMBA).exists():
         return "Samba is not installed"
     return "Samba needs root for its user" if os.geteuid() != 0 else None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -19,6 +19,7 @@ from benchwire.foundation import schema
 from benchwire.foundation.db import open_database
 from tests.domains.powermeter.conftest import emulated
 from tests.domains.powermeter.test_store import series, single
+from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -28,12 +29,9 @@ COUNT = 5_000
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real server on two meters, the first with thousands of readings from before."""
-    import socket
 
     folder = tmp_path_factory.mktemp("exports")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with emulated(folder, 2) as emulators:
         _fill(folder / "data", str(emulators.paths["p1"]))
         paths = json.dumps([str(path) for path in emulators.paths.values()])
