@@ -1,7 +1,9 @@
 """The server as a whole: one door, one key, one document, and nothing from outside."""
 
+import base64
 import re
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,33 @@ def test_foreign_page_may_read_but_not_change(free: TestClient) -> None:
     assert (refused.status_code, refused.json()["code"]) == (403, "auth.foreign_origin")
     own = {"Origin": "http://testserver"}
     assert free.post("/admin/rescan", headers=own).status_code == 200
+
+
+# -- what a browser may do with an answer ------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/version", "/api/v1/plates", "/nothing/here", "/metrics", "/"])
+def test_answers_of_apis_may_load_nothing(locked: Bench, path: str) -> None:
+    for headers in ({}, {"X-API-Key": KEY}):
+        answer = locked.client.get(path, headers=headers)
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none';"), answer.status_code
+        assert "frame-ancestors 'none'" in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/docs", "/login", "/dashboard"])
+def test_pages_name_every_script_in_them_and_allow_no_other(free: TestClient, path: str) -> None:
+    answer = free.get(path)
+    policy = answer.headers["content-security-policy"]
+    scripts = re.findall(r"<script>(.*?)</script>", answer.text, re.DOTALL)
+    digests = {base64.b64encode(sha256(text.encode()).digest()).decode() for text in scripts}
+    assert set(re.findall(r"'sha256-([^']+)'", policy)) == digests
+    allowed = re.search(r"script-src ([^;]*);", policy)
+    assert allowed is not None
+    assert "unsafe" not in allowed[1]
+    assert "http" not in policy
 
 
 # -- one document ------------------------------------------------------------------------------

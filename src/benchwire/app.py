@@ -33,6 +33,7 @@ from benchwire.foundation.settings import ServerSettings
 from benchwire.foundation.streams import Hub
 from benchwire.foundation.web import error_handlers
 from benchwire.foundation.web.auth import Guard, KeyRing
+from benchwire.foundation.web.content_policy import ContentPolicy
 from benchwire.foundation.web.dispatch import Dispatcher
 from benchwire.foundation.web.problems import Problem
 from benchwire.foundation.web.sse import json_event
@@ -192,11 +193,12 @@ class Application:
                 keys=keys,
                 is_public=lambda path: path in public or is_public(path),
                 render_for=render_for,
-                is_page=lambda path: path == UI_PATH or path.startswith(f"{UI_PATH}/"),
+                is_page=_is_dashboard,
                 login_path=LOGIN_PATH,
                 allowed_origins=self.settings.cors_origins,
             )
-            return _with_cors(guard, self.settings.cors_origins)
+            shown = ContentPolicy(guard, is_dashboard=_is_dashboard)
+            return _with_cors(shown, self.settings.cors_origins)
 
         self._web: ASGIApp = guarded(dispatcher)
         self._alone = {
@@ -305,6 +307,10 @@ def create_app(settings: ServerSettings, clock: Clock | None = None) -> Applicat
         It cannot work in that data folder.
     """
     return Application(settings, clock or SystemClock())
+
+
+def _is_dashboard(path: str) -> bool:
+    return path == UI_PATH or path.startswith(f"{UI_PATH}/")
 
 
 def _domain_app(domain: Domain) -> FastAPI:

@@ -93,6 +93,7 @@ def opened(browser: Any, house: House, session: Any, address: str, **more: Any) 
     # Without motion, so that nothing is looked at on its way from one look to another.
     more |= {"storage_state": session, "reduced_motion": "reduce"}
     with watched_page(browser, house.url, **more) as page:
+        page.add_init_script(_NOTE_VIOLATIONS)
         page.route("**/*", only_here)
         page.goto(f"{house.url}{address}")
         if address.startswith("/ui"):
@@ -100,8 +101,16 @@ def opened(browser: Any, house: House, session: Any, address: str, **more: Any) 
             page.wait_for_function(_IS_COMPLETE)
         yield page
         assert page.evaluate("window.hacked") is None, f"{address} runs what people have written"
+        assert page.evaluate("window.violations") == []
     assert refused == []
 
+
+# What the page's own policy has kept it from.
+_NOTE_VIOLATIONS = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) =>
+  window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
+"""
 
 # Nothing is waited for any more, and charts and pictures have been drawn.
 _IS_COMPLETE = """
@@ -179,6 +188,24 @@ def test_documents_need_no_internet(
 ) -> None:
     with opened(browser, house, session, address) as page:
         page.locator(part).first.wait_for(timeout=60_000)
+
+
+@pytest.mark.parametrize("address", ["/docs", "/login", "/dashboard"])
+def test_scripts_that_are_not_ours_do_not_run(
+    browser: Any, house: House, session: Any, address: str
+) -> None:
+    with watched_page(browser, house.url, storage_state=session) as page:
+        page.add_init_script(_NOTE_VIOLATIONS)
+        page.goto(f"{house.url}{address}")
+        page.evaluate(
+            """() => {
+              const script = document.createElement("script");
+              script.textContent = "window.hacked = 1";
+              document.body.append(script);
+            }"""
+        )
+        assert page.evaluate("window.hacked") is None
+        assert page.evaluate("window.violations") == ["script-src-elem inline"]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from benchwire import __version__
+from benchwire.foundation.web.content_policy import own_page
 
 STATIC_PATH = "/static/docs"
 # ReDoc shows its makers' logo from their own server.
@@ -39,26 +40,28 @@ def documents_router(apps: Mapping[str, FastAPI]) -> APIRouter:
         return Response(own, media_type="text/javascript", headers=_KEPT_AN_HOUR)
 
     @router.get("/docs")
-    def swagger() -> HTMLResponse:
+    def swagger() -> Response:
         """The document to try things out in (Swagger UI)."""
-        return get_swagger_ui_html(
+        made = get_swagger_ui_html(
             openapi_url="/openapi.json",
             title="benchwire",
             swagger_js_url=f"{STATIC_PATH}/swagger-ui-bundle.js",
             swagger_css_url=f"{STATIC_PATH}/swagger-ui.css",
             swagger_favicon_url=_FAVICON,
         )
+        return own_page(bytes(made.body).decode())
 
     @router.get("/redoc")
-    def redoc() -> HTMLResponse:
+    def redoc() -> Response:
         """The document to read (ReDoc)."""
-        return get_redoc_html(
+        made = get_redoc_html(
             openapi_url="/openapi.json",
             title="benchwire",
             redoc_js_url=f"{STATIC_PATH}/redoc.standalone.js",
             redoc_favicon_url=_FAVICON,
             with_google_fonts=False,
         )
+        return own_page(bytes(made.body).decode())
 
     return router
 

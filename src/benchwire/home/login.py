@@ -4,9 +4,10 @@ from html import escape
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from benchwire.foundation.web.auth import SESSION_COOKIE, SESSION_SECONDS, KeyRing
+from benchwire.foundation.web.content_policy import own_page
 
 LOGIN_PATH = "/login"
 
@@ -55,15 +56,15 @@ def login_router(keys: KeyRing, after: str) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get(LOGIN_PATH)
-    def ask() -> HTMLResponse:
+    def ask() -> Response:
         """Ask for the key."""
-        return HTMLResponse(_page())
+        return own_page(_text())
 
     @router.post(LOGIN_PATH)
     def let_in(request: Request, key: Annotated[str, Form()] = "") -> Response:
         """Open a session for the right key."""
         if not keys.accepts(key):
-            return HTMLResponse(_page("That is not this server's key."), 401)
+            return own_page(_text("That is not this server's key."), 401)
         answer = RedirectResponse(after, 303)
         answer.set_cookie(
             SESSION_COOKIE,
@@ -85,6 +86,6 @@ def login_router(keys: KeyRing, after: str) -> APIRouter:
     return router
 
 
-def _page(note: str = "") -> str:
+def _text(note: str = "") -> str:
     shown = f'<p class="refused" role="alert">{escape(note)}</p>' if note else ""
     return _PAGE.format(action=LOGIN_PATH, note=shown)

@@ -25,6 +25,7 @@ from benchwire.domains.battery.schemas import (
 from benchwire.domains.battery.service import Telemetry
 from benchwire.domains.battery.signals import BESS, BMS, PCS, Group
 from benchwire.domains.battery.sources import Sources
+from benchwire.foundation.web.content_policy import own_page
 from benchwire.foundation.web.downloads import PatientDownload
 from benchwire.foundation.web.injection import service
 from benchwire.foundation.web.sse import EventStream, PacedStream
@@ -81,7 +82,7 @@ def info(request: Request) -> dict[str, Any]:
 @router.get("/dashboard", response_class=HTMLResponse)
 def dashboard() -> HTMLResponse:
     """A page to try the API on, which needs nothing but this server."""
-    return HTMLResponse(dashboard_html())
+    return own_page(dashboard_html())
 
 
 @router.get("/bess/overview")
