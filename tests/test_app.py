@@ -55,7 +55,9 @@ def test_without_the_key_everything_is_401(
     locked: Bench, method: str, path: str, key: str | None
 ) -> None:
     headers = {} if key is None else {"X-API-Key": key.encode()}
-    answer = locked.client.request(method, path, content=b"{broken", headers=headers)
+    # Each from a place of its own, as one that sends many wrong keys is told so.
+    client = TestClient(locked.client.app, client=(f"{method} {path} {key}", 1))
+    answer = client.request(method, path, content=b"{broken", headers=headers)
     assert answer.status_code == 401
     body = answer.json()
     if path.split("/")[1] in {"health", "devices", "jobs", "runs", "nas", "admin"}:
@@ -109,6 +111,68 @@ def test_foreign_page_may_read_but_not_change(free: TestClient) -> None:
     assert (refused.status_code, refused.json()["code"]) == (403, "auth.foreign_origin")
     own = {"Origin": "http://testserver"}
     assert free.post("/admin/rescan", headers=own).status_code == 200
+
+
+# -- guesses -----------------------------------------------------------------------------------
+
+
+def test_too_many_wrong_keys_are_refused_and_the_right_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_bench(tmp_path, monkeypatch, count=1, key=KEY) as bench:
+        ask = bench.client.get
+        for _ in range(100):
+            assert ask("/jobs").status_code == 401  # none at all is no guess
+        answers = [ask("/jobs", headers={"X-API-Key": f"guess {n}"}) for n in range(21)]
+        assert [answer.status_code for answer in answers] == [401] * 20 + [429]
+        assert answers[-1].json()["code"] == "auth.too_many_wrong_keys"
+        assert answers[-1].headers["retry-after"] == "60"
+        assert set(ask("/api/v1/plates", headers={"X-API-Key": "again"}).json()) >= {"error"}
+        assert ask("/jobs", headers={"X-API-Key": KEY}).status_code == 200
+        form = bench.client.post("/login", data={"key": "again"}, follow_redirects=False)
+        assert form.status_code == 429
+        right = bench.client.post("/login", data={"key": KEY}, follow_redirects=False)
+        assert right.status_code == 303
+    told = [record.getMessage() for record in caplog.records if "wrong keys" in record.getMessage()]
+    assert len(told) == 1
+    assert "guess" not in caplog.text
+
+
+# -- names of the server -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("evil.example", 403), ("evil.example:8000", 403), ("evil.example.", 403),
+        ("localhost.evil.example", 403), ("127.0.0.1.evil.example", 403),
+        ("localhost", 200), ("LOCALHOST:8000", 200), ("127.0.0.1:8000", 200), ("[::1]:8000", 200),
+        ("192.168.1.20", 200), ("lab-server:8000", 200), ("box.local", 200), ("box.lan:80", 200),
+    ],
+)  # fmt: skip
+def test_open_server_answers_to_no_name_of_the_internet(
+    free: TestClient, host: str, status: int
+) -> None:
+    for path, key in (
+        ("/devices", "code"),
+        ("/bms/devices", "detail"),
+        ("/api/v1/plates", "error"),
+    ):
+        answer = free.get(path, headers={"Host": host})
+        assert answer.status_code == status, path
+        assert status == 200 or key in answer.json()
+
+
+def test_names_are_allowed_by_the_setting_and_by_a_key(tmp_path: Path, locked: Bench) -> None:
+    host = {"Host": "bench.institute.example"}
+    headers = {**host, "X-API-Key": KEY}
+    assert locked.client.get("/devices", headers=headers).status_code == 200
+    for number, names in enumerate((["Bench.Institute.example"], ["*"])):
+        settings = load_server_settings(
+            {"data_dir": tmp_path / str(number), "ui": False, "allowed_hosts": names}
+        )
+        with TestClient(create_app(settings)) as client:
+            assert client.get("/devices", headers=host).status_code == 200
 
 
 # -- what a browser may do with an answer ------------------------------------------------------

@@ -196,6 +196,7 @@ class Application:
                 is_page=_is_dashboard,
                 login_path=LOGIN_PATH,
                 allowed_origins=self.settings.cors_origins,
+                allowed_hosts=self.settings.allowed_hosts,
             )
             shown = ContentPolicy(guard, is_dashboard=_is_dashboard)
             return _with_cors(shown, self.settings.cors_origins)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.docs.conftest import DOCS, ROOT, build_site
 from tests.support.browser import NEEDS_CHROMIUM, watched_page
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -113,8 +114,10 @@ class TestInABrowser:
     ) -> None:
         with watched_page(browser, address) as page:
             page.goto(f"{address}/index.html")
-            page.keyboard.press("/")
-            page.keyboard.type("voltammogram")
+            # The page hears keys once its script has been loaded.
+            field = page.locator("input:focus")
+            until(lambda: page.keyboard.press("/") or field.count() > 0, seconds=20)
+            field.fill("voltammogram")
             hit = page.locator("a[href*='tutorial']").filter(has_text="voltammogram").first
             hit.wait_for()
             hit.click()

@@ -18,6 +18,7 @@ import tifffile
 
 from benchwire.domains.microscopy.simulation import write_demo_movie
 from tests.domains.microscopy.readers.nd2_writer import write_nd2
+from tests.support import ports
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -230,7 +231,7 @@ def test_cancel_ends_a_workflow_within_two_seconds(server: Server, lab: Path) ->
 
 def test_microscopy_alone_serves_its_whole_api(tmp_path: Path, lab: Path, free_port: int) -> None:
 
-    other = free_port()
+    other = ports.free_port()
     with Server(
         tmp_path / "data", free_port, "--also", f"microscopy={other}",
         environment={**environment(lab), "BENCHWIRE_UI": "true"},

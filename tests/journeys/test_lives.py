@@ -18,6 +18,7 @@ import pytest
 
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from tests.domains.potentiostat.conftest import FACTORY
+from tests.support import ports
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -245,7 +246,7 @@ def test_emulators_for_any_program(tmp_path: Path) -> None:
 
 
 def test_domain_is_served_alone_on_an_old_port_as_well(tmp_path: Path, free_port: int) -> None:
-    other = free_port()
+    other = ports.free_port()
     with Server(
         tmp_path / "data", free_port, "--emulate", "potentiostat=1", "--also",
         f"potentiostat={other}", environment={"BOX_API_KEY": "k"},

@@ -115,6 +115,10 @@ class ServerSettings(SettingsBase):
         default_factory=list,
         description="Web origins that may also write; any origin may read.",
     )
+    allowed_hosts: list[str] = Field(
+        default_factory=list,
+        description="Names with a dot that a server without a key is known by; * for any.",
+    )
     worker_processes: int = Field(
         4, ge=1, description="Processes for plots and other work that somebody waits for."
     )

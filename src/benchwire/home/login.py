@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from benchwire.foundation.web.auth import SESSION_COOKIE, SESSION_SECONDS, KeyRing
+from benchwire.foundation.web.auth import SESSION_COOKIE, SESSION_SECONDS, KeyRing, client_of
 from benchwire.foundation.web.content_policy import own_page
 
 LOGIN_PATH = "/login"
@@ -64,6 +64,8 @@ def login_router(keys: KeyRing, after: str) -> APIRouter:
     def let_in(request: Request, key: Annotated[str, Form()] = "") -> Response:
         """Open a session for the right key."""
         if not keys.accepts(key):
+            if not keys.may_guess(client_of(request.scope)):
+                return own_page(_text("Too many wrong keys came from here. Wait a minute."), 429)
             return own_page(_text("That is not this server's key."), 401)
         answer = RedirectResponse(after, 303)
         answer.set_cookie(

@@ -5,9 +5,11 @@ Checked before the request reaches any application, so before a body is parsed o
 
 import hashlib
 import hmac
+import logging
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,11 +18,24 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from benchwire.foundation.web.problems import KEY_REFUSED, ORIGIN_REFUSED, Problem
+from benchwire.foundation.web.problems import (
+    GUESSES_REFUSED,
+    HOST_REFUSED,
+    KEY_REFUSED,
+    ORIGIN_REFUSED,
+    Problem,
+)
+
+logger = logging.getLogger(__name__)
 
 SESSION_COOKIE = "benchwire_session"
 SESSION_SECONDS = 30 * 24 * 3600
+WRONG_KEYS_PER_MINUTE = 20
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# No server of the internet's can be called so: a name in one of these leads nowhere outside.
+_LOCAL_ENDINGS = (
+    ".localhost", ".local", ".lan", ".internal", ".home.arpa", ".localdomain", ".test",
+)  # fmt: skip
 
 
 class KeyRing:
@@ -39,6 +54,7 @@ class KeyRing:
         self._key_digest = None if key is None else _digest(key)
         signing_key = hashlib.sha256(secret + (self._key_digest or b"")).digest()
         self._signer = TimestampSigner(signing_key, salt="dashboard session")
+        self._guesses = None if key is None else _Guesses()
 
     @property
     def is_open(self) -> bool:
@@ -50,6 +66,13 @@ class KeyRing:
         if self._key_digest is None:
             return True
         return hmac.compare_digest(_digest(key or ""), self._key_digest)
+
+    def may_guess(self, client: str) -> bool:
+        """Note that a client sent a wrong key; whether it is still told so.
+
+        The right key is answered whatever came before, so nobody can lock others out.
+        """
+        return self._guesses is None or self._guesses.note(client)
 
     def new_session(self) -> str:
         """Return the cookie value of a new dashboard session."""
@@ -64,6 +87,25 @@ class KeyRing:
         except BadSignature:
             return False
         return True
+
+
+class _Guesses:
+    """Wrong keys of the last minute, by the address they came from."""
+
+    def __init__(self) -> None:
+        from limits import RateLimitItemPerMinute
+        from limits.storage import MemoryStorage
+        from limits.strategies import MovingWindowRateLimiter
+
+        self._most = RateLimitItemPerMinute(WRONG_KEYS_PER_MINUTE)
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    def note(self, client: str) -> bool:
+        """Count one more; whether it is within what is allowed."""
+        is_within = self._limiter.hit(self._most, client)
+        if is_within and self._limiter.get_window_stats(self._most, client).remaining == 0:
+            logger.warning("%s has sent %s wrong keys in a minute", client, WRONG_KEYS_PER_MINUTE)
+        return is_within
 
 
 def _digest(text: str) -> bytes:
@@ -83,6 +125,8 @@ class Guard:
         Where a browser without a session is sent when it asks for a page.
     allowed_origins
         Other sites whose pages may change things.
+    allowed_hosts
+        Other names that an open server is known by; ``*`` stands for any.
     """
 
     def __init__(
@@ -95,6 +139,7 @@ class Guard:
         is_page: Callable[[str], bool],
         login_path: str,
         allowed_origins: Collection[str] = (),
+        allowed_hosts: Collection[str] = (),
     ) -> None:
         self._app = app
         self._keys = keys
@@ -103,6 +148,7 @@ class Guard:
         self._is_page = is_page
         self._login_path = login_path
         self._allowed_origins = frozenset(allowed_origins)
+        self._allowed_hosts = frozenset(name.lower() for name in allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on or refuse it."""
@@ -112,10 +158,12 @@ class Guard:
         headers = Headers(scope=scope)
         path = scope["path"]
         refused: Problem | None = None
-        if self._is_foreign(scope, headers):
+        if self._is_rebound(headers):
+            refused = HOST_REFUSED
+        elif self._is_foreign(scope, headers):
             refused = ORIGIN_REFUSED
         elif not (self._is_public(path) or self._is_known(headers)):
-            refused = KEY_REFUSED
+            refused = self._refusal(scope, headers)
         if refused is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -125,7 +173,8 @@ class Guard:
             await RedirectResponse(self._login_path, 303)(scope, receive, send)
         else:
             status, body = self._render_for(path)(refused)
-            await JSONResponse(body, status)(scope, receive, send)
+            wait = {"Retry-After": "60"} if refused is GUESSES_REFUSED else None
+            await JSONResponse(body, status, headers=wait)(scope, receive, send)
 
     def _is_known(self, headers: Headers) -> bool:
         if self._keys.is_open:
@@ -134,6 +183,24 @@ class Guard:
         if key is not None:
             return self._keys.accepts(key)
         return self._keys.knows_session(_cookie(headers))
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Problem:
+        if "x-api-key" not in headers or self._keys.may_guess(client_of(scope)):
+            return KEY_REFUSED
+        return GUESSES_REFUSED
+
+    def _is_rebound(self, headers: Headers) -> bool:
+        """Whether a page of another site asks under its own name, led here by its name server.
+
+        To the browser it is then a page of this server. With a key that is no harm: the session
+        belongs to the name it was opened under. An open server answers to addresses, to names that
+        only a local network gives, and to those it is told.
+        """
+        if not self._keys.is_open or "*" in self._allowed_hosts:
+            return False
+        name = _host_name(headers.get("host", ""))
+        is_local = "." not in name or name.endswith(_LOCAL_ENDINGS) or _is_address(name)
+        return not is_local and name not in self._allowed_hosts
 
     def _is_foreign(self, scope: Scope, headers: Headers) -> bool:
         """Whether a page of another site asks for more than reading.
@@ -149,6 +216,29 @@ class Guard:
         if is_read and not is_socket_polling:
             return False
         return urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+
+
+def client_of(scope: Scope) -> str:
+    """Return the address a request came from."""
+    client = scope.get("client")
+    return "" if client is None else str(client[0])
+
+
+def _host_name(host: str) -> str:
+    """Return the name in a Host header, without its port and the dot that may end it."""
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        name = host.lower()
+    return (name or "").rstrip(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _cookie(headers: Headers) -> str | None:

@@ -42,3 +42,17 @@ ORIGIN_REFUSED = Problem(
     "Open the dashboard of this server, or allow the site with cors_origins.",
     kind="key",
 )
+GUESSES_REFUSED = Problem(
+    429,
+    "auth.too_many_wrong_keys",
+    "Too many wrong keys came from here",
+    "Wait a minute. The right key is answered meanwhile.",
+    kind="key",
+)
+HOST_REFUSED = Problem(
+    403,
+    "auth.foreign_host",
+    "This server is not known by that name",
+    "Use its address, set a key, or add the name to allowed_hosts.",
+    kind="key",
+)
