@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -196,7 +197,7 @@ class Application:
                 is_page=_is_dashboard,
                 login_path=LOGIN_PATH,
                 allowed_origins=self.settings.cors_origins,
-                allowed_hosts=self.settings.allowed_hosts,
+                allowed_hosts=[*self.settings.allowed_hosts, socket.gethostname()],
             )
             shown = ContentPolicy(guard, is_dashboard=_is_dashboard)
             return _with_cors(shown, self.settings.cors_origins)

@@ -12,7 +12,7 @@ BATCH = f"/bms/{DEVICE}"
 def test_index_alone_names_the_paths(bench: Bench) -> None:
     from starlette.testclient import TestClient
 
-    with_host = {"host": "bench.example:8002", "accept": "*/*"}
+    with_host = {"host": "bench.lan:8002", "accept": "*/*"}
     answer = TestClient(bench.app.alone("battery")).get("/", headers=with_host).json()
     assert answer["version"] == __version__
     assert {"name", "description", "systems", "documentation", "example_urls"} <= set(answer)
@@ -24,7 +24,7 @@ def test_index_alone_names_the_paths(bench: Bench) -> None:
             f"/{group}/{{device_id}}/stream",
         ):
             assert path in text
-    assert answer["example_urls"]["devices"] == "http://bench.example:8002/bms/devices"
+    assert answer["example_urls"]["devices"] == "http://bench.lan:8002/bms/devices"
 
 
 def test_index_of_the_whole_server_names_the_paths_too(bench: Bench) -> None:
