@@ -1,7 +1,8 @@
 """What a browser may load, run and frame of what this server answers.
 
-Answers of the APIs are data and may load nothing. A page of our own names the digests of its
-scripts, so that nothing else in it runs. The dashboard is the exception: its library compiles
+Answers of the APIs are data and may run nothing; a person who looks at one may ask this server for
+more from the browser's console. A page of our own names the digests of its scripts, so that nothing
+else in it runs. The dashboard is the exception: its library compiles
 templates in the browser and writes scripts into its pages, which takes ``unsafe-inline`` and
 ``unsafe-eval``; it still loads from this server alone.
 """
@@ -16,7 +17,10 @@ from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = "Content-Security-Policy"
-DATA = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+DATA = (
+    "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 DASHBOARD = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
