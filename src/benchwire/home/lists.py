@@ -11,6 +11,7 @@ from benchwire.foundation.jobs.states import JobState
 from benchwire.foundation.lab import Lab
 from benchwire.foundation.samples.names import SampleName
 from benchwire.foundation.samples.store import Samples
+from benchwire.foundation.web.auth import client_of
 from benchwire.foundation.web.injection import service
 from benchwire.home.catalogue import MOST_ITEMS, Catalogue
 from benchwire.home.crates.download import crate_download
@@ -90,7 +91,7 @@ def cancel_work(jobs: Engine, job_id: str) -> Cancelled:
 @router.post("/work/{job_id}/retry")
 def retry_work(jobs: Engine, job_id: str, request: Request) -> Retried:
     """Do the work of a job that has ended once more, with the same parameters."""
-    return Retried(id=jobs.repeat(job_id, _asked_by(request)))
+    return Retried(id=jobs.repeat(job_id, client_of(request.scope)))
 
 
 @router.get("/search")
@@ -142,7 +143,7 @@ def item_samples(
 def name_sample(catalogue: Lists, body: SampleLinkRequest, request: Request) -> dict[str, Any]:
     """Say what an item was measured on, at any time."""
     link = catalogue.name_sample(
-        body.sample, body.kind, body.item_id, part=body.part, by=_asked_by(request)
+        body.sample, body.kind, body.item_id, part=body.part, by=client_of(request.scope)
     )
     return link.as_json()
 
@@ -169,7 +170,3 @@ def crate(
     links = lab.samples.of_item(kind, item_id)
     terms = Terms(license=license_, author=author, publisher=publisher)
     return crate_download(bundle, links, scratch=lab.data_dir, clock=lab.clock, terms=terms)
-
-
-def _asked_by(request: Request) -> str:
-    return request.client.host if request.client else ""

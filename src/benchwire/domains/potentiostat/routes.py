@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from benchwire.domains.potentiostat import schemas
 from benchwire.domains.potentiostat.service import Potentiostats
+from benchwire.foundation.web.auth import client_of
 from benchwire.foundation.web.downloads import file_download, zip_download
 from benchwire.foundation.web.injection import service
 from benchwire.foundation.web.sse import EventStream
@@ -76,9 +77,10 @@ def start_job(
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> schemas.JobStatus:
     """Start a run of one or more modes on one or more slots."""
-    asked_by = http.client.host if http.client else ""
     run_id = potentiostats.start(
-        request.model_dump(), requested_by=asked_by, idempotency_key=idempotency_key
+        request.model_dump(),
+        requested_by=client_of(http.scope),
+        idempotency_key=idempotency_key,
     )
     return potentiostats.status(run_id)
 
