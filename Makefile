@@ -4,7 +4,7 @@ BIN := .venv/bin
 MARK := .venv/.installed
 CRATES := .venv/crate-validator
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check soak bench docs clean
 
 demo: $(MARK)
 	$(BIN)/benchwire demo --data-dir .demo
@@ -15,6 +15,10 @@ test: $(MARK) $(CRATES)/.installed
 	$(BIN)/python -m pytest -m "not paced" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest -m paced || \
 		{ test $$? -eq 1 && $(BIN)/python -m pytest -m paced --last-failed; }
+
+# Every fault as often as docs/reliability.md says; takes hours.
+soak: $(MARK)
+	$(BIN)/python -m pytest tests/faults --soak --timeout 0
 
 check: $(MARK)
 	$(BIN)/ruff format --check .

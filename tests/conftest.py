@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,11 @@ UNHURRIED = {
 }  # fmt: skip
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Have the tests of faults repeat them as often as the figures ask for."""
+    parser.addoption("--soak", action="store_true", help="the long form of every fault")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that run one at a time."""
     here = Path(__file__).parent
@@ -31,6 +36,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(here).as_posix()
         if place.startswith(PACED) and place not in UNHURRIED:
             item.add_marker("paced")
+
+
+@pytest.fixture
+def soak_or(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Give ``soak_or(short, long)``: how often a fault is repeated."""
+    is_soak = request.config.getoption("soak")
+    return lambda short, long: long if is_soak else short
 
 
 @pytest.fixture(scope="session")
