@@ -204,6 +204,8 @@ class Line:
         taken, self.waiting = self.waiting[:size], self.waiting[size:]
         return taken
 
+    read_some = read
+
     def discard_input(self) -> None:
         self.waiting = b""
 

@@ -380,12 +380,18 @@ class Potentiostat:
 
     def _exchange(self, request: bytes, length: int) -> bytes:
         self._transport.write(request)
-        head = self._transport.read(protocol.EXCEPTION_REPLY_BYTES, REPLY_SECONDS)
-        if len(head) < protocol.EXCEPTION_REPLY_BYTES:
+        # Most answers are there in one piece, which is a third of the calls for head and rest.
+        reply = self._transport.read_some(length, REPLY_SECONDS)
+        lacking = protocol.EXCEPTION_REPLY_BYTES - len(reply)
+        if reply and lacking > 0:
+            reply += self._transport.read(lacking, REPLY_SECONDS)
+        if len(reply) < protocol.EXCEPTION_REPLY_BYTES:
             raise InstrumentSilent("The instrument does not answer")
-        if protocol.is_exception(head) or length <= len(head):
-            return head
-        return head + self._transport.read(length - len(head), REPLY_SECONDS)
+        if protocol.is_exception(reply):
+            return reply[: protocol.EXCEPTION_REPLY_BYTES]
+        if len(reply) < length:
+            reply += self._transport.read(length - len(reply), REPLY_SECONDS)
+        return reply
 
     def _insist(self, exchange: Callable[[], _T]) -> _T:
         """Repeat an exchange that may be repeated until it succeeds, a few times."""
