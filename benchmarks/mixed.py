@@ -1,0 +1,328 @@
+"""Everything a bench does, at once, for ten minutes on one server.
+
+Sixteen potentiostats sample at full rate, four power meters are read ten times a second, movies are
+processed one after the other, two hundred clients follow event streams, and fifty small requests a
+second go to plates and batteries at fixed moments, whether or not the ones before were answered.
+
+Printed are lost samples and missed readings, how long small requests took from the moment they were
+due, and the memory of the server's process over the time. The same requests are first timed on the
+idle server, so that what the load costs them is a ratio of one run.
+
+The emulated instruments take half a core of their own, which real ones would not.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from benchwire.domains.battery.simulation import make_fleet
+from benchwire.domains.microscopy.simulation import write_demo_movie
+from benchwire.foundation.instruments.emulation import EmulatorProcess
+
+PORT = 8479
+URL = f"http://127.0.0.1:{PORT}"
+POTENTIOSTAT = "benchwire.domains.potentiostat.emulator:emulated"
+POWER_METER = "benchwire.domains.powermeter.emulator:emulated"
+SAMPLE_SECONDS = 0.00036
+READING_SECONDS = 0.1
+SLOTS, METERS = 16, 4
+P99_GOAL_MS = 250.0
+GROWTH_GOAL = 0.05
+WARM_SECONDS = 15.0
+IDLE_SECONDS = 10.0
+PLATES = 20
+
+
+@contextmanager
+def bench(folder: Path) -> Iterator[psutil.Process]:
+    """Give the process of a server with its instruments and something in every domain."""
+    with ExitStack() as stack:
+        ports = {}
+        for factory, name, count in (
+            (POTENTIOSTAT, "potentiostats", SLOTS), (POWER_METER, "meters", METERS),
+        ):  # fmt: skip
+            emulated = EmulatorProcess(
+                factory, [f"p{n}" for n in range(1, count + 1)], folder / name
+            )
+            stack.callback(emulated.close)
+            # A real instrument does not wait for the server's processor.
+            with contextlib.suppress(psutil.AccessDenied):
+                psutil.Process(emulated._process.pid).nice(-10)
+            ports[name] = json.dumps([str(path) for path in emulated.paths.values()])
+        make_fleet(folder / "recordings", devices=1, days=1, seed=1, cells=1)
+        log = stack.enter_context((folder / "server.log").open("wb"))
+        server = subprocess.Popen(
+            [
+                sys.executable, "-m", "benchwire", "serve", "--port", str(PORT),
+                "--data-dir", str(folder / "data"), "--battery-data", str(folder / "recordings"),
+            ],
+            env={
+                **os.environ,
+                "BENCHWIRE_UI": "false",
+                "BENCHWIRE_POTENTIOSTAT_PORTS": ports["potentiostats"],
+                "BENCHWIRE_POWERMETER_PORTS": ports["meters"],
+                "BENCHWIRE_POWERMETER_POLLING_INTERVAL": str(READING_SECONDS),
+                "BENCHWIRE_COMPUTE_PROCESSES": "1",
+            },
+            stderr=log, stdout=log,
+        )  # fmt: skip
+        stack.callback(server.wait, 30)
+        stack.callback(server.terminate)
+        until(lambda: answers("/devices") and len(httpx.get(f"{URL}/devices").json()) == SLOTS)
+        yield psutil.Process(server.pid)
+
+
+def until(condition: Any, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.1)
+
+
+def answers(path: str) -> bool:
+    try:
+        return httpx.get(f"{URL}{path}", timeout=30).is_success
+    except httpx.TransportError:
+        return False
+
+
+# -- the load -------------------------------------------------------------------------------------
+
+
+def start_run(client: httpx.Client, seconds: float) -> str:
+    request = {
+        "devices": "all",
+        "modes": ["CA"],
+        "params_by_mode": {"CA": {"potential": 0.5, "duration": seconds}},
+        "experiment_name": "Mixed",
+        "client_datetime": "2026-05-04T12:00:00",
+        "make_plot": False,
+    }
+    return str(client.post("/jobs", json=request).raise_for_status().json()["run_id"])
+
+
+def fill_plates(client: httpx.Client) -> str:
+    """Make some plates and give the name of the battery that is read."""
+    for number in range(PLATES):
+        body = {"plate": {"barcode": f"M{number}", "name": "Mixed"}, "rows": 8, "columns": 12}
+        client.post("/api/v1/plates", json=body).raise_for_status()
+    return str(client.get("/bms/devices").raise_for_status().json()["devices"][0]["device_id"])
+
+
+def process_movies(folder: str) -> None:
+    """Process the same movie again and again, each time into a folder of its own."""
+    with httpx.Client(base_url=f"{URL}/api/v1/processing", timeout=60) as client:
+        movie = Path(folder) / "movie.ome.tif"
+        found = client.post("/load-metadata", json={"file_path": str(movie)}).raise_for_status()
+        for number in itertools.count():
+            body = {
+                "microscopy_path": str(movie),
+                "output_dir": f"{folder}/results{number}",
+                "channels": found.json()["suggested_channels"],
+            }
+            answer = client.post("/workflow/start", json=body).raise_for_status()
+            path = f"/workflow/status/{answer.json()['job_id']}"
+            while (state := client.get(path).json()["status"]) in {"pending", "running"}:
+                time.sleep(0.5)
+            if state != "completed":
+                print(f"a workflow is {state}", flush=True)
+
+
+def small_requests(battery: str) -> Iterator[tuple[str, str, Any]]:
+    """Give small requests of the plates and the batteries, one in five of which writes."""
+    number = int(time.time() * 1000)
+    soc = f"/bms/{battery}/readings"
+    while True:
+        number += 1
+        plate = f"M{number % PLATES}"
+        note = {"plate": {"name": f"Mixed {number}"}}
+        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+        yield "GET", "/api/v1/plates?per_page=25", None
+        yield "GET", f"/api/v1/plates/{plate}", None
+        yield "PUT", f"/api/v1/plates/{plate}", note
+        yield "GET", f"/bms/{battery}?batch_size=100&skip={number % 1000}", None
+        yield "GET", "/api/v1/locations/grid", None
+        yield "GET", "/bess/overview", None
+        yield "GET", "/api/v1/stats", None
+        yield "POST", soc, {"timestamp": f"{now}.{number % 1000:03}Z", "soc": number % 100}
+        yield "GET", f"/pcs/{battery}?batch_size=100", None
+        yield "GET", f"/api/v1/plates/{plate}/location_history", None
+
+
+async def ask_at(rate: float, seconds: float, battery: str) -> tuple[list[float], list[str]]:
+    """Send requests at fixed moments; return ms from when each was due, and what failed."""
+    waits: list[float] = []
+    failed: list[str] = []
+    limits = httpx.Limits(max_connections=50, max_keepalive_connections=50)
+    requests = small_requests(battery)
+    async with httpx.AsyncClient(base_url=URL, limits=limits, timeout=60) as client:
+
+        async def ask(due: float) -> None:
+            method, path, body = next(requests)
+            answer = await client.request(method, path, json=body)
+            waits.append((time.monotonic() - due) * 1e3)
+            if answer.is_error:
+                failed.append(f"{answer.status_code} {method} {path}: {answer.text[:200]}")
+
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as asked:
+            for number in range(int(rate * seconds)):
+                due = began + number / rate
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                asked.create_task(ask(due))
+    return waits, failed
+
+
+async def follow(paths: list[str], clients: int, events: list[int], over: asyncio.Event) -> None:
+    """Read event streams, as many as there are clients, until the end."""
+
+    async def read(place: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+        path = paths[place % len(paths)]
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\n\r\n".encode())
+        while data := await reader.read(65_536):
+            events[place] += data.count(b"\n\n")
+        if not over.is_set():
+            print(f"a stream of {path} has ended", flush=True)
+
+    readers = [asyncio.create_task(read(place)) for place in range(clients)]
+    await over.wait()
+    for each in readers:
+        each.cancel()
+
+
+def clients_of(
+    results: Connection, run: str, battery: str, clients: int, rate: float, seconds: float
+) -> None:
+    """Follow and ask, in a process of their own, and send what was found."""
+    live = f"/runs/{run}/live"
+    paths = [live, "/api/meters/live", f"/bess/{battery}/live", "/events/jobs"]
+    events = [0] * clients
+
+    async def all_of_it() -> tuple[list[float], list[str]]:
+        over = asyncio.Event()
+        following = asyncio.create_task(follow(paths, clients, events, over))
+        try:
+            return await ask_at(rate, seconds, battery)
+        finally:
+            over.set()
+            await following
+
+    waits, failed = asyncio.run(all_of_it())
+    results.send((waits, failed, events))
+
+
+# -- what came of it ------------------------------------------------------------------------------
+
+
+def lost_samples(folder: Path, client: httpx.Client, run: str, seconds: float) -> tuple[int, int]:
+    """Return how many samples are not in the run's files, and how many there should be."""
+    while client.get(f"/jobs/{run}").json()["status"] in {"queued", "running"}:
+        time.sleep(0.5)
+    status = client.get(f"/jobs/{run}").json()
+    expected = int(seconds / SAMPLE_SECONDS + 1e-6)
+    lost = 0
+    for slot in status["slots"]:
+        rows = 0
+        for name in slot["files"]:
+            with client.stream("GET", f"/runs/{run}/file", params={"path": name}) as answer:
+                rows += sum(part.count(b"\n") for part in answer.iter_bytes()) - 1
+        lost += expected - rows
+        if slot["status"] != "done":
+            print(f"  {slot['slot']}: {slot['status']}: {slot['message']}")
+    return lost, expected * len(status["slots"])
+
+
+def missed_readings(client: httpx.Client) -> tuple[int, int]:
+    """Return how many polls of all meters were missed so far, and how many went well."""
+    names = [meter["meter"] for meter in client.get("/api/meters").json()]
+    states = [client.get("/api/status", params={"meter": name}).json() for name in names]
+    return sum(s["missed_polls"] for s in states), sum(s["data_count"] for s in states)
+
+
+def percentile(values: list[float], part: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
+
+
+def measure(folder: Path, seconds: float, clients: int, rate: float) -> bool:
+    write_demo_movie(folder / "movie.ome.tif", n_fovs=2, n_frames=30, size=512)
+    spawn = multiprocessing.get_context("spawn")
+    with bench(folder) as server, httpx.Client(base_url=URL, timeout=120) as client:
+        battery = fill_plates(client)
+        idle, failed = asyncio.run(ask_at(rate, IDLE_SECONDS, battery))
+        run = start_run(client, seconds + WARM_SECONDS)
+        receiving, sending = spawn.Pipe(duplex=False)
+        movies = spawn.Process(target=process_movies, args=(str(folder),), daemon=True)
+        asking = spawn.Process(
+            target=clients_of, args=(sending, run, battery, clients, rate, seconds), daemon=True
+        )
+        movies.start()
+        missed_before, _ = missed_readings(client)
+        asking.start()
+        memory: list[float] = []
+        used = sum(server.cpu_times()[:2])
+        began = time.monotonic()
+        while not receiving.poll(1.0):
+            memory.append(server.memory_info().rss / 1e6)
+            if not asking.is_alive() and not receiving.poll(0):
+                raise RuntimeError("the clients have ended early")
+        share = (sum(server.cpu_times()[:2]) - used) / (time.monotonic() - began)
+        waits, more_failed, events = receiving.recv()
+        missed, readings = missed_readings(client)
+        movies.terminate()
+        lost, samples = lost_samples(folder, client, run, seconds + WARM_SECONDS)
+    failed += more_failed
+    third = len(memory) // 3
+    early, late = statistics.mean(memory[third : 2 * third]), statistics.mean(memory[2 * third :])
+    growth = late / early - 1
+    p99, idle_p99 = percentile(waits, 0.99), percentile(idle, 0.99)
+    print(f"{seconds:g} s on {os.cpu_count()} cores; server {share:.0%} of a core")
+    print(f"  lost samples {lost:,} of {samples:,}")
+    print(f"  missed readings {missed - missed_before} of {readings:,}")
+    print(f"  {clients} streams, {sum(events):,} events, {events.count(0)} got none")
+    print(f"  {len(waits):,} small requests, {len(failed)} failed {failed[:3] or ''}")
+    print(
+        f"  p50 {percentile(waits, 0.5):.1f} ms, p99 {p99:.1f} ms, worst {max(waits):.0f} ms; "
+        f"idle p99 {idle_p99:.1f} ms: {p99 / idle_p99:.1f} times, {p99 / P99_GOAL_MS:.2f} of "
+        "the goal"
+    )
+    print(f"  memory {early:.0f} MB, later {late:.0f} MB: {growth:+.1%}")
+    is_met = (
+        lost == 0 and missed == missed_before and not failed and p99 < P99_GOAL_MS
+        and growth < GROWTH_GOAL and 0 not in events
+    )  # fmt: skip
+    print(f"goal: {'met' if is_met else 'NOT met'}")
+    return is_met
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--seconds", type=float, default=600.0)
+    options.add_argument("--clients", type=int, default=200)
+    options.add_argument("--rate", type=float, default=50.0, help="small requests a second")
+    asked = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        is_met = measure(Path(folder), asked.seconds, asked.clients, asked.rate)
+    raise SystemExit(not is_met)
+
+
+if __name__ == "__main__":
+    main()
