@@ -147,9 +147,10 @@ class Application:
             sessions,
             notify=lambda record: hub.publish(JOBS_TOPIC, json_event("job", record.as_json())),
         )
-        workers = ProcessExecutor(settings.worker_processes)
+        memory = settings.worker_memory_mb * 1_000_000
+        workers = ProcessExecutor(settings.worker_processes, memory=memory)
         self._closers.callback(workers.close)
-        compute = ProcessExecutor(settings.compute_processes)
+        compute = ProcessExecutor(settings.compute_processes, memory=memory)
         self._closers.callback(compute.close)
         emulators = self._start_emulators()
         samples = Samples(database, clock)

@@ -63,3 +63,25 @@ def loaded_modules(_: Reporter) -> list[str]:
     import sys
 
     return sorted(sys.modules)
+
+
+def spin(_: Reporter) -> None:
+    while True:
+        pass
+
+
+def fill_memory(_: Reporter, size: int) -> int:
+    """Take memory in one piece."""
+    return len(bytearray(size))
+
+
+def fill_memory_slowly(_: Reporter, size: int) -> int:
+    """Take memory piece by piece, as a decoder does that is fed a bomb."""
+    return sum(len(piece) for piece in [bytes(1_000_000) for _ in range(size // 1_000_000)])
+
+
+def fill_array(_: Reporter, size: int) -> int:
+    """Take memory in native code."""
+    import numpy as np
+
+    return int(np.ones(size, np.uint8).sum())

@@ -127,6 +127,11 @@ class ServerSettings(SettingsBase):
         ge=1,
         description="Processes for image processing, fits and other long work.",
     )
+    worker_memory_mb: int = Field(
+        default_factory=lambda: _half_of_memory_mb(),
+        ge=512,
+        description="Most memory of one of those processes, in MB; Linux only.",
+    )
     allowed_paths: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
         validation_alias=AliasChoices(
@@ -190,6 +195,15 @@ class ServerSettings(SettingsBase):
     def _from_assignments(cls, value: object) -> object:
         """Accept ``name=number,name=number`` as well as a table."""
         return parse_assignments(value.split(",")) if isinstance(value, str) else value
+
+
+def _half_of_memory_mb() -> int:
+    """Return half of the machine's memory in MB, but no less than an ordinary movie needs."""
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        total = 0
+    return max(total // 2_000_000, 2000)
 
 
 def parse_assignments(items: list[str]) -> dict[str, int]:

@@ -21,9 +21,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from benchwire.foundation.errors import BenchwireError, Failed, Unavailable
+from benchwire.foundation.errors import BenchwireError, Failed, Invalid, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,12 @@ class WorkTimedOut(Failed):
     """The work did not end within its time limit."""
 
     code = "workers.timed_out"
+
+
+class WorkNeedsMemory(Invalid):
+    """What was to be worked on takes more memory than a worker process may have."""
+
+    code = "workers.needs_memory"
 
 
 class WorkStopped(BenchwireError):
@@ -167,6 +174,8 @@ class ProcessExecutor:
     ----------
     processes
         How many work side by side.
+    memory
+        Bytes that one of them may have at most, where the system can tell (Linux); None for any.
     grace
         Seconds between asking work to stop and ending its process.
     """
@@ -175,10 +184,12 @@ class ProcessExecutor:
         self,
         processes: int,
         *,
+        memory: int | None = None,
         grace: float = STOP_GRACE_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._processes = processes
+        self._memory = memory
         self._grace = grace
         self._idle_seconds = idle_seconds
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
@@ -266,7 +277,7 @@ class ProcessExecutor:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 if worker is None:
-                    worker = _Worker()
+                    worker = _Worker(self._memory)
                 worker.connection.send_bytes(order)
                 outcome, value = self._follow(worker, task)
             except (EOFError, OSError):
@@ -329,7 +340,7 @@ class _Worker:
     module imports would take a second and a hundred megabytes in each of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: int | None) -> None:
         key = os.urandom(32)
         with Listener(None, authkey=key) as listener:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
@@ -340,7 +351,7 @@ class _Worker:
             )
             stdin = self._process.stdin
             assert stdin is not None  # noqa: S101 - opened as a pipe
-            stdin.write(pickle.dumps((listener.address, key)))
+            stdin.write(pickle.dumps((listener.address, key, memory)))
             stdin.close()
             self.connection: Connection = _accept(listener, self._process)  # type: ignore[type-arg,unused-ignore]
 
@@ -404,7 +415,8 @@ def worker_main() -> None:
     with contextlib.suppress(OSError, AttributeError):
         # Drawing a plot must never disturb an instrument's thread.
         os.nice(10)
-    address, key = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from our own parent
+    address, key, memory = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - our own parent
+    _limit_memory(memory)
     connection = Client(address, authkey=key)
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     stopped = threading.Event()
@@ -413,7 +425,7 @@ def worker_main() -> None:
         while True:
             try:
                 message = connection.recv_bytes()
-            except (EOFError, OSError):
+            except (EOFError, OSError, MemoryError):
                 # The server is gone; work that hangs would otherwise stay for ever.
                 os._exit(0)
             if message == _STOP:
@@ -429,11 +441,33 @@ def worker_main() -> None:
         connection.send(_outcome(order, reporter))
 
 
+def _limit_memory(memory: int | None) -> None:
+    """Have work fail that would take the machine's memory, an image bomb for one.
+
+    Files that are mapped do not count: a movie may be larger than any memory.
+    """
+    if sys.platform != "linux":
+        return
+    import resource
+
+    if memory is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    with contextlib.suppress(OSError):
+        # Should the machine run out all the same, the system ends a worker and not the server.
+        Path("/proc/self/oom_score_adj").write_text("500", "ascii")
+
+
 def _outcome(order: bytes, reporter: _PipeReporter) -> tuple[str, Any]:
     try:
         work, args = pickle.loads(order)  # noqa: S301 - from our own parent
         result = work(reporter, *args)
         pickle.dumps(result)
+    except MemoryError:
+        error = WorkNeedsMemory(
+            "The work needs more memory than one worker process may have",
+            hint="Is the file what it should be? worker_memory_mb sets the limit.",
+        )
+        return "error", {"pickled": pickle.dumps(error), "text": error.message}
     except Exception as error:  # noqa: BLE001 - handed to the one who asked
         text = f"{type(error).__name__}: {error}"
         try:
