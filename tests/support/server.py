@@ -31,6 +31,11 @@ class Server:
         self.start()
 
     def start(self) -> None:
+        self.spawn()
+        self.wait_until_whole()
+
+    def spawn(self) -> None:
+        """Begin a life without waiting for an answer."""
         clean = {
             key: value
             for key, value in os.environ.items()
@@ -46,12 +51,16 @@ class Server:
                 stdout=log,
                 stderr=log,
             )  # fmt: skip
+
+    def wait_until_whole(self, path: str = "/version") -> None:
+        """Wait until a path is answered; only ``/health`` is before all of the server is there."""
+        assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
         while True:
             assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
             try:
-                httpx.get(f"{self.url}/version", timeout=1)
+                httpx.get(f"{self.url}{path}", timeout=1)
             except httpx.TransportError:
                 time.sleep(0.05)
             else:
@@ -60,6 +69,11 @@ class Server:
     @property
     def log(self) -> str:
         return self.log_path.read_text("utf-8", "replace")[-8000:]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self.process is not None and self.process.poll() is None
 
     def signal(self, number: int) -> None:
         assert self.process is not None
@@ -87,5 +101,5 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.is_running:
             self.stop()

@@ -1,0 +1,109 @@
+"""Killed at any moment with work in every domain, a server has lost nothing it acknowledged."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.faults.account import Account
+from tests.faults.bench import Bench, open_bench
+from tests.faults.journal import Journal
+from tests.faults.load import Load
+from tests.support.server import Server
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+SEED = 20261128
+HEALTH_SECONDS = 5.0
+LONGEST_LIFE_SECONDS = 4.0
+COMPUTING_SECONDS = 180.0
+
+
+def start_again(server: Server) -> tuple[float, float]:
+    """Start a server and return after how many s it said that it lives, and that it is whole."""
+    began = time.monotonic()
+    server.spawn()
+    server.wait_until_whole("/health")
+    alive = time.monotonic() - began
+    server.wait_until_whole()
+    return alive, time.monotonic() - began
+
+
+def check_instruments_are_left_alone(bench: Bench) -> None:
+    """Check that every cell is open; nobody has asked this life for anything so far."""
+    assert not bench.is_any_cell_closed()
+    assert not any(bench.state(slot)["running"] for slot in bench.slots)
+
+
+def until_computed(bench: Bench, journal: Journal) -> None:
+    """Wait until all that was taken in to be computed has ended, with the results it should."""
+    jobs = [entry for entry in journal.entries() if entry["what"] == "job"]
+
+    def have_ended() -> bool:
+        return all(status_of(bench, job) in {"completed", "failed"} for job in jobs)
+
+    until(have_ended, seconds=COMPUTING_SECONDS, what="the end of all computing")
+    tables: dict[str, set[str]] = {}
+    for path in bench.area.rglob("*_traces.csv"):
+        tables.setdefault(path.name, set()).add(path.read_bytes().hex())
+    assert all(len(contents) == 1 for contents in tables.values()), "killed work came out otherwise"
+
+
+def status_of(bench: Bench, job: dict[str, str]) -> str:
+    return str(bench.get(f"{job['family']}/status/{job['job']}")["status"])
+
+
+def test_killed_at_any_moment_nothing_acknowledged_is_lost(
+    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+) -> None:
+    """One data folder grows through all lives; each life is cut short at a random moment."""
+    print(f"seed {SEED}")
+    chance = random.Random(SEED)
+    starts: list[tuple[float, float]] = []
+    with Journal(tmp_path / "journal") as journal, open_bench(tmp_path, free_port) as bench:
+        load = Load(bench, journal, chance.getrandbits(32))
+        for life in range(soak_or(3, 200)):
+            before = len(journal.entries())
+            with load.running():
+                time.sleep(chance.uniform(0.2, LONGEST_LIFE_SECONDS))
+                bench.server.kill()
+            starts.append(start_again(bench.server))
+            assert starts[-1][0] <= HEALTH_SECONDS, f"life {life}: alive after {starts[-1][0]} s"
+            bench.until_ready()
+            check_instruments_are_left_alone(bench)
+            account = Account(bench)
+            account.compare(journal.entries()[before:])
+            account.check_runs()
+            account.check_files()
+            assert not load.failures, load.failures
+        until_computed(bench, journal)
+        account = Account(bench)
+        account.compare(journal.entries())
+        worst = [max(seconds) for seconds in zip(*starts, strict=True)]
+        print(f"{len(starts)} lives, {len(journal.entries())} acknowledged: alive after "
+              f"{worst[0]:.2f} s, whole after {worst[1]:.2f} s at worst")  # fmt: skip
+        assert bench.server.stop() == 0
+
+
+def test_second_server_is_refused_until_the_first_is_killed(tmp_path: Path, free_port: int) -> None:
+    data = tmp_path / "data"
+    with Server(data, free_port) as first:
+        command = [sys.executable, "-m", "benchwire", "serve", "--port=0", f"--data-dir={data}"]
+        second = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False,
+            env={**os.environ, "BENCHWIRE_UI": "false"},
+        )  # fmt: skip
+        assert second.returncode == 2
+        assert "Another benchwire server is running on this data folder" in second.stderr
+        assert "Traceback" not in second.stderr
+        assert first.is_running
+        first.kill()
+        first.start()
+        assert httpx.get(f"{first.url}/away").json()["last_stop"]["unclean"]
+        assert first.stop() == 0
