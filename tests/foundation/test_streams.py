@@ -13,6 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from benchwire.foundation import streams
 from benchwire.foundation.streams import Hub
 from benchwire.foundation.web.sse import EventStream, json_event
 from tests.support.waiting import until
@@ -34,6 +35,26 @@ def test_events_come_in_order_and_joined() -> None:
             await settle()
             assert await subscription.next() == b"0,1,2,3,4,"
             assert hub.published == 5
+
+    asyncio.run(scene())
+
+
+def test_what_comes_soon_after_is_gathered_and_the_first_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "GATHER_SECONDS", 0.5)
+
+    async def scene() -> None:
+        hub = Hub()
+        hub.bind(asyncio.get_running_loop())
+        with hub.subscribe(["a"]) as subscription:
+            hub.publish("a", b"first,")
+            await settle()
+            assert await asyncio.wait_for(subscription.next(), 0.4) == b"first,"
+            for number in range(3):
+                hub.publish("a", b"%d," % number)
+                await asyncio.sleep(0.001)
+            assert await subscription.next() == b"0,1,2,"
 
     asyncio.run(scene())
 
