@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
@@ -33,6 +32,7 @@ from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.settings import ServerSettings
 from benchwire.foundation.streams import Hub
 from benchwire.foundation.web import error_handlers
+from benchwire.foundation.web.apis import Api
 from benchwire.foundation.web.auth import Guard, KeyRing
 from benchwire.foundation.web.content_policy import ContentPolicy
 from benchwire.foundation.web.dispatch import Dispatcher
@@ -316,12 +316,16 @@ def _is_dashboard(path: str) -> bool:
     return path == UI_PATH or path.startswith(f"{UI_PATH}/")
 
 
-def _domain_app(domain: Domain) -> FastAPI:
-    app = FastAPI(
-        title=domain.title, version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+def _domain_app(domain: Domain) -> Api:
+    app = Api(
+        domain.title,
+        __version__,
+        render=domain.render_error,
+        refusal=domain.refusal,
+        is_public=lambda path: path in domain.public_paths,
+        body_bytes=domain.body_bytes,
     )
     app.state.services = {type(item): item for item in domain.services}
-    error_handlers.install(app, domain.render_error)
     for router in domain.routers:
         app.include_router(router, tags=[domain.title])
     return app

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchwire.foundation.catalogue import Notice, Shelf
-from benchwire.foundation.web.error_handlers import RenderError, render_detail
+from benchwire.foundation.web.apis import BODY_BYTES
+from benchwire.foundation.web.error_handlers import Detail, RenderError, render_detail
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
     from prometheus_client.registry import Collector
+    from pydantic import BaseModel
     from sqlalchemy import MetaData
 
     from benchwire.foundation.web.shell import NavigationEntry, Shell
@@ -38,6 +40,10 @@ class Domain:
         Objects its routes may ask for, looked up by type.
     render_error
         Writes a problem in the API's own error shape.
+    refusal
+        That shape, for the documents.
+    body_bytes
+        Largest request body.
     public_paths
         Paths that need no key.
     lifespan
@@ -68,6 +74,8 @@ class Domain:
     routers: "tuple[APIRouter, ...]"
     services: tuple[object, ...] = ()
     render_error: RenderError = render_detail
+    refusal: "type[BaseModel]" = Detail
+    body_bytes: int = BODY_BYTES
     public_paths: tuple[str, ...] = ()
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] = field(default=nullcontext)
     make_safe: Callable[[], None] = field(default=lambda: None)

@@ -12,6 +12,7 @@ from benchwire.foundation.lab import Lab
 from benchwire.foundation.samples.names import SampleName
 from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.web.auth import client_of
+from benchwire.foundation.web.downloads import files_of
 from benchwire.foundation.web.injection import service
 from benchwire.home.catalogue import MOST_ITEMS, Catalogue
 from benchwire.home.crates.download import crate_download
@@ -155,7 +156,11 @@ def remove_link(samples: Links, link_id: Annotated[int, Path(ge=0, le=LARGEST_IN
     return Removed()
 
 
-@router.get("/crates/{kind}/{item_id:path}", response_class=Response)
+@router.get(
+    "/crates/{kind}/{item_id:path}",
+    response_class=Response,
+    responses=files_of("application/zip"),
+)
 def crate(
     catalogue: Lists,
     lab: Whole,

@@ -11,7 +11,9 @@ from benchwire import __version__
 from benchwire.foundation.domain import Domain
 from benchwire.foundation.lab import Lab
 from benchwire.foundation.web import error_handlers
+from benchwire.foundation.web.apis import Api
 from benchwire.foundation.web.auth import KeyRing
+from benchwire.foundation.web.downloads import files_of
 from benchwire.foundation.web.sse import EventStream, json_event
 from benchwire.home import metrics
 from benchwire.home.catalogue import Catalogue
@@ -43,12 +45,15 @@ def home_app(
     apps: Mapping[str, FastAPI],
     keys: KeyRing,
     catalogue: Catalogue,
-) -> FastAPI:
+) -> Api:
     """Return the application of every path that no domain claims."""
-    app = FastAPI(
-        title="Server", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+    app = Api(
+        "Server",
+        __version__,
+        render=error_handlers.render_detail,
+        refusal=error_handlers.Detail,
+        is_public=is_public,
     )
-    error_handlers.install(app, error_handlers.render_detail)
     app.include_router(_router(lab, domains, apps), tags=["Server"])
     app.state.services = {type(item): item for item in (lab, lab.jobs, lab.samples, catalogue)}
     app.include_router(lists_router, tags=["Server"])
@@ -99,12 +104,12 @@ def _router(lab: Lab, domains: Sequence[Domain], apps: Mapping[str, FastAPI]) ->
             "last_stop": None if report is None else report.as_json(),
         }
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=Response, responses=files_of("text/plain"))
     def prometheus() -> Response:
         """The server's figures for Prometheus."""
         return Response(generate_latest(registry), media_type=_METRICS_TYPE)
 
-    @router.get("/events/jobs")
+    @router.get("/events/jobs", response_class=Response, responses=files_of("text/event-stream"))
     async def job_events() -> Response:
         """Every change of every job as server-sent events, beginning with those unfinished."""
         return EventStream(

@@ -26,7 +26,7 @@ from benchwire.domains.battery.service import Telemetry
 from benchwire.domains.battery.signals import BESS, BMS, PCS, Group
 from benchwire.domains.battery.sources import Sources
 from benchwire.foundation.web.content_policy import own_page
-from benchwire.foundation.web.downloads import PatientDownload
+from benchwire.foundation.web.downloads import PatientDownload, files_of
 from benchwire.foundation.web.injection import service
 from benchwire.foundation.web.sse import EventStream, PacedStream
 
@@ -97,7 +97,9 @@ def source_states(sources: Annotated[Sources, service(Sources)]) -> dict[str, An
     return sources.state()
 
 
-@router.get("/bess/{device_id}/live", response_class=Response)
+@router.get(
+    "/bess/{device_id}/live", response_class=Response, responses=files_of("text/event-stream")
+)
 async def live_of_both(device_id: DeviceId, telemetry: TelemetryService) -> Response:
     """New readings of both systems of a device as server-sent events, as soon as they are there."""
     await telemetry.check_device(device_id, (BMS, PCS))
@@ -138,7 +140,7 @@ def _add_rows(group: Group) -> None:
         f"/{group.name}/{{device_id}}/stream",
         name=f"{group.name}_stream",
         response_class=Response,
-        responses={200: {"content": {"text/event-stream": {}}}},
+        responses=files_of("text/event-stream"),
     )
     async def stream(
         device_id: DeviceId,
@@ -192,6 +194,7 @@ def _add_rows(group: Group) -> None:
         f"/{group.name}/{{device_id}}/export",
         name=f"{group.name}_export",
         response_class=Response,
+        responses=files_of(*exports.MEDIA_TYPES.values()),
     )
     async def export(
         device_id: DeviceId,
@@ -217,7 +220,10 @@ def _add_live(group: Group) -> None:
     """Add the paths on which a group's new readings come and go."""
 
     @router.get(
-        f"/{group.name}/{{device_id}}/live", name=f"{group.name}_live", response_class=Response
+        f"/{group.name}/{{device_id}}/live",
+        name=f"{group.name}_live",
+        response_class=Response,
+        responses=files_of("text/event-stream"),
     )
     async def live_rows(device_id: DeviceId, telemetry: TelemetryService) -> Response:
         """New readings as server-sent events, as soon as they are there; the newest first."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from benchwire.foundation.web.shell import Shell
 
 NAME = "battery"
+# Ten thousand readings with a value in each field.
+_BODY_BYTES = 32_000_000
 
 
 def build(lab: Lab) -> Domain:
@@ -78,6 +80,7 @@ def build(lab: Lab) -> Domain:
         claims=("/bms", "/pcs", "/bess", "/dashboard"),
         routers=(router,),
         services=(telemetry, analyses, sources),
+        body_bytes=_BODY_BYTES,
         lifespan=lifespan,
         dashboard=dashboard,
         front_page="/battery",

@@ -17,7 +17,7 @@ from benchwire.domains.microscopy.schemas import (
 from benchwire.domains.microscopy.service import Folders, Movies, Workflows
 from benchwire.domains.microscopy.service.movies import described
 from benchwire.foundation.jobs.overview import JobsOverview
-from benchwire.foundation.web.downloads import zip_download
+from benchwire.foundation.web.downloads import files_of, zip_download
 from benchwire.foundation.web.injection import service
 
 MovieService = Annotated[Movies, service(Movies)]
@@ -74,7 +74,11 @@ def workflow_results(job_id: str, workflows: WorkflowService) -> dict[str, Any]:
     return told(**workflows.results(job_id))
 
 
-@processing.get("/workflow/results/{job_id}/download")
+@processing.get(
+    "/workflow/results/{job_id}/download",
+    response_class=Response,
+    responses=files_of("application/zip"),
+)
 def download_workflow(job_id: str, workflows: WorkflowService) -> Response:
     """All tables and records of a completed workflow as one ZIP archive."""
     files = workflows.result_files(job_id)
@@ -125,7 +129,7 @@ def recent_files(
     return told(recent_files=movies.recent(limit, wanted))
 
 
-@processing.get("/preview")
+@processing.get("/preview", response_class=Response, responses=files_of("image/png"))
 def preview(
     movies: MovieService,
     file_path: Annotated[str, Query(min_length=1, max_length=4096)],
@@ -140,7 +144,7 @@ def preview(
     return Response(content, media_type="image/png")
 
 
-@processing.get("/overlay")
+@processing.get("/overlay", response_class=Response, responses=files_of("image/png"))
 def overlay(
     workflows: WorkflowService,
     output_dir: Annotated[str, Query(min_length=1, max_length=4096)],

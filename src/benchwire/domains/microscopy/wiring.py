@@ -12,7 +12,7 @@ from benchwire.domains.microscopy.store import OpenedFiles
 from benchwire.foundation.domain import Dashboard, Domain
 from benchwire.foundation.jobs.overview import JobsOverview
 from benchwire.foundation.lab import ANALYSIS_QUEUE, Lab
-from benchwire.foundation.web.error_handlers import render_unsuccessful
+from benchwire.foundation.web.error_handlers import Unsuccessful, render_unsuccessful
 
 if TYPE_CHECKING:
     from benchwire.foundation.web.shell import Shell
@@ -60,6 +60,7 @@ def build(lab: Lab) -> Domain:
         routers=(router,),
         services=(movies, folders, workflows, JobsOverview(lab.jobs, ANALYSIS_QUEUE)),
         render_error=render_unsuccessful,
+        refusal=Unsuccessful,
         lifespan=lifespan,
         dashboard=dashboard,
         companions=("traces",),

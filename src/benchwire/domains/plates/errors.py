@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 from benchwire.foundation.errors import BenchwireError, Invalid, NotFound
 from benchwire.foundation.web.problems import Problem
 
@@ -47,6 +49,15 @@ class Unacceptable(Refused):
 
     def __init__(self, what: str, reasons: Sequence[str]) -> None:
         super().__init__(f"Failed to {what}", details=[{"message": reason} for reason in reasons])
+
+
+class PlatesRefusal(BaseModel):
+    """A refusal as this API writes it; the kind of failure decides which keys there are."""
+
+    error: str
+    message: str | None = None
+    details: list[str] | None = None
+    errors: list[str] | None = None
 
 
 def render_error(problem: Problem) -> tuple[int, Mapping[str, Any]]:

@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from benchwire.domains.plates import seeding
-from benchwire.domains.plates.errors import render_error
+from benchwire.domains.plates.errors import PlatesRefusal, render_error
 from benchwire.domains.plates.image_files import ImageFiles
 from benchwire.domains.plates.items import PlateItems
 from benchwire.domains.plates.routes import router
+from benchwire.domains.plates.routes.edge import SHEET_BYTES
 from benchwire.domains.plates.service import (
     Chemistry,
     Exchange,
@@ -86,6 +87,8 @@ def build(lab: Lab) -> Domain:
         routers=(router,),
         services=(plates, locations, wells, images, chemistry, exchange),
         render_error=render_error,
+        refusal=PlatesRefusal,
+        body_bytes=max(SHEET_BYTES, images.most_bytes),
         lifespan=lifespan,
         dashboard=dashboard,
         front_page="/plates",

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pydantic import BaseModel
+
 from benchwire.foundation.errors import Conflict, Failed, Invalid, NotFound, Unavailable
 from benchwire.foundation.web.problems import Problem
 
@@ -114,6 +116,15 @@ class RunIncomplete(Failed):
     """Fewer points reached the disk than the mode has."""
 
     code = "runs.incomplete"
+
+
+class PotentiostatRefusal(BaseModel):
+    """A refusal as this API writes it."""
+
+    code: str
+    message: str
+    hint: str
+    detail: list[dict[str, Any]] | None = None
 
 
 def render_error(problem: Problem) -> tuple[int, Mapping[str, Any]]:

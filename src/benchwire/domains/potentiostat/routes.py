@@ -8,7 +8,7 @@ from starlette.responses import Response
 from benchwire.domains.potentiostat import schemas
 from benchwire.domains.potentiostat.service import Potentiostats
 from benchwire.foundation.web.auth import client_of
-from benchwire.foundation.web.downloads import file_download, zip_download
+from benchwire.foundation.web.downloads import file_download, files_of, zip_download
 from benchwire.foundation.web.injection import service
 from benchwire.foundation.web.sse import EventStream
 
@@ -121,19 +121,23 @@ def run_files(run_id: str, potentiostats: Service) -> schemas.RunFiles:
     return schemas.RunFiles(files=list(potentiostats.files(run_id)))
 
 
-@router.get("/runs/{run_id}/file", response_class=Response)
+@router.get(
+    "/runs/{run_id}/file",
+    response_class=Response,
+    responses=files_of("application/octet-stream", "text/csv", "image/png", "application/json"),
+)
 def run_file(run_id: str, path: str, potentiostats: Service) -> Response:
     """Download one file."""
     return file_download(potentiostats.file(run_id, path))
 
 
-@router.get("/runs/{run_id}/zip", response_class=Response)
+@router.get("/runs/{run_id}/zip", response_class=Response, responses=files_of("application/zip"))
 def run_zip(run_id: str, potentiostats: Service) -> Response:
     """Download everything a run has written as a ZIP archive."""
     return zip_download(potentiostats.archive(run_id), f"{run_id}.zip")
 
 
-@router.get("/runs/{run_id}/live", response_class=Response)
+@router.get("/runs/{run_id}/live", response_class=Response, responses=files_of("text/event-stream"))
 async def live(run_id: str, potentiostats: Service) -> Response:
     """Follow a run's curves as server-sent events: `curves` once, then `points` as they come."""
     topic, hello = potentiostats.live(run_id)

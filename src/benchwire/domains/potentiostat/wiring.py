@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from benchwire.domains.potentiostat.checks import RunLimits
-from benchwire.domains.potentiostat.errors import render_error
+from benchwire.domains.potentiostat.errors import PotentiostatRefusal, render_error
 from benchwire.domains.potentiostat.items import RunItems
 from benchwire.domains.potentiostat.metrics import PotentiostatFigures
 from benchwire.domains.potentiostat.nas import NasSettingsFile, SmbShare
@@ -124,6 +124,7 @@ def build(lab: Lab) -> Domain:
         routers=(router,),
         services=(potentiostats,),
         render_error=render_error,
+        refusal=PotentiostatRefusal,
         public_paths=("/version",),
         lifespan=lifespan,
         make_safe=potentiostats.make_safe,

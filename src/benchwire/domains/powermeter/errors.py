@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from benchwire.foundation.errors import Conflict, Invalid, NotFound, Unavailable
 from benchwire.foundation.instruments.transport import LinkLost
 from benchwire.foundation.web.problems import Problem
@@ -90,6 +92,14 @@ class MeterUnusable(LinkLost):
     """What is at the port is no meter that measures."""
 
     code = "powermeter.unusable"
+
+
+class MeterRefusal(BaseModel):
+    """A refusal as this API writes it."""
+
+    error: str
+    message: str
+    code: str
 
 
 def render_error(problem: Problem) -> tuple[int, Mapping[str, Any]]:

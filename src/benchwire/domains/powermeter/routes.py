@@ -16,6 +16,7 @@ from benchwire.domains.powermeter.meter import Meter, event_json, session_json
 from benchwire.domains.powermeter.points import json_answer, point_of
 from benchwire.domains.powermeter.readings import CHARTED, QUANTITIES
 from benchwire.domains.powermeter.service import PowerMeters
+from benchwire.foundation.web.downloads import files_of
 from benchwire.foundation.web.injection import service
 from benchwire.foundation.web.sse import EventStream
 
@@ -88,7 +89,7 @@ def configure(
     return schemas.ConfigAnswer(message="The configuration was changed", config=changed)
 
 
-@router.get("/api/export/{period}.csv", response_class=Response)
+@router.get("/api/export/{period}.csv", response_class=Response, responses=files_of("text/csv"))
 def export_csv(period: Period, meters: Service, meter: MeterName = None) -> Response:
     """All readings of a period as CSV, with units in the column names and times in UTC."""
     stored = meters.data(period, meter)
@@ -101,7 +102,11 @@ def export_csv(period: Period, meters: Service, meter: MeterName = None) -> Resp
     )
 
 
-@router.get("/api/export/{period}.parquet", response_class=Response)
+@router.get(
+    "/api/export/{period}.parquet",
+    response_class=Response,
+    responses=files_of("application/vnd.apache.parquet"),
+)
 def export_parquet(period: Period, meters: Service, meter: MeterName = None) -> Response:
     """All readings of a period as Parquet, with units in the column names and times in UTC."""
     stored, name = meters.data(period, meter), meters.meter(meter).name
@@ -138,13 +143,13 @@ def chart(
     )
 
 
-@router.get("/api/live")
+@router.get("/api/live", response_class=Response, responses=files_of("text/event-stream"))
 async def live(meters: Service, meter: MeterName = None) -> Response:
     """Readings, state, alarms and charges as server-sent events, beginning with what is now."""
     return _live(meters, [meters.meter(meter)])
 
 
-@router.get("/api/meters/live")
+@router.get("/api/meters/live", response_class=Response, responses=files_of("text/event-stream"))
 async def live_of_all(meters: Service) -> Response:
     """The same of every meter in one stream; each event names its meter."""
     return _live(meters, meters.all())
@@ -192,7 +197,10 @@ def alarms(meters: Service, meter: MeterName = None, limit: Limit = 100) -> sche
     )
 
 
-@router.get("/api/recording", responses={200: {"model": schemas.Recording}})
+@router.get(
+    "/api/recording",
+    responses={200: {"model": schemas.Recording, "content": {"text/csv": {}}}},
+)
 def recording(
     meters: Service,
     meter: MeterName = None,

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from benchwire.domains.powermeter.driver import BAUDRATE
-from benchwire.domains.powermeter.errors import render_error
+from benchwire.domains.powermeter.errors import MeterRefusal, render_error
 from benchwire.domains.powermeter.items import MeterItems
 from benchwire.domains.powermeter.metrics import PowerMeterFigures
 from benchwire.domains.powermeter.mqtt import MqttPublisher
@@ -89,6 +89,7 @@ def build(lab: Lab) -> Domain:
         routers=(router,),
         services=(meters,),
         render_error=render_error,
+        refusal=MeterRefusal,
         lifespan=lifespan,
         dashboard=dashboard,
         front_page="/powermeter",

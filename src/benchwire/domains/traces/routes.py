@@ -7,6 +7,7 @@ from starlette.responses import FileResponse, Response
 
 from benchwire.domains.traces.schemas import FittingRequest, TracesRequest
 from benchwire.domains.traces.service import Fittings
+from benchwire.foundation.web.downloads import files_of
 from benchwire.foundation.web.injection import service
 
 FittingService = Annotated[Fittings, service(Fittings)]
@@ -53,7 +54,9 @@ def fitting_results(job_id: str, fittings: FittingService) -> Response:
     return FileResponse(fittings.answer_file(job_id), media_type="application/json")
 
 
-@router.get("/fitting/results/{job_id}/download")
+@router.get(
+    "/fitting/results/{job_id}/download", response_class=Response, responses=files_of("text/csv")
+)
 def download_fitting(job_id: str, fittings: FittingService) -> Response:
     """The table of a completed fitting as CSV."""
     path, name = fittings.table_file(job_id)

@@ -7,7 +7,7 @@ from benchwire.domains.traces.routes import router
 from benchwire.domains.traces.service import Fittings
 from benchwire.foundation.domain import Dashboard, Domain
 from benchwire.foundation.lab import ANALYSIS_QUEUE, Lab
-from benchwire.foundation.web.error_handlers import render_unsuccessful
+from benchwire.foundation.web.error_handlers import Unsuccessful, render_unsuccessful
 
 if TYPE_CHECKING:
     from benchwire.foundation.web.shell import Shell
@@ -44,6 +44,7 @@ def build(lab: Lab) -> Domain:
         routers=(router,),
         services=(fittings,),
         render_error=render_unsuccessful,
+        refusal=Unsuccessful,
         dashboard=dashboard,
         companions=("microscopy",),
         front_page="/traces",

@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from benchwire.foundation.errors import BenchwireError, Invalid
 
@@ -153,6 +153,36 @@ def _from_urlencoded(text: bytes) -> dict[str, Any]:
     except (ValueError, UnicodeDecodeError) as error:
         raise BodyUnreadable("The form cannot be read") from error
     return nested(list(pairs))
+
+
+class LimitedBodies:
+    """ASGI middleware that lets no application read a body of more than ``limit`` bytes."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; reading too large a body of it fails."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        left = self._limit
+        declared = Headers(scope=scope).get("content-length", "")
+        # The framework makes a plain 400 of any other error that the reading of a body raises.
+        refusal = HTTPException(413, BodyTooLarge(self._limit).message)
+
+        async def limited() -> Message:
+            nonlocal left
+            if declared.isdigit() and int(declared) > self._limit:
+                raise refusal
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise refusal
+            return message
+
+        await self._app(scope, limited, send)
 
 
 class _Counted:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from starlette.responses import FileResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -17,6 +18,11 @@ _MEDIA_TYPES = {
     ".json": "application/json",
     ".zip": "application/zip",
 }
+
+
+def files_of(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """Return what a route says in the documents of the files it answers with."""
+    return {200: {"content": {kind: {} for kind in media_types}}}
 
 
 def file_download(path: Path) -> FileResponse:

@@ -3,19 +3,28 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.web.bodies import BodyTooLarge
 from benchwire.foundation.web.problems import Problem
 
 logger = logging.getLogger(__name__)
 
 RenderError = Callable[[Problem], tuple[int, Mapping[str, Any]]]
+
+
+class Detail(BaseModel):
+    """A refusal in the framework's own shape."""
+
+    detail: str
 
 
 def render_detail(problem: Problem) -> tuple[int, Mapping[str, Any]]:
@@ -38,8 +47,17 @@ _UPPER_STATUSES = {
     405: "METHOD_NOT_ALLOWED",
     409: "CONFLICT",
     413: "REQUEST_TOO_LARGE",
+    429: "TOO_MANY_REQUESTS",
     503: "UNAVAILABLE",
 }
+
+
+class Unsuccessful(BaseModel):
+    """A refusal as the analysis APIs write it."""
+
+    success: Literal[False]
+    error: str
+    error_code: str
 
 
 def render_unsuccessful(problem: Problem) -> tuple[int, Mapping[str, Any]]:
@@ -73,7 +91,10 @@ def install(app: FastAPI, render: RenderError) -> None:
 
     def of_framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - as above
-        return answer(_framework_problem(request, error), error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405 and (methods := _methods(app, request.url.path)):
+            headers["Allow"] = ", ".join(methods)
+        return answer(_framework_problem(request, error), headers)
 
     def of_unforeseen(request: Request, error: Exception) -> Response:
         # The server's log carries the trace; the client must not.
@@ -131,4 +152,13 @@ def _framework_problem(request: Request, error: HTTPException) -> Problem:
             "See /docs for all paths.",
             kind="method",
         )
-    return Problem(error.status_code, "request.refused", str(error.detail))
+    code = BodyTooLarge.code if error.status_code == BodyTooLarge.status else "request.refused"
+    return Problem(error.status_code, code, str(error.detail))
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """Return the methods that a path has; the router names those of its first route alone."""
+    for template, operations in app.openapi()["paths"].items():
+        if compile_path(template)[0].fullmatch(path):
+            return sorted(method.upper() for method in operations)
+    return []

@@ -72,7 +72,7 @@ def all_chemicals(
     return listed(found, total)
 
 
-@router.post("/chemicals", openapi_extra=OPENAPI_BODY)
+@router.post("/chemicals", status_code=201, openapi_extra=OPENAPI_BODY)
 def create_chemical(body: Body, chemistry: Service) -> Response:
     """Add a chemical."""
     return told(chemistry.save_chemical(None, body), "Chemical created successfully", 201)
@@ -105,7 +105,7 @@ def all_units(chemistry: Service, page: Paged) -> Response:
     return cut(chemistry.units(), page)
 
 
-@router.post("/units", openapi_extra=OPENAPI_BODY)
+@router.post("/units", status_code=201, openapi_extra=OPENAPI_BODY)
 def create_unit(body: Body, chemistry: Service) -> Response:
     """Add a unit."""
     return told(chemistry.save_unit(None, body), "Unit created successfully", 201)
@@ -137,7 +137,7 @@ def all_solutions(chemistry: Service, page: Paged, search: Search = "") -> Respo
     return listed(*chemistry.solutions(search, page), is_bare=True)
 
 
-@router.post(_SOLUTIONS, openapi_extra=OPENAPI_BODY)
+@router.post(_SOLUTIONS, status_code=201, openapi_extra=OPENAPI_BODY)
 def create_solution(body: Body, chemistry: Service) -> Response:
     """Add a stock solution, with its components if they are given."""
     return bare(chemistry.save_solution(None, body), 201)
@@ -169,7 +169,7 @@ def components(solution_id: str, chemistry: Service) -> Response:
     return told(chemistry.components(_solution(solution_id)))
 
 
-@router.post(_COMPONENTS, openapi_extra=OPENAPI_BODY)
+@router.post(_COMPONENTS, status_code=201, openapi_extra=OPENAPI_BODY)
 def add_component(solution_id: str, body: Body, chemistry: Service) -> Response:
     """Add a component to a stock solution."""
     made = chemistry.save_component(_solution(solution_id), None, body)

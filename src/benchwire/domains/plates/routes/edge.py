@@ -15,12 +15,9 @@ SHEET_BYTES = 64_000_000
 OPENAPI_BODY = {
     "requestBody": {
         "content": {
-            kind: {"schema": {"type": "object"}}
-            for kind in (
-                "application/json",
-                "application/x-www-form-urlencoded",
-                "multipart/form-data",
-            )
+            "application/json": {"schema": {"type": ["object", "null"]}},
+            "application/x-www-form-urlencoded": {"schema": {"type": "object"}},
+            "multipart/form-data": {"schema": {"type": "object"}},
         }
     }
 }

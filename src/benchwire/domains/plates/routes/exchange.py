@@ -16,6 +16,7 @@ from benchwire.domains.plates.service import Exchange
 from benchwire.domains.plates.service.exchange import rows_of
 from benchwire.domains.plates.values import is_storable
 from benchwire.foundation.web.bodies import BodyUnreadable, uploaded
+from benchwire.foundation.web.downloads import files_of
 from benchwire.foundation.web.injection import service
 
 router = APIRouter()
@@ -23,7 +24,9 @@ router = APIRouter()
 Service = Annotated[Exchange, service(Exchange)]
 
 
-@router.get("/plates/{barcode}/contents_csv")
+@router.get(
+    "/plates/{barcode}/contents_csv", response_class=Response, responses=files_of("text/csv")
+)
 def contents_csv(barcode: str, exchange: Service) -> Response:
     """What is in a plate's wells as CSV: a row per well, a column per stock solution."""
     pieces = exchange.contents_sheet(barcode)
@@ -39,7 +42,7 @@ def put_contents_csv(
     return told(answer, "Contents checked" if answer["dry_run"] else "Contents imported")
 
 
-@router.get("/export")
+@router.get("/export", response_class=Response, responses=files_of("text/csv", "application/json"))
 def export(exchange: Service, format: Literal["csv", "json"] = "csv") -> Response:  # noqa: A002
     """Every plate with wells and contents, as CSV or JSON."""
     if format == "csv":

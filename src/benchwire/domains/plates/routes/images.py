@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import FileResponse, Response
 
 from benchwire.domains.plates.errors import RecordNotFound
+from benchwire.domains.plates.image_header import CONTENT_TYPES, SHOWN_BY_BROWSERS
 from benchwire.domains.plates.requests import Page, record_id
 from benchwire.domains.plates.routes.edge import (
     BODY_BYTES,
@@ -20,6 +21,7 @@ from benchwire.domains.plates.routes.edge import (
 )
 from benchwire.domains.plates.service import Images, Wells
 from benchwire.foundation.web.bodies import opened_body, uploaded
+from benchwire.foundation.web.downloads import files_of
 from benchwire.foundation.web.injection import service
 
 router = APIRouter()
@@ -103,9 +105,11 @@ def delete_image(
     return told(None, "Image deleted successfully")
 
 
-def image_file(well_id: str, image_id: str, images: Service, request: Request) -> Response:
+def image_file(
+    well_id: str, image_id: str, images: Service, request: Request, barcode: str | None = None
+) -> Response:
     """The image file, byte for byte as it was uploaded."""
-    path, record = images.file(_well(well_id), _image(image_id))
+    path, record = images.file(_well(well_id), _image(image_id), barcode)
     etag = f'"{record["sha256"]}"'
     headers = {**_HEADERS, "ETag": etag}
     if etag in request.headers.get("if-none-match", ""):
@@ -124,9 +128,12 @@ async def image_preview(
     image_id: str,
     images: Service,
     pixels: Annotated[int, Query(ge=1, le=10_000)] = 256,
+    barcode: str | None = None,
 ) -> Response:
     """A smaller version of an image that any browser shows."""
-    promise = await asyncio.to_thread(images.preview, _well(well_id), _image(image_id), pixels)
+    promise = await asyncio.to_thread(
+        images.preview, _well(well_id), _image(image_id), pixels, barcode
+    )
     path, media_type = await asyncio.wrap_future(promise)
     headers = {**_HEADERS, "Cache-Control": "private, max-age=86400"}
     return FileResponse(path, media_type=media_type, headers=headers)
@@ -193,17 +200,34 @@ _ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("PATCH", _POINTS + "/{point_id}", update_point_of_image),
     ("DELETE", _POINTS + "/{point_id}", delete_point_of_image),
 )
+_AS_FILES: dict[str, Any] = {
+    "/{image_id}/file": {
+        "response_class": Response,
+        "responses": {
+            **files_of(*CONTENT_TYPES.values()),
+            304: {"description": "The client has it already, as its ETag says."},
+        },
+    },
+    "/{image_id}/preview": {
+        "response_class": Response,
+        "responses": files_of(*sorted(SHOWN_BY_BROWSERS)),
+    },
+}
 for _base in _BASES:
     for _method, _path, _route in _ROUTES:
         router.add_api_route(
             _base + _path,
             _route,
             methods=[_method],
+            status_code=201 if _method == "POST" else 200,
             openapi_extra=OPENAPI_BODY if _method in {"POST", "PUT", "PATCH"} else None,
+            **_AS_FILES.get(_path, {}),
         )
 
 
-@router.post("/images/plate/{barcode}/well/{well_string}", openapi_extra=OPENAPI_BODY)
+@router.post(
+    "/images/plate/{barcode}/well/{well_string}", status_code=201, openapi_extra=OPENAPI_BODY
+)
 def upload_by_label(
     barcode: str, well_string: str, form: Form, images: Service, wells: AllWells, urls: Urls
 ) -> Response:

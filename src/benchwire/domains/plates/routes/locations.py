@@ -31,7 +31,7 @@ def all_locations(
     return cut(locations.all(name, whole(carousel_position), whole(hotel_position)), page)
 
 
-@router.post("", openapi_extra=OPENAPI_BODY)
+@router.post("", status_code=201, openapi_extra=OPENAPI_BODY)
 def create_location(body: Body, locations: Service) -> Response:
     """Make a position of the carousel, or a special place with a name."""
     return told(locations.create(body), "Location created successfully", 201)

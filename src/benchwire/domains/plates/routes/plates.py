@@ -50,7 +50,7 @@ def deleted_plates(plates: Service, page: Paged) -> Response:
     return listed(found, total)
 
 
-@router.post("/plates", openapi_extra=OPENAPI_BODY)
+@router.post("/plates", status_code=201, openapi_extra=OPENAPI_BODY)
 def create_plate(body: Body, plates: Service) -> Response:
     """Make a plate with all its wells; without a barcode it gets one."""
     return told(plates.create(body), "Plate created successfully", 201)
@@ -120,7 +120,7 @@ def prototypes(plates: Service, page: Paged) -> Response:
     return cut(plates.prototypes(), page)
 
 
-@router.post("/plate_prototypes", openapi_extra=OPENAPI_BODY)
+@router.post("/plate_prototypes", status_code=201, openapi_extra=OPENAPI_BODY)
 def create_prototype(body: Body, plates: Service) -> Response:
     """Make a plate prototype, from its wells or as a grid."""
     given = root(body, "plate_prototype", _PROTOTYPE)

@@ -53,8 +53,8 @@ def wells_of_plate(barcode: str, wells: Service, page: Paged) -> Response:
     return listed(*wells.all(barcode, page))
 
 
-@router.post("/wells", openapi_extra=OPENAPI_BODY)
-@router.post(_OF_PLATE, openapi_extra=OPENAPI_BODY)
+@router.post("/wells", status_code=201, openapi_extra=OPENAPI_BODY)
+@router.post(_OF_PLATE, status_code=201, openapi_extra=OPENAPI_BODY)
 def create_well(body: Body, wells: Service, urls: Urls, barcode: str | None = None) -> Response:
     """Make a well."""
     return told(wells.create(body, barcode, urls), "Well created successfully", 201)
@@ -92,7 +92,7 @@ def contents(well_id: str, wells: Service) -> Response:
     return told(wells.contents(_id(well_id)))
 
 
-@router.post("/wells/{well_id}/well_contents", openapi_extra=OPENAPI_BODY)
+@router.post("/wells/{well_id}/well_contents", status_code=201, openapi_extra=OPENAPI_BODY)
 def add_content(well_id: str, body: Body, wells: Service) -> Response:
     """Put a stock solution into a well."""
     return told(wells.add_content(_id(well_id), body), "Well content created successfully", 201)
@@ -133,7 +133,7 @@ def scores(well_id: str, wells: Service) -> Response:
     return told(wells.scores(_id(well_id)))
 
 
-@router.post("/wells/{well_id}/scores", openapi_extra=OPENAPI_BODY)
+@router.post("/wells/{well_id}/scores", status_code=201, openapi_extra=OPENAPI_BODY)
 def add_score(well_id: str, body: Body, wells: Service) -> Response:
     """Note what a well's drop looks like; earlier scores stay."""
     return told(wells.add_score(_id(well_id), body), "Score created successfully", 201)

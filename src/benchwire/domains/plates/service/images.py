@@ -161,22 +161,26 @@ class Images:
         self._store.delete(image_id)
         self._files.discard([record["sha256"]])
 
-    def file(self, well_id: int, image_id: int) -> tuple[Path, Mapping[str, Any]]:
+    def file(
+        self, well_id: int, image_id: int, barcode: str | None = None
+    ) -> tuple[Path, Mapping[str, Any]]:
         """Return where an image's file is, and the image."""
-        self._wells.one(well_id)
+        self._well(well_id, barcode)
         record = self._store.one(well_id, image_id)
         path = self._files.path(record["sha256"])
         if not path.is_file():
             raise RecordNotFound("File", "image", image_id)
         return path, record
 
-    def preview(self, well_id: int, image_id: int, pixels: int) -> "Future[tuple[Path, str]]":
+    def preview(
+        self, well_id: int, image_id: int, pixels: int, barcode: str | None = None
+    ) -> "Future[tuple[Path, str]]":
         """Return the promise of a smaller version of an image and its content type.
 
         It fails with `Unacceptable` where the image's pixels cannot be decoded.
         """
         promise: Future[tuple[Path, str]] = Future()
-        path, record = self.file(well_id, image_id)
+        path, record = self.file(well_id, image_id, barcode)
         wanted = min((size for size in PREVIEWS if size >= pixels), default=PREVIEWS[-1])
         target = self._files.preview(record["sha256"], wanted)
         if record["content_type"] in SHOWN_BY_BROWSERS and _is_within(path, wanted):
