@@ -23,6 +23,7 @@ from benchwire.domains.potentiostat.protocol import (
     Command,
     FrameInvalid,
     InstrumentBusy,
+    InstrumentRefused,
     Status,
 )
 from benchwire.domains.potentiostat.waveforms import SAMPLE_PERIOD, samples_in
@@ -35,6 +36,10 @@ _T = TypeVar("_T")
 # The instrument answers within 30 ms; a busy host may take longer to hand the answer over.
 REPLY_SECONDS = 0.2
 ATTEMPTS = 5
+# No more attempts are begun after this, so that no command takes two seconds.
+ATTEMPTS_SECONDS = 1.2
+# An answer that has not come by then never will.
+LATEST_ANSWER_SECONDS = 6.0
 # Points kept in the output buffer, 0.68 s: they bridge a pause of the host for as long as the input
 # buffer (0.74 s) does, and play out with the cell open after an abort.
 QUEUED_POINTS = 1900
@@ -121,12 +126,54 @@ class Safety:
     queued_points: int
 
 
-class Potentiostat:
-    """One instrument on one transport, used by one thread."""
+class Units:
+    """Under which of its units an instrument is asked, so that no late answer passes for another.
 
-    def __init__(self, transport: Transport, clock: Clock) -> None:
+    An instrument answers in the order it was asked. An answer under a unit that owed none is
+    therefore the one asked for, and nothing older comes after it. A unit that owes an answer is not
+    used before that, or before the answer cannot come any more. What is known outlives the
+    port, which is opened again after a silence.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._owing: dict[int, float] = {}
+
+    def free(self) -> int | None:
+        """Return a unit that owes nothing, None if there is none."""
+        now = self._clock.monotonic()
+        for unit in (protocol.UNIT, protocol.OTHER_UNIT):
+            if self._owing.get(unit, now) <= now:
+                return unit
+        return None
+
+    @property
+    def are_owing(self) -> bool:
+        """Whether answers that nobody waits for may have come or still come."""
+        return bool(self._owing)
+
+    def owes(self, unit: int) -> None:
+        """Note that a unit may still send an answer that nobody waits for."""
+        self._owing[unit] = self._clock.monotonic() + LATEST_ANSWER_SECONDS
+
+    def answered(self) -> None:
+        """Note an answer that was asked for: nothing older comes after it."""
+        self._owing.clear()
+
+
+class Potentiostat:
+    """One instrument on one transport, used by one thread.
+
+    Parameters
+    ----------
+    units
+        What is known of answers still to come on the same port.
+    """
+
+    def __init__(self, transport: Transport, clock: Clock, units: Units | None = None) -> None:
         self._transport = transport
         self.clock = clock
+        self._units = units or Units(clock)
         self._unit = protocol.UNIT
 
     # -- reading ----------------------------------------------------------------------------
@@ -161,6 +208,10 @@ class Potentiostat:
         LinkLost
             It could not be confirmed.
         """
+        if self._units.free() is None:
+            # An answer could be one to an earlier question; the cell is told to open all the same.
+            self._transport.write(protocol.command_request(Command.CELL_SWITCH, 0, protocol.UNIT))
+            self._units.owes(protocol.UNIT)
         found = self.status()
         self.command_insistently(Command.CELL_SWITCH, 0)
         if found.is_running:
@@ -334,7 +385,9 @@ class Potentiostat:
     def pop_samples(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Take samples out of the input buffer; a lost answer is lost samples."""
         try:
-            payload = self._read(protocol.ADC_FIFO, count * REGISTERS_PER_SAMPLE)
+            payload = self._once(
+                lambda: self._read(protocol.ADC_FIFO, count * REGISTERS_PER_SAMPLE)
+            )
         except (FrameInvalid, InstrumentSilent) as error:
             self.settle_line()
             raise SamplesLost(
@@ -346,20 +399,23 @@ class Potentiostat:
     def push_points(self, points: NDArray[np.float64], latch: RunLatch) -> None:
         """Put points into the output buffer."""
         latch.raise_if_tripped()
-        self._write(protocol.DAC_FIFO, protocol.pack_floats(points))
+        self._once(lambda: self._write(protocol.DAC_FIFO, protocol.pack_floats(points)))
 
     def command(
         self, command: Command, parameter: int | float, latch: RunLatch | None = None
     ) -> None:
         """Send a command; one that energises needs a latch and is not sent once it is tripped."""
-        request = protocol.command_request(command, parameter, self._unit)
         if latch is not None:
             latch.raise_if_tripped()
-        protocol.parse_write_reply(self._exchange(request, protocol.WRITE_REPLY_BYTES), request)
+        self._once(lambda: self._command(command, parameter))
 
     def command_insistently(self, command: Command, parameter: int) -> None:
         """Send a command that may be sent twice until it is confirmed, a few times."""
-        self._insist(lambda: self.command(command, parameter))
+        self._insist(lambda: self._command(command, parameter))
+
+    def _command(self, command: Command, parameter: int | float) -> None:
+        request = protocol.command_request(command, parameter, self._unit)
+        protocol.parse_write_reply(self._exchange(request, protocol.WRITE_REPLY_BYTES), request)
 
     def _read(self, address: int, registers: int) -> bytes:
         reply = self._exchange(
@@ -393,27 +449,66 @@ class Potentiostat:
             reply += self._transport.read(length - len(reply), REPLY_SECONDS)
         return reply
 
+    def _once(self, exchange: Callable[[], _T]) -> _T:
+        """Do an exchange that must not be repeated."""
+        self._choose_unit()
+        try:
+            result = exchange()
+        except InstrumentRefused:
+            self._units.answered()
+            raise
+        except (FrameInvalid, InstrumentSilent):
+            self._units.owes(self._unit)
+            raise
+        self._units.answered()
+        return result
+
     def _insist(self, exchange: Callable[[], _T]) -> _T:
-        """Repeat an exchange that may be repeated until it succeeds, a few times."""
+        """Repeat an exchange that may be repeated until it succeeds, a few times.
+
+        All attempts go out under one unit, as any of their answers will do.
+        """
+        self._choose_unit()
+        began = self.clock.monotonic()
+        owes = False
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return exchange()
+                result = exchange()
             except (FrameInvalid, InstrumentBusy, InstrumentSilent) as error:
-                if attempt == ATTEMPTS:
+                owes = owes or not isinstance(error, InstrumentBusy)
+                is_late = self.clock.monotonic() - began > ATTEMPTS_SECONDS
+                if attempt == ATTEMPTS or is_late:
+                    self._units.owes(self._unit)
                     raise InstrumentSilent(
                         "The instrument does not answer properly",
                         hint="Check the cable, or switch the instrument off and on.",
                     ) from error
                 self.settle_line()
+            except InstrumentRefused:
+                self._units.owes(self._unit)
+                raise
+            else:
+                self._units.answered()
+                if owes:
+                    # The other attempts may have been answered as well.
+                    self.settle_line()
+                    self._units.owes(self._unit)
+                return result
         raise AssertionError("not reached")
 
-    def settle_line(self) -> None:
-        """Wait for silence and forget what came late, so that it answers no other question.
+    def _choose_unit(self) -> None:
+        unit = self._units.free()
+        if unit is None:
+            raise InstrumentSilent(
+                "The instrument owes answers; it is asked again when none can come any more",
+                hint="It is taken up by itself, within seconds once it answers.",
+            )
+        if self._units.are_owing:
+            self._transport.discard_input()
+        self._unit = unit
 
-        What comes later still is told by its unit: from here on the instrument is asked under its
-        other one.
-        """
-        self._unit = protocol.OTHER_UNIT if self._unit == protocol.UNIT else protocol.UNIT
+    def settle_line(self) -> None:
+        """Wait for silence and forget what came late."""
         for _ in range(20):
             if not self._transport.read(protocol.MAX_FRAME_BYTES, 0.01):
                 break

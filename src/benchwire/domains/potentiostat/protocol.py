@@ -16,7 +16,7 @@ from benchwire.foundation.errors import Failed
 
 UNIT = 1
 OTHER_UNIT = 0xFF
-"""The instrument answers to both, which tells a late answer from the one just asked for."""
+"""The instrument answers to both, which tells a late answer from the one asked for."""
 
 MAX_FRAME_BYTES = 256
 READ_HOLDING = 3

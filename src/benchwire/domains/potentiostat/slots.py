@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from benchwire.domains.potentiostat.driver import Potentiostat, Safety
+from benchwire.domains.potentiostat.driver import Potentiostat, Safety, Units
 from benchwire.domains.potentiostat.errors import NoValidSlot, SlotsBusy
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import BenchwireError
@@ -41,17 +41,18 @@ class Instrument:
         self.serial_number = port.serial_number
         self._clock = clock
         self._told_safe = told_safe
+        self._units = Units(clock)
         self.link = Link(
             port.path,
             lambda: open_transport(port),
             clock,
             on_open=self._make_safe,
-            probe=lambda transport: Potentiostat(transport, clock).status(),
+            probe=lambda transport: self._on(transport).status(),
         )
 
     def run(self, work: Callable[[Potentiostat], T]) -> Future[T]:
         """Have the link's thread do a piece of work on the instrument."""
-        return self.link.run(lambda transport: work(Potentiostat(transport, self._clock)))
+        return self.link.run(lambda transport: work(self._on(transport)))
 
     @property
     def is_connected(self) -> bool:
@@ -68,10 +69,13 @@ class Instrument:
 
     def close(self) -> None:
         """Make the instrument safe and let the port go."""
-        self.link.close(farewell=lambda transport: Potentiostat(transport, self._clock).make_safe())
+        self.link.close(farewell=lambda transport: self._on(transport).make_safe())
+
+    def _on(self, transport: Transport) -> Potentiostat:
+        return Potentiostat(transport, self._clock, self._units)
 
     def _make_safe(self, transport: Transport) -> None:
-        device = Potentiostat(transport, self._clock)
+        device = self._on(transport)
         safety = device.make_safe()
         self.serial_number = self.serial_number or device.serial_number()
         self._told_safe(self, safety)
