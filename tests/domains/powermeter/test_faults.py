@@ -112,7 +112,7 @@ def test_a_deaf_meter_is_told_from_a_missing_port(steady: Bench) -> None:
     assert status["condition"] == "no answer"
     assert "does not answer" in status["last_error"]
     steady.control("hear")
-    new_points(steady, 3)
+    new_points(steady, 3, seconds=14)
     assert steady.status()["condition"] == "connected"
 
 

@@ -3,7 +3,9 @@
 Not tested on a real meter; what is known of its timing comes from others' reports.
 """
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 from benchwire.domains.powermeter.errors import FrameDamaged, MeterSilent, MeterUnusable
 from benchwire.domains.powermeter.protocol import (
@@ -20,15 +22,47 @@ from benchwire.domains.powermeter.protocol import (
     decode,
     decode_recording,
 )
+from benchwire.foundation.clock import Clock
 from benchwire.foundation.instruments.transport import Transport
 
 BAUDRATE = 115_200
 ANSWER_SECONDS = 1.0
 # Once an answer has begun the rest follows at once; what is missing by then was lost.
 REST_SECONDS = 0.3
+# An answer that has not come so long after the meter was found silent never will.
+LATEST_ANSWER_SECONDS = 5.0
 # A recording has no length and no end mark: it is over when the meter falls silent.
 SILENCE_SECONDS = 1.0
 RECORDING_SECONDS = 15.0
+
+
+class Silence:
+    """Lets a silent meter be until nothing late can come from it.
+
+    An answer does not say what was asked: one that comes late would pass for the answer to the next
+    question, and a reading would be stored at a moment at which it was not taken.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until = float("-inf")
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Ask the meter within a block, unless it still owes an answer.
+
+        Raises
+        ------
+        MeterSilent
+            It does, or does not answer within the block.
+        """
+        if self._clock.monotonic() < self._until:
+            raise MeterSilent
+        try:
+            yield
+        except MeterSilent:
+            self._until = self._clock.monotonic() + LATEST_ANSWER_SECONDS
+            raise
 
 
 def greet(transport: Transport) -> None:

@@ -238,8 +238,13 @@ class Meter:
             raise RecordingUnderWay(
                 "The recording is being read already", hint="Ask again in a few seconds."
             )
+
+        def read(transport: Transport) -> list[tuple[float, float]]:
+            with self._silence.kept():
+                return driver.recording(transport)
+
         try:
-            return self._ask(driver.recording)
+            return self._ask(read)
         finally:
             self._recording.release()
 
@@ -284,11 +289,17 @@ class Meter:
 
     def _new_link(self) -> Link:
         port = self.config.port
+        self._silence = silence = driver.Silence(self._clock)
+
+        def greet(transport: Transport) -> None:
+            with silence.kept():
+                driver.greet(transport)
+
         return Link(
             port,
             lambda: self._open_port(port),
             self._clock,
-            on_open=driver.greet,
+            on_open=greet,
             probe=driver.look,
         )
 
@@ -312,16 +323,17 @@ class Meter:
     def _read(self, transport: Transport) -> tuple[Frame, int]:
         """Ask for a reading; a damaged answer is dropped, counted, and asked for once more."""
         began = self._clock.monotonic()
-        try:
-            frame = driver.read(transport)
-        except FrameDamaged as error:
-            self.frame_errors += 1
-            logger.warning("%s: %s", self.name, error.message)
+        with self._silence.kept():
             try:
                 frame = driver.read(transport)
-            except FrameDamaged:
+            except FrameDamaged as error:
                 self.frame_errors += 1
-                raise
+                logger.warning("%s: %s", self.name, error.message)
+                try:
+                    frame = driver.read(transport)
+                except FrameDamaged:
+                    self.frame_errors += 1
+                    raise
         at = self.stamps.next()
         self.last_read_ms = (self._clock.monotonic() - began) * 1e3
         return frame, at
