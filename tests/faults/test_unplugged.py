@@ -69,7 +69,8 @@ def test_a_pulled_potentiostat_fails_alone_and_comes_back(
             state = bench.true_state("slot01")
             assert (state["cell_closed"], state["running"]) == (False, False)
             ended = bench.end_of(run)
-            assert [slot["status"] for slot in ended["slots"]] == ["failed", "done", "done"]
+            statuses = [(slot["status"], slot["message"]) for slot in ended["slots"]]
+            assert [status for status, _ in statuses] == ["failed", "done", "done"], statuses
             for slot in ("slot02", "slot03"):
                 assert len(bench.rows(ended, slot)) == 1 + ROWS
                 assert bench.true_state(slot)["overwritten"] == 0
@@ -97,7 +98,7 @@ def test_a_pulled_meter_is_told_and_comes_back(
     moments = random.Random(9)
     with (
         powermeter.emulated(tmp_path, 2) as emulators,
-        powermeter.serve(emulators, tmp_path / "data", monkeypatch, interval=0.2) as bench,
+        powermeter.serve(emulators, tmp_path / "data", monkeypatch, interval=0.5) as bench,
     ):
         bench.until_points(3)
         bench.until_points(3, "meter2")
@@ -126,5 +127,5 @@ def test_a_pulled_meter_is_told_and_comes_back(
             gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(stamps)]
             assert min(gaps) > 0
             if meter == "meter2":
-                assert max(gaps) < 0.4 * 2, "no reading lacks"
+                assert max(gaps) < 2 * 0.5, "no reading lacks"
     print(f"noticed within {noticed}, back within {back}")

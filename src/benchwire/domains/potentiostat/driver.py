@@ -92,6 +92,11 @@ class RunLatch:
         if seconds > 0:
             self._tripped.wait(seconds)
 
+    @property
+    def is_tripped(self) -> bool:
+        """Whether the run was stopped."""
+        return self._tripped.is_set()
+
     def raise_if_tripped(self) -> None:
         """Raise `Stopped` if the run was stopped."""
         if self._tripped.is_set():
@@ -175,6 +180,8 @@ class Potentiostat:
         self.clock = clock
         self._units = units or Units(clock)
         self._unit = protocol.UNIT
+        # The run under way; None while the instrument is made safe, which no stop may cut short.
+        self._latch: RunLatch | None = None
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -281,6 +288,7 @@ class Potentiostat:
         try:
             playback.run()
         except BaseException:
+            self._latch = None
             playback.salvage()
             raise
         finally:
@@ -359,9 +367,14 @@ class Potentiostat:
         self.make_safe()
         self.command_insistently(Command.TIA_GAIN, gain)
         self.command_insistently(Command.CLEAR_ADC_FIFO, 1)
+        self._latch = latch
 
     def _leave(self) -> None:
         """Leave the instrument idle with its cell open."""
+        self._latch = None
+        with contextlib.suppress(BenchwireError):
+            # Before anything is asked, which may take a second.
+            self.command_insistently(Command.CELL_SWITCH, 0)
         try:
             self.make_safe()
         except LinkLost as error:
@@ -483,6 +496,9 @@ class Potentiostat:
                         "The instrument does not answer properly",
                         hint="Check the cable, or switch the instrument off and on.",
                     ) from error
+                if self._latch is not None and self._latch.is_tripped:
+                    self._units.owes(self._unit)
+                    self._latch.raise_if_tripped()
                 self.settle_line()
             except InstrumentRefused:
                 self._units.owes(self._unit)
@@ -638,9 +654,11 @@ class _Playback:
             except InstrumentBusy:
                 return
             except SamplesLost:
-                if self._nothing_was_popped():
-                    continue
                 self._in_step = False
+                self._latch.raise_if_tripped()
+                if self._nothing_was_popped():
+                    self._in_step = True
+                    continue
                 raise
             first = self._popped - 1
             self._popped += size
@@ -677,6 +695,7 @@ class _Playback:
                 self._latch.wait(0.02)
             except (FrameInvalid, InstrumentSilent):
                 # Sent twice, the points would be played twice: the state tells if they are in.
+                self._latch.raise_if_tripped()
                 self._device.settle_line()
                 if self._is_in(block):
                     break
