@@ -4,49 +4,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import jsonschema
-import pytest
 
+from tests.faults.conftest import Furnished
 from tests.support import house
-from tests.support.ports import free_port
-from tests.support.server import Server
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 REAL = 0.7
 """How often a name in a path is one that exists."""
 
 
-@dataclass(frozen=True)
-class Furnished:
-    """A server with something in every domain, and its document."""
-
-    server: Server
-    document: dict[str, Any]
-    folder: Path
-
-
-@pytest.fixture(scope="module")
-def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Furnished]:
-    folder = tmp_path_factory.mktemp("house")
-    environment = {**house.environment(folder), "BENCHWIRE_UI": "false"}
-    options = house.options(folder)
-    with Server(folder / "data", free_port(), *options, environment=environment) as server:
-        house.furnish(server.url, folder)
-        document = httpx.get(f"{server.url}/openapi.json", timeout=30).json()
-        yield Furnished(server, document, folder)
-
-
 def names_that_exist(furnished: Furnished) -> dict[str, list[str | int]]:
     """Return values of parameters that lead to something, so that more than 404 is reached."""
-    with httpx.Client(
-        base_url=furnished.server.url, headers={"X-API-Key": house.KEY}, timeout=30
-    ) as client:
+    with furnished.client() as client:
         runs = [item["run_id"] for item in client.get("/jobs").json()]
         work = [item["id"] for item in client.get("/work").json()["jobs"]]
         devices = [item["device_id"] for item in client.get("/bms/devices").json()["devices"]]

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -214,6 +215,42 @@ def file_inside(folder: Path, relative: str) -> Path:
             return path
     except (OSError, ValueError, RuntimeError):
         pass  # NUL byte, over-long name, link loop: none of them is a file of this folder
+    raise FileNotInFolder("There is no such file here")
+
+
+def open_inside(folder: Path, relative: str) -> BinaryIO:
+    """Open a regular file inside a folder for reading; the caller closes it.
+
+    A link that somebody puts in the place of the file or of a folder above it, after that was
+    looked at, is not followed.
+
+    Raises
+    ------
+    FileNotInFolder
+        As from `file_inside`.
+    """
+    path = file_inside(folder, relative)
+    if os.open not in os.supports_dir_fd:
+        return path.open("rb")
+    root = folder.resolve()
+    at: int | None = None
+    try:
+        at = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        *folders, name = path.relative_to(root).parts
+        flags = [os.O_DIRECTORY for _ in folders] + [os.O_NONBLOCK]
+        for part, flag in zip([*folders, name], flags, strict=True):
+            opened = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | flag, dir_fd=at)
+            os.close(at)
+            at = opened
+        if stat.S_ISREG(os.fstat(at).st_mode):
+            file = os.fdopen(at, "rb")
+            at = None
+            return file
+    except OSError:
+        pass  # it was exchanged since
+    finally:
+        if at is not None:
+            os.close(at)
     raise FileNotInFolder("There is no such file here")
 
 

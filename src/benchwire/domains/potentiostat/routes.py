@@ -128,7 +128,7 @@ def run_files(run_id: str, potentiostats: Service) -> schemas.RunFiles:
 )
 def run_file(run_id: str, path: str, potentiostats: Service) -> Response:
     """Download one file."""
-    return file_download(potentiostats.file(run_id, path))
+    return file_download(*potentiostats.file(run_id, path))
 
 
 @router.get("/runs/{run_id}/zip", response_class=Response, responses=files_of("application/zip"))

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import benchwire
 from benchwire.domains.potentiostat import status, validation
@@ -53,7 +53,7 @@ from benchwire.domains.potentiostat.uploads import Uploads
 from benchwire.domains.potentiostat.validation import Validation
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.files import FileNotInFolder, file_inside
+from benchwire.foundation.files import FileNotInFolder, file_inside, open_inside
 from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
 from benchwire.foundation.jobs.states import Interruption, JobRecord, JobState, StopReason
 from benchwire.foundation.samples.names import by_part, names_of
@@ -529,8 +529,8 @@ class Potentiostats:
         """Return the paths of a run's data files, as far as they are written."""
         return self.folder(run_id).files()
 
-    def file(self, run_id: str, path: str) -> Path:
-        """Return one of the run's own files.
+    def file(self, run_id: str, path: str) -> tuple[BinaryIO, str]:
+        """Return one of the run's own files, opened, and its name.
 
         Raises
         ------
@@ -542,11 +542,12 @@ class Potentiostats:
             path = folder.summary.name
         try:
             found = file_inside(folder.path, path)
-        except FileNotInFolder as error:
-            raise RunFileNotFound("The run has no such file", hint=_FILES_HINT) from error
-        if not folder.owns(found.relative_to(folder.path.resolve()).as_posix()):
-            raise RunFileNotFound("The run has no such file", hint=_FILES_HINT)
-        return found
+            relative = found.relative_to(folder.path.resolve()).as_posix()
+            if folder.owns(relative):
+                return open_inside(folder.path, relative), found.name
+        except FileNotInFolder:
+            pass
+        raise RunFileNotFound("The run has no such file", hint=_FILES_HINT)
 
     def archive(self, run_id: str) -> Iterator[tuple[PurePosixPath, Path]]:
         """Return the members of a run's archive: its data files and its summary."""

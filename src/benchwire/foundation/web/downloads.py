@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from starlette.responses import FileResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -25,10 +25,25 @@ def files_of(*media_types: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {kind: {} for kind in media_types}}}
 
 
-def file_download(path: Path) -> FileResponse:
-    """Return a file as a download under its own name."""
-    media_type = _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
-    return FileResponse(path, media_type=media_type, filename=path.name)
+class _OpenedFile(FileResponse):
+    """A file that was opened already, so that nothing can be put in its place any more."""
+
+    def __init__(self, file: BinaryIO, name: str, media_type: str) -> None:
+        self._file = file
+        is_reachable = Path("/dev/fd").is_dir()
+        place = f"/dev/fd/{file.fileno()}" if is_reachable else file.name
+        super().__init__(place, media_type=media_type, filename=name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, and close it whatever comes."""
+        with self._file:
+            await super().__call__(scope, receive, send)
+
+
+def file_download(file: BinaryIO, name: str) -> FileResponse:
+    """Return an opened file as a download; it is closed afterwards."""
+    media_type = _MEDIA_TYPES.get(Path(name).suffix.lower(), "application/octet-stream")
+    return _OpenedFile(file, name, media_type)
 
 
 class PatientDownload(StreamingResponse):
