@@ -306,7 +306,7 @@ def create_app(settings: ServerSettings, clock: Clock | None = None) -> Applicat
 
     Raises
     ------
-    DataFolderInUse, RestoreCutShort, FolderUnsuitable, SchemaTooNew
+    DataFolderInUse, DataFolderReadOnly, RestoreCutShort, FolderUnsuitable, SchemaTooNew
         It cannot work in that data folder.
     """
     return Application(settings, clock or SystemClock())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.types import Receive, Scope, Send
 
 from benchwire.domains.potentiostat.settings import PotentiostatSettings
+from benchwire.foundation.files import disk_refusal
 from benchwire.foundation.settings import ServerSettings
 from benchwire.foundation.web.auth import KeyRing
 
@@ -94,7 +95,8 @@ class Opening:
                 await self._whole(app)
                 await over.wait()
         except Exception as error:  # noqa: BLE001 - told by the command line, whatever it is
-            self.error = error
+            refusal = disk_refusal(error) if isinstance(error, OSError) else None
+            self.error = refusal or error
             if not ready.done():
                 ready.set_exception(error)
                 # Requests that wait are ended with the server; nobody else asks for this error.

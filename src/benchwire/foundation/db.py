@@ -209,10 +209,10 @@ class Database:
                 if lost and not self.is_sqlite and self._clock.monotonic() < deadline:
                     self._clock.sleep(0.2)
                     continue
-                self._fail(group, _unavailable(error), error)
+                self._fail(group, unavailable(error), error)
                 return
             except SQLAlchemyError as error:
-                self._fail(group, _unavailable(error), error)
+                self._fail(group, unavailable(error), error)
                 return
         for item, (result, failure) in zip(group, outcomes, strict=True):
             if failure is None:
@@ -409,10 +409,11 @@ def _told(error: Exception) -> Exception:
             "The request has a value that the database cannot hold",
             hint="No text may have the character NUL in it.",
         )
-    return _unavailable(error) if isinstance(error, OperationalError) else error
+    return unavailable(error) if isinstance(error, OperationalError) else error
 
 
-def _unavailable(error: SQLAlchemyError) -> DatabaseUnavailable:
+def unavailable(error: SQLAlchemyError) -> DatabaseUnavailable:
+    """Return what to tell of a database that refuses."""
     text = str(getattr(error, "orig", None) or error)
     if "locked" in text:
         return DatabaseUnavailable(
@@ -423,7 +424,9 @@ def _unavailable(error: SQLAlchemyError) -> DatabaseUnavailable:
             "The disk is full or failing; nothing was stored", hint="Free space and try again."
         )
     if "readonly" in text or "read-only" in text:
-        return DatabaseUnavailable("The database's folder cannot be written")
+        return DatabaseUnavailable(
+            "The database's folder cannot be written", hint="Make its disk writable again."
+        )
     return DatabaseUnavailable("The database does not answer", hint="Try again in a moment.")
 
 
@@ -439,4 +442,5 @@ __all__ = [
     "ValueRefused",
     "ensure_suitable",
     "open_database",
+    "unavailable",
 ]

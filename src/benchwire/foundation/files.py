@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from benchwire.foundation.errors import Failed, Forbidden, Invalid, NotFound
+from benchwire.foundation.errors import Forbidden, Invalid, NotFound, Unavailable
 
 PARTIAL_SUFFIX = ".part"
 _BLOCK_BYTES = 1 << 20
@@ -42,10 +42,23 @@ class PathMissing(NotFound):
     code = "files.path_missing"
 
 
-class DiskRefused(Failed):
+class DiskRefused(Unavailable):
     """The disk did not take or give what it was asked to."""
 
     code = "files.disk_refused"
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FAILING = frozenset({errno.EIO, errno.EROFS, errno.EFBIG})
+
+
+def disk_refusal(error: OSError) -> DiskRefused | None:
+    """Return what to tell of an error if it is a disk's that is full, failing or read-only."""
+    if error.errno in _FULL:
+        return DiskRefused("The disk is full; make room and start again")
+    if error.errno in _FAILING:
+        return DiskRefused(f"The disk refused: {error.strerror}")
+    return None
 
 
 @contextmanager
@@ -59,9 +72,8 @@ def disk_troubles_told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise DiskRefused("The disk is full; make room and start again") from error
-        raise DiskRefused(f"The disk refused: {error.strerror or error}") from error
+        told = disk_refusal(error) or DiskRefused(f"The disk refused: {error.strerror or error}")
+        raise told from error
 
 
 class AllowedFolders:

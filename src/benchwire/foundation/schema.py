@@ -5,7 +5,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from benchwire.foundation.db import Database
+from benchwire.foundation.db import Database, unavailable
 from benchwire.foundation.errors import Unavailable
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -38,6 +38,8 @@ def upgrade(database: Database) -> None:
     ------
     SchemaTooNew
         The database has a version this program does not know.
+    DatabaseUnavailable
+        The disk does not take the changes; the next start goes on from there.
     """
     found = current(database)
     if found == head():
@@ -54,10 +56,13 @@ def upgrade(database: Database) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with database.migration_engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.commit()
+    try:
+        with database.migration_engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+    except sa.exc.OperationalError as error:
+        raise unavailable(error) from error
 
 
 def add_tables(database: Database, tables: Mapping[str, sa.MetaData]) -> None:

@@ -35,6 +35,7 @@ from benchwire.domains.battery.store import ReadingStore
 from benchwire.domains.battery.tails import rows_of
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.files import DiskRefused, disk_refusal
 from benchwire.foundation.workers import Executor
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ KEPT_ROWS = 1_000
 MOST_LIVE_DEVICES = 1_000
 MOST_SEGMENTS = 10
 """Files of live readings of a group before they become one."""
-_RETRY_SECONDS = 30.0
+# Files that cannot be read stay so; room on a disk may be made at any moment.
+_RETRY_SECONDS, _DISK_RETRY_SECONDS = 30.0, 2.0
 _SIGNALS_AT_ONCE = 16
 _URGENT, _USUAL, _WHOLE_VIEW, _OTHERS = range(4)
 
@@ -358,7 +360,9 @@ class Archive:
 
     def _failed_lately(self, shelf: Shelf) -> bool:
         ago = self._clock.monotonic() - shelf.failed_at
-        return shelf.failure is not None and ago < _RETRY_SECONDS
+        is_disk = isinstance(shelf.failure, DiskRefused)
+        pause = _DISK_RETRY_SECONDS if is_disk else _RETRY_SECONDS
+        return shelf.failure is not None and ago < pause
 
     def _keep(self, order: _Order) -> None:
         key = (order.device_id, order.name)
@@ -382,6 +386,8 @@ class Archive:
 
     def _told(self, what: str, error: Exception) -> BenchwireError:
         """Return an error for those who wait; the log gets what they must not see."""
+        if isinstance(error, OSError) and (refusal := disk_refusal(error)) is not None:
+            error = refusal
         if not isinstance(error, BenchwireError):
             logger.error("%s cannot be read", what, exc_info=error)
             return IngestFailed("The recording cannot be read; the server's log has it")

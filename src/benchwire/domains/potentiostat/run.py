@@ -20,7 +20,7 @@ from benchwire.domains.potentiostat.status import run_status
 from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, RunStore, SlotRecord
 from benchwire.foundation.clock import Clock, utc_text
 from benchwire.foundation.errors import BenchwireError, Failed
-from benchwire.foundation.files import sha256_of, write_whole
+from benchwire.foundation.files import disk_refusal, sha256_of, write_whole
 from benchwire.foundation.jobs.runner import JobContext
 from benchwire.foundation.jobs.states import JobStopped, StopReason
 from benchwire.foundation.streams import Hub
@@ -96,6 +96,7 @@ class ActiveRun:
         self._reason: StopReason | None = None
         self._lock = threading.Lock()
         self._ending = threading.Lock()
+        self._is_stored = False
 
     # -- what others may ask ----------------------------------------------------------------
 
@@ -110,6 +111,11 @@ class ActiveRun:
         """The curves being measured, by slot."""
         with self._lock:
             return [self._curves[name] for name in sorted(self._curves)]
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether its end is on the disk."""
+        return self._is_stored
 
     def elapsed(self, slot: str) -> float:
         """Return the seconds since a slot started, 0 before."""
@@ -193,9 +199,11 @@ class ActiveRun:
             message = stopped.message
         except BenchwireError as error:
             status, message = "failed", error.message
-        except Exception:
+        except Exception as error:
             logger.exception("run %s: %s broke off", self.order.run_id, slot.name)
-            status, message = "failed", "An unforeseen error; the server's log has it"
+            refusal = disk_refusal(error) if isinstance(error, OSError) else None
+            message = refusal.message if refusal else "An unforeseen error; the server's log has it"
+            status = "failed"
         if status == "done":
             message = self._await_plots(plots, PLOT_SECONDS)
         else:
@@ -282,20 +290,33 @@ class ActiveRun:
             is_last = run.status not in UNFINISHED
             if is_last:
                 run = replace(run, ended_at=now)
-            try:
-                if is_last:
-                    write_summary(run, self.order.folder)
-                    self._parts.store.end_run(run)
-                else:
-                    changed = next(r for r in records if r.slot == slot.name)
+                self._store_end(run)
+            else:
+                changed = next(r for r in records if r.slot == slot.name)
+                try:
                     self._parts.store.save_slot(run.run_id, changed)
-            except (BenchwireError, OSError) as error:
-                # The next start settles what is not stored from the files themselves.
-                logger.error("the end of %s in run %s could not be stored: %s", slot.name,
-                             run.run_id, error)  # fmt: skip
+                except BenchwireError as error:
+                    # It is stored again with the end of the run.
+                    logger.error("the end of %s in run %s could not be stored: %s", slot.name,
+                                 run.run_id, error)  # fmt: skip
             with self._lock:
                 self._record = run
             self._release(slot)
+
+    def store_end(self) -> bool:
+        """Store the end of the run where the disk has refused that; whether it is stored now."""
+        with self._ending:
+            self._store_end(self.record)
+        return self._is_stored
+
+    def _store_end(self, run: RunRecord) -> None:
+        try:
+            write_summary(run, self.order.folder)
+            self._parts.store.end_run(run)
+        except (BenchwireError, OSError) as error:
+            logger.error("the end of run %s could not be stored: %s", run.run_id, error)
+        else:
+            self._is_stored = True
 
 
 def write_summary(run: RunRecord, folder: RunFolder) -> None:

@@ -30,16 +30,28 @@ class RunIndex:
         self._root = root
         self._path = root / INDEX_FILE
         self._lock = threading.Lock()
+        # What the disk has refused so far.
+        self._owed: dict[str, str] = {}
 
     def add(self, run_id: str, folder: str) -> None:
-        """Name a run's folder; the file is whole at any moment."""
+        """Name a run's folder; the file is whole at any moment.
+
+        What the disk refuses is written with the next run: a run goes on without.
+        """
         with self._lock:
-            entries = {**self._entries(), run_id: folder}
-            write_whole(self._path, json.dumps(entries, indent=0).encode())
+            self._owed[run_id] = folder
+            entries = {**self._entries(), **self._owed}
+            try:
+                write_whole(self._path, json.dumps(entries, indent=0).encode())
+            except OSError as error:
+                logger.error("the index of runs cannot be written: %s", error.strerror)
+            else:
+                self._owed.clear()
 
     def remove(self, run_id: str) -> None:
         """Take a run off the list, as its files are gone."""
         with self._lock:
+            self._owed.pop(run_id, None)
             entries = self._entries()
             if entries.pop(run_id, None) is not None:
                 write_whole(self._path, json.dumps(entries, indent=0).encode())

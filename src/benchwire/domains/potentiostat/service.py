@@ -71,6 +71,7 @@ SUMMARY = "run.json"
 """What clients call a run's summary, whatever its name in a folder it shares."""
 
 RESTARTED = "server restarted"
+STORE_AGAIN_SECONDS = 2.0
 _FINISHED = ("done", "failed", "cancelled")
 
 
@@ -336,12 +337,28 @@ class Potentiostats:
         try:
             result = active.execute(context)
         finally:
-            self._active.pop(context.id, None)
+            if active.is_stored:
+                self._active.pop(context.id, None)
+            else:
+                self._store_end_later(context.id, active)
         try:
             self.uploads.enqueue_finished(context.id)
         except BenchwireError as error:
             logger.warning("run %s is not uploaded: %s", context.id, error.message)
         return result
+
+    def _store_end_later(self, run_id: str, active: ActiveRun) -> None:
+        """Try again until the end of a run is on the disk; it is told from memory meanwhile."""
+
+        def store() -> None:
+            if active.store_end():
+                self._active.pop(run_id, None)
+            else:
+                self._store_end_later(run_id, active)
+
+        timer = threading.Timer(STORE_AGAIN_SECONDS, store)
+        timer.daemon = True
+        timer.start()
 
     def _settle_interrupted(self, record: JobRecord) -> Interruption:
         """Bring a run that the server's end cut short to its end, from what is on the disk."""

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.db import Database
 from benchwire.foundation.errors import BenchwireError, Conflict, Failed, NotFound
+from benchwire.foundation.files import disk_refusal
 from benchwire.foundation.jobs.sessions import Sessions
 from benchwire.foundation.jobs.states import (
     Interruption,
@@ -38,7 +39,7 @@ MAX_ATTEMPTS = 3
 # A job may report as often as it likes; watchers are told at most this often.
 _REPORT_INTERVAL = 0.2
 _LOOK_SECONDS = 0.2
-_SAVE_AGAIN_SECONDS = 5.0
+_SAVE_AGAIN_SECONDS = 2.0
 
 
 class JobNotFound(NotFound):
@@ -465,7 +466,7 @@ class Jobs:
                 started_at=self._clock.now(),
                 attempts=self._records[job_id].attempts + 1,
             )
-            self._store.save(record)
+            self._save_start(record)
             logger.info("job %s started: %s", job_id, record.title)
             result = kind.run(JobContext(record, stop, self))
             end: dict[str, Any] = {
@@ -478,10 +479,19 @@ class Jobs:
             end = self._stopped(kind, stop, error)
         except BenchwireError as error:
             end = {"state": JobState.FAILED, "message": error.message}
-        except Exception:
+        except Exception as error:
             logger.exception("job %s broke off", job_id)
-            end = {"state": JobState.FAILED, "message": "An unforeseen error; the log has it"}
+            refusal = disk_refusal(error) if isinstance(error, OSError) else None
+            message = refusal.message if refusal else "An unforeseen error; the log has it"
+            end = {"state": JobState.FAILED, "message": message}
         self._finish(job_id, end)
+
+    def _save_start(self, record: JobRecord) -> None:
+        """Store that a job runs; it runs all the same, so that its domain settles what it holds."""
+        try:
+            self._store.save(record)
+        except BenchwireError as error:
+            logger.error("the start of job %s could not be stored: %s", record.id, error.message)
 
     @staticmethod
     def _stopped(kind: JobKind, stop: Stop, error: JobStopped) -> dict[str, Any]:

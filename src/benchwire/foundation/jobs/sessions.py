@@ -31,6 +31,12 @@ class DataFolderInUse(Unavailable):
     code = "server.data_folder_in_use"
 
 
+class DataFolderReadOnly(Unavailable):
+    """Nothing can be written in the data folder."""
+
+    code = "server.data_folder_read_only"
+
+
 class RestoreCutShort(Unavailable):
     """The data folder holds a part of a backup, and a server would begin anew beside it."""
 
@@ -44,6 +50,8 @@ class DataFolderLock:
     ------
     DataFolderInUse
         Another process holds the lock.
+    OSError
+        The lock file cannot be made.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -92,10 +100,18 @@ def hold_for_server(data_dir: Path) -> DataFolderLock:
     ------
     DataFolderInUse
         Another process holds the lock.
+    DataFolderReadOnly
+        Nothing can be written there.
     RestoreCutShort
         The folder is not whole.
     """
-    lock = DataFolderLock(data_dir)
+    try:
+        lock = DataFolderLock(data_dir)
+    except OSError as error:
+        raise DataFolderReadOnly(
+            f"The data folder cannot be written: {error.strerror}",
+            hint="Make its disk writable, or choose another folder with --data-dir.",
+        ) from error
     if (data_dir / RESTORE_MARKER).exists():
         lock.close()
         raise RestoreCutShort(

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.files import disk_refusal
 from benchwire.foundation.web.bodies import BodyTooLarge
 from benchwire.foundation.web.problems import Problem
 
@@ -85,6 +86,11 @@ def install(app: FastAPI, render: RenderError) -> None:
             logger.error("%s: %s", error.code, error.message)
         return answer(Problem.of(error))
 
+    def of_system(request: Request, error: Exception) -> Response:
+        assert isinstance(error, OSError)  # noqa: S101 - as above
+        refusal = disk_refusal(error)
+        return of_unforeseen(request, error) if refusal is None else of_ours(request, refusal)
+
     def of_validation(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
         return answer(validation_problem(error))
@@ -109,6 +115,7 @@ def install(app: FastAPI, render: RenderError) -> None:
         )
 
     app.add_exception_handler(BenchwireError, of_ours)
+    app.add_exception_handler(OSError, of_system)
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, of_framework)
     app.add_exception_handler(Exception, of_unforeseen)
