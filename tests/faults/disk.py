@@ -248,6 +248,16 @@ class Disk:
         for name in moved:
             self._names[new + name[len(old) :]] = self._names.pop(name)
 
+    def sure(self, path: Path | str) -> bytes | None:
+        """Return what a file would hold of what is sure, None if it would not be there."""
+        at = str(path)
+        inode = self._sure.get(at)
+        while at != self._root:
+            if at not in self._sure:
+                return None
+            at = _parent(at)
+        return None if inode is None else bytes(self._files[inode].sure)
+
     def write_to(self, folder: Path, *, kept: str, chance: random.Random) -> None:
         """Make a folder of what is on the disk after a power cut at this moment.
 
@@ -267,14 +277,16 @@ class Disk:
                         names[name] = self._names[name]
                     else:
                         names.pop(name, None)
+        made = set[str]()
         for name in sorted(names):
             place = folder / os.path.relpath(name, self._root)
             parent = _parent(name)
-            if name != self._root and names.get(parent, -1) is not None:
+            if name != self._root and parent not in made:
                 continue  # its folder is not there
             inode = names[name]
             if inode is None:
                 place.mkdir(exist_ok=True)
+                made.add(name)
                 continue
             file = self._files[inode]
             number = {"nothing": 0, "all": len(file.waiting)}.get(kept)

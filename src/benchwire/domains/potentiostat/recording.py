@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import Unavailable
+from benchwire.foundation.files import sync_folder
 
 SYNC_SECONDS = 1.0
 _LINE_END = "\r\n"
@@ -143,6 +144,8 @@ class CsvFile:
         try:
             self._file = self.path.open("xb", buffering=0)
             self._write((",".join(self.columns) + _LINE_END).encode("ascii"))
+            # Rows are safe by their own syncs, and lost all the same while the name is not.
+            sync_folder(self.path.parent)
         except OSError as error:
             raise _disk_failed(error) from error
         self._synced = self.clock.monotonic()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchwire.foundation.errors import Failed
+from benchwire.foundation.files import whole_file
 from benchwire.foundation.workers import Reporter
 
 if TYPE_CHECKING:
@@ -59,10 +60,8 @@ def draw_plot(reporter: Reporter, csv_path: str, png_path: str, mode: str, title
     else:
         _draw_over_time(figure, columns, ("Potential (V)", "Current (A)"))
     reporter.raise_if_stopped()
-    target = Path(png_path)
-    partial = target.with_name(f".{target.name}.part")
-    canvas.print_figure(str(partial), format="png")
-    partial.replace(target)
+    with whole_file(Path(png_path)) as file:
+        canvas.print_figure(file, format="png")
 
 
 def read_thinned(path: Path, reporter: Reporter) -> Columns:
