@@ -21,6 +21,7 @@ from benchwire.foundation import schema
 from benchwire.foundation.catalogue import Notice
 from benchwire.foundation.clock import Clock, SystemClock
 from benchwire.foundation.db import open_database
+from benchwire.foundation.db_files import copy_daily
 from benchwire.foundation.domain import Domain
 from benchwire.foundation.errors import Conflict, NotFound
 from benchwire.foundation.files import write_whole
@@ -161,7 +162,7 @@ class Application:
         schema.add_tables(
             database, {item.name: item.tables for item in self.domains if item.tables is not None}
         )
-        self._assemble(left_out)
+        self._assemble([*left_out, *_damage_told(database.set_aside)])
 
     def _start_emulators(self) -> dict[str, tuple[Path, ...]]:
         """Start the emulated instruments asked for, in a process that ends with this one."""
@@ -173,10 +174,10 @@ class Application:
                 started[domain] = tuple(emulators.paths.values())
         return started
 
-    def _assemble(self, left_out: Sequence[Notice]) -> None:
+    def _assemble(self, standing: Sequence[Notice]) -> None:
         keys = KeyRing(self.settings.key, _secret(self.settings.data_dir))
         self._apps = {domain.name: _domain_app(domain) for domain in self.domains}
-        catalogue = Catalogue(self.lab, self.domains, left_out)
+        catalogue = Catalogue(self.lab, self.domains, standing)
         home = home_app(self.lab, self.domains, self._apps, keys, catalogue)
         self._dashboard = LazyDashboard(self.lab, self.domains, keys, catalogue)
         claims = [
@@ -280,6 +281,8 @@ class Application:
             self.lab.hub.bind(asyncio.get_running_loop())
             async with AsyncExitStack() as stack:
                 stack.callback(self.lab.hub.close)
+                if self.lab.database.is_sqlite:
+                    self._copy_database(stack)
                 for domain in self.domains:
                     await stack.enter_async_context(domain.lifespan())
                 # Jobs end before the domains whose instruments they use.
@@ -287,6 +290,17 @@ class Application:
                 await asyncio.to_thread(self.lab.jobs.start)
                 await stack.enter_async_context(self._dashboard.lifespan())
                 yield
+
+    def _copy_database(self, stack: AsyncExitStack) -> None:
+        over = threading.Event()
+        copying = threading.Thread(
+            target=copy_daily,
+            args=(self.settings.data_dir, self.lab.clock, over),
+            name="database copies",
+            daemon=True,
+        )
+        copying.start()
+        stack.callback(over.set)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -310,6 +324,16 @@ def create_app(settings: ServerSettings, clock: Clock | None = None) -> Applicat
         It cannot work in that data folder.
     """
     return Application(settings, clock or SystemClock())
+
+
+def _damage_told(set_aside: str | None) -> list[Notice]:
+    if set_aside is None:
+        return []
+    text = (
+        f"The database was damaged and is kept as {set_aside}; its newest daily copy took its "
+        "place, or a new one. Restore a backup, or remove that file once nothing is missed"
+    )
+    return [Notice("error", text)]
 
 
 def _is_dashboard(path: str) -> bool:

@@ -54,7 +54,9 @@ def _database(settings: ServerSettings) -> Check:
     if settings.database_url is None and not path.exists():
         return Check("database", True, "none yet; it is made at the first start")
     if settings.database_url is None and not is_sound(path):
-        return Check("database", True, "damaged; it will be set aside and a new one begun")
+        return Check(
+            "database", True, "damaged; it will be set aside for its newest copy, or a new one"
+        )
     try:
         database = open_database(settings.data_dir, settings.database_url)
         try:

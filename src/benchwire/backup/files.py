@@ -23,7 +23,9 @@ _LEFT_OUT_FILES = frozenset({"benchwire.lock", ".session_key"})
 _LEFT_OUT_FOLDERS = frozenset({"emulated", "battery/recorded", "plates/previews"})
 # What file systems put into the top of theirs.
 _LOST_AND_FOUND = "lost+found"
-_DATABASE_FILES = re.compile(r"benchwire\.db(?:-wal|-shm|-journal|\.damaged-.*)?|\.probe-.*")
+_DATABASE_FILES = re.compile(
+    r"benchwire\.db(?:-wal|-shm|-journal|\.damaged-.*|\.copy.*)?|\.probe-.*"
+)
 
 OnBytes = Callable[[int], None]
 

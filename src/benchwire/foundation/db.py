@@ -25,15 +25,15 @@ from sqlalchemy import event
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from benchwire.foundation import db_files
 from benchwire.foundation.clock import Clock, SystemClock, microseconds, moment
+from benchwire.foundation.db_files import BUSY_SECONDS, DATABASE_FILE, FolderUnsuitable, is_sound
 from benchwire.foundation.errors import Invalid, Unavailable
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-DATABASE_FILE = "benchwire.db"
-BUSY_SECONDS = 10
 RECONNECT_SECONDS = 5.0
 _GROUP_LIMIT = 500
 # File systems whose shared-memory maps a write-ahead log cannot rely on.
@@ -52,12 +52,6 @@ class ValueRefused(Invalid):
     """A value is none that the database can hold or compare with, such as a text with NUL in it."""
 
     code = "database.value_refused"
-
-
-class FolderUnsuitable(Unavailable):
-    """The data folder cannot hold a database that survives a crash."""
-
-    code = "database.folder_unsuitable"
 
 
 class UtcMoment(sa.types.TypeDecorator[datetime]):
@@ -89,7 +83,8 @@ class Database:
     url
         SQLAlchemy URL of a SQLite file or of PostgreSQL (driver psycopg).
     set_aside
-        Name of a damaged database file that was moved away when this one was opened.
+        Name of a damaged database file that was moved away, now or earlier, and is still here.
+        Files that no record names may be known to that one, so nobody removes them.
     """
 
     def __init__(
@@ -129,8 +124,11 @@ class Database:
         try:
             with self._reader.connect() as connection:
                 yield connection
-        except (DataError, OperationalError) as error:
-            raise _told(error) from error
+        except DBAPIError as error:
+            told = _told(error)
+            if told is error:
+                raise
+            raise told from error
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run a piece of work in one transaction and return its result once it is on the disk.
@@ -250,8 +248,8 @@ class Database:
 def open_database(data_dir: Path, url: str | None = None, clock: Clock | None = None) -> Database:
     """Open the server's database, SQLite in the data folder unless a URL names PostgreSQL.
 
-    A damaged SQLite file is set aside with its log beside it and a new one begun;
-    `Database.set_aside` names it.
+    A damaged SQLite file is set aside with its log beside it, and the newest sound copy takes its
+    place, or a new database. `Database.set_aside` names what lies aside.
 
     Raises
     ------
@@ -269,12 +267,13 @@ def open_database(data_dir: Path, url: str | None = None, clock: Clock | None = 
         )
     ensure_suitable(data_dir)
     path = data_dir / DATABASE_FILE
-    set_aside = None
     if path.exists() and not is_sound(path):
-        set_aside = _set_aside(path, clock)
-        logger.error("the database was damaged; it is kept as %s and a new one begins", set_aside)
+        name = db_files.set_aside(path, clock)
+        copy = db_files.restore_copy(data_dir)
+        begun = "a new one begins" if copy is None else f"{copy} takes its place"
+        logger.error("the database was damaged; it is kept as %s and %s", name, begun)
     sqlite_url = sa.URL.create("sqlite+pysqlite", database=str(path))
-    return Database(sqlite_url, set_aside=set_aside, clock=clock)
+    return Database(sqlite_url, set_aside=db_files.kept_aside(data_dir), clock=clock)
 
 
 def ensure_suitable(folder: Path) -> None:
@@ -337,30 +336,6 @@ def _file_system(folder: Path) -> str | None:
     return best[1] if best else None
 
 
-def is_sound(path: Path) -> bool:
-    """Whether a SQLite file passes the database's own quick check."""
-    try:
-        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
-            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.OperationalError as error:
-        raise FolderUnsuitable(f"The database cannot be opened: {error}") from error
-    except sqlite3.DatabaseError as error:
-        logger.warning("database check: %s", error)
-        return False
-    if answer != "ok":
-        logger.warning("database check: %s", answer)
-    return bool(answer == "ok")
-
-
-def _set_aside(path: Path, clock: Clock) -> str:
-    name = f"{path.name}.damaged-{clock.now():%Y%m%dT%H%M%SZ}"
-    for suffix in ("-wal", "-shm", ""):
-        part = Path(f"{path}{suffix}")
-        if part.exists():
-            part.rename(part.with_name(f"{name}{suffix}"))
-    return name
-
-
 def _sqlite_engine(
     url: sa.URL, *, pool_size: int, begin: str, read_only: bool = False
 ) -> sa.Engine:
@@ -409,12 +384,28 @@ def _told(error: Exception) -> Exception:
             "The request has a value that the database cannot hold",
             hint="No text may have the character NUL in it.",
         )
-    return unavailable(error) if isinstance(error, OperationalError) else error
+    if isinstance(error, OperationalError):
+        return unavailable(error)
+    return unavailable(error) if isinstance(error, DBAPIError) and _is_damage(error) else error
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether SQLite says that its file is not what it wrote."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if not isinstance(cause, sqlite3.DatabaseError):
+        return False
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def unavailable(error: SQLAlchemyError) -> DatabaseUnavailable:
     """Return what to tell of a database that refuses."""
     text = str(getattr(error, "orig", None) or error)
+    if _is_damage(error):
+        return DatabaseUnavailable(
+            "The database is damaged",
+            hint="Restart the server: it sets the file aside and works on its newest copy.",
+        )
     if "locked" in text:
         return DatabaseUnavailable(
             "Another program holds the database locked", hint="Close it and try again."
@@ -435,12 +426,15 @@ def _json(value: object) -> str:
 
 
 __all__ = [
+    "BUSY_SECONDS",
+    "DATABASE_FILE",
     "Database",
     "DatabaseUnavailable",
     "FolderUnsuitable",
     "UtcMoment",
     "ValueRefused",
     "ensure_suitable",
+    "is_sound",
     "open_database",
     "unavailable",
 ]

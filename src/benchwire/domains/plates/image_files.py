@@ -100,8 +100,14 @@ class ImageFiles:
                 if item not in needed:
                     self._remove(item)
 
-    def heal(self, needed: set[str]) -> list[str]:
-        """Remove what a crash left behind, and return the contents whose file is missing."""
+    def heal(self, needed: set[str], *, remove: bool = True) -> list[str]:
+        """Remove what a crash left behind, and return the contents whose file is missing.
+
+        Parameters
+        ----------
+        remove
+            Whether whole files that nothing needs are removed too.
+        """
         there = set()
         for path in self._files.glob("*"):
             if path.is_file():
@@ -109,7 +115,7 @@ class ImageFiles:
         for path in self._files.glob("??/*"):
             if path.name in needed:
                 there.add(path.name)
-            else:
+            elif remove:
                 path.unlink()
         for path in self._previews.glob("??/*"):
             if path.name.partition("-")[0] not in needed:

@@ -68,7 +68,8 @@ def build(lab: Lab) -> Domain:
 
     def begin() -> None:
         seeds.plant(seeding.UNITS, seeding.prototype_wells())
-        files.heal(image_store.all_files())
+        # A database that was set aside may know files that this one does not.
+        files.heal(image_store.all_files(), remove=lab.database.set_aside is None)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:

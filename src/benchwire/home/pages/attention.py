@@ -126,11 +126,11 @@ def _draw_interrupted(lab: Lab, record: JobRecord) -> None:
 
 
 def draw_set_aside(lab: Lab) -> None:
-    """Tell that the database was damaged and a new one begun."""
+    """Tell that the database was damaged and what took its place."""
     if lab.database.set_aside is not None:
         with ui.card().classes("bw-section bw-notice bw-notice-error").props("role=alert"):
             heading("The database was damaged")
             ui.label(
-                f"It is kept as {lab.database.set_aside} and a new one was begun. "
-                "Runs were found again from their folders."
+                f"It is kept as {lab.database.set_aside}. Its newest daily copy took its place, or "
+                "a new database where there was none. Runs were found again from their folders."
             ).classes("break-words")

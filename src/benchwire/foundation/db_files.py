@@ -1,0 +1,146 @@
+"""The files of the SQLite database: whether one is sound, what is set aside, and daily copies.
+
+A damaged file is never written to again: it gets a name that says so and stays until a person
+removes it. The newest sound copy takes its place, or a new database where there is none.
+"""
+
+import contextlib
+import logging
+import shutil
+import sqlite3
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from benchwire.foundation.clock import Clock
+from benchwire.foundation.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+DATABASE_FILE = "benchwire.db"
+BUSY_SECONDS = 10
+COPIES_KEPT = 7
+COPY_EVERY = timedelta(days=1)
+_LOOK_SECONDS = 60.0
+# Copies are for comfort; room on the disk is for measurements.
+_FREE_AFTER_COPY = 0.2
+_STAMP = "%Y%m%dT%H%M%SZ"
+_FORMAT_VERSIONS = slice(18, 20)
+
+
+class FolderUnsuitable(Unavailable):
+    """The data folder cannot hold a database that survives a crash."""
+
+    code = "database.folder_unsuitable"
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a SQLite file passes the database's own quick check, and could be written."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_FORMAT_VERSIONS.stop)
+        # A file of a version yet to come is opened, but never written.
+        if len(head) == _FORMAT_VERSIONS.stop and max(head[_FORMAT_VERSIONS]) > 2:
+            logger.warning("database check: unknown file format")
+            return False
+        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except OSError as error:
+        raise FolderUnsuitable(f"The database cannot be opened: {error.strerror}") from error
+    except sqlite3.DatabaseError as error:
+        is_about_file = error.sqlite_errorcode == sqlite3.SQLITE_ERROR
+        if isinstance(error, sqlite3.OperationalError) and not is_about_file:
+            raise FolderUnsuitable(f"The database cannot be opened: {error}") from error
+        logger.warning("database check: %s", error)
+        return False
+    if answer != "ok":
+        logger.warning("database check: %s", answer)
+    return bool(answer == "ok")
+
+
+def set_aside(path: Path, clock: Clock) -> str:
+    """Give a damaged database and its log another name, and return that."""
+    name = f"{path.name}.damaged-{clock.now():{_STAMP}}"
+    for suffix in ("-wal", "-shm", ""):
+        part = Path(f"{path}{suffix}")
+        if part.exists():
+            part.rename(part.with_name(f"{name}{suffix}"))
+    return name
+
+
+def kept_aside(data_dir: Path) -> str | None:
+    """Return the name of the damaged database that was set aside last and is still here."""
+    names = [
+        path.name
+        for path in data_dir.glob(f"{DATABASE_FILE}.damaged-*")
+        if not path.name.endswith(("-wal", "-shm"))
+    ]
+    return max(names, default=None)
+
+
+def copies(data_dir: Path) -> list[Path]:
+    """Return the copies of the database, newest first."""
+    found = data_dir.glob(f"{DATABASE_FILE}.copy-*Z")
+    return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def restore_copy(data_dir: Path) -> str | None:
+    """Put the newest sound copy in the place of the database, and return its name."""
+    for copy in copies(data_dir):
+        if is_sound(copy):
+            partial = data_dir / f"{DATABASE_FILE}.copy.part"
+            shutil.copyfile(copy, partial)
+            partial.replace(data_dir / DATABASE_FILE)
+            return copy.name
+    return None
+
+
+def make_copy(data_dir: Path, now: datetime) -> Path | None:
+    """Copy the database of a working server; nobody waits for it.
+
+    Only the newest `COPIES_KEPT` stay. None is made where too little room would be left.
+    """
+    source = data_dir / DATABASE_FILE
+    disk = shutil.disk_usage(data_dir)
+    if disk.free - source.stat().st_size < _FREE_AFTER_COPY * disk.total:
+        logger.warning("the database is not copied, as the disk has little room")
+        return None
+    copy = data_dir / f"{DATABASE_FILE}.copy-{now:{_STAMP}}"
+    partial = data_dir / f"{DATABASE_FILE}.copy.part"
+    partial.unlink(missing_ok=True)
+    with (
+        contextlib.closing(sqlite3.connect(source, timeout=BUSY_SECONDS)) as old,
+        contextlib.closing(sqlite3.connect(partial)) as new,
+    ):
+        old.execute("PRAGMA query_only=ON")
+        # In one step: a copy in many begins anew whenever somebody writes.
+        old.backup(new, pages=-1)
+        new.execute("PRAGMA journal_mode=DELETE")
+    if not is_sound(partial):
+        partial.unlink()
+        logger.error("the database is damaged: its copy is not kept; restart to set it aside")
+        return None
+    partial.replace(copy)
+    for old_copy in copies(data_dir)[COPIES_KEPT:]:
+        old_copy.unlink()
+    return copy
+
+
+def copy_daily(data_dir: Path, clock: Clock, over: threading.Event) -> None:
+    """Copy the database of a working server once a day until it is over."""
+    while not over.wait(_LOOK_SECONDS):
+        try:
+            if _is_copy_due(data_dir, clock.now()):
+                make_copy(data_dir, clock.now())
+        except (OSError, sqlite3.Error) as error:
+            logger.error("the database could not be copied: %s", error)
+
+
+def _is_copy_due(data_dir: Path, now: datetime) -> bool:
+    found = copies(data_dir)
+    if not found:
+        return True
+    stamp = found[0].name.rpartition("-")[2]
+    made_at = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+    # A clock that was set back must not put the next copy off for years.
+    return abs(now - made_at) >= COPY_EVERY
