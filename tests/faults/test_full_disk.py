@@ -132,9 +132,9 @@ def lab(data: Path, top: Path, **environment: str) -> Iterator[Lab]:
 def fill(folder: Path) -> Path:
     """Take all room on a disk."""
     ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+    with ballast.open("wb", buffering=0) as file:
         for size in (1 << 20, 4096):
-            with contextlib.suppress(OSError) if size > 4096 else contextlib.nullcontext():
+            with contextlib.suppress(OSError):
                 while True:
                     file.write(bytes(size))
     return ballast
