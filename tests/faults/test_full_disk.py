@@ -20,7 +20,7 @@ from PIL import Image
 from benchwire.domains.microscopy.simulation import write_demo_movie
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from tests.faults.disk import FailingDisk, build
-from tests.faults.journal import MeterJournal
+from tests.faults.meter_journal import MeterJournal
 from tests.support.battery import DEVICE, write_group
 from tests.support.ports import free_port
 from tests.support.server import Server
