@@ -89,7 +89,13 @@ class Bench:
 
 @contextmanager
 def open_bench(
-    folder: Path, port: int, *options: str, slots: int = 3, meters: int = 2, **environment: str
+    folder: Path,
+    port: int,
+    *,
+    slots: int = 3,
+    meters: int = 2,
+    server: type[Server] = Server,
+    **environment: str,
 ) -> Iterator[Bench]:
     """Give a bench of its own, with a movie and traces to work on."""
     area = folder / "area"
@@ -111,8 +117,8 @@ def open_bench(
             "BENCHWIRE_COMPUTE_PROCESSES": "1",
             "PYAMA_ALLOWED_PATHS": str(area),
         }
-        server = Server(folder / "data", port, *options, environment={**settings, **environment})
-        stack.enter_context(server)
-        bench = Bench(server, *processes, area)
+        running = server(folder / "data", port, environment={**settings, **environment})
+        stack.enter_context(running)
+        bench = Bench(running, *processes, area)
         bench.until_ready()
         yield bench

@@ -6,7 +6,6 @@ import itertools
 import json
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -44,15 +43,24 @@ class Load:
     ----------
     slots
         Those that clients measure on; all of the bench if None.
+    pause
+        How long a client rests between two turns, in s.
     """
 
     def __init__(
-        self, bench: Bench, journal: Journal, seed: int, *, slots: list[str] | None = None
+        self,
+        bench: Bench,
+        journal: Journal,
+        seed: int,
+        *,
+        slots: list[str] | None = None,
+        pause: float = 0.0,
     ) -> None:
         self.bench = bench
         self.journal = journal
         self.refusals: list[httpx.Response] = []
         self.failures: list[BaseException] = []
+        self._pause = pause
         self._over = threading.Event()
         chance = random.Random(seed)
         self._turns: list[Turn] = [
@@ -98,6 +106,7 @@ class Load:
             while not self.is_over():
                 try:
                     turn(client)
+                    self.is_over(self._pause)
                 except httpx.TransportError:
                     self.is_over(0.2)
                 except httpx.HTTPStatusError as error:
@@ -249,7 +258,6 @@ class Rack:
         row = {"timestamp": f"{at:%Y-%m-%dT%H:%M:%SZ}", "soc": number % 1000 / 10}
         client.post(f"/bms/{self._device}/readings", json=row).raise_for_status()
         self._load.journal.note("row", device=self._device, **row)
-        time.sleep(0.01)
 
 
 class MeterReader:

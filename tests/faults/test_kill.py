@@ -67,7 +67,7 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(
     chance = random.Random(SEED)
     starts: list[tuple[float, float]] = []
     with Journal(tmp_path / "journal") as journal, open_bench(tmp_path, free_port) as bench:
-        load = Load(bench, journal, chance.getrandbits(32))
+        load = Load(bench, journal, chance.getrandbits(32), pause=0.02)
         for life in range(soak_or(3, 200)):
             before = len(journal.entries())
             with load.running():

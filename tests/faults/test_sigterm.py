@@ -54,7 +54,7 @@ def test_a_signal_under_load_leaves_everything_safe(
         open_bench(tmp_path, free_port) as bench,
     ):
         *held, busy = bench.slots
-        load = Load(bench, journal, SEED, slots=[busy])
+        load = Load(bench, journal, SEED, slots=[busy], pause=0.02)
         for _ in range(soak_or(2, 100)):
             before = len(journal.entries())
             runs = [bench.start_run(slot, 600) for slot in held]

@@ -267,7 +267,14 @@ class ActiveRun:
             )
             self._record = replace(self._record, slots=records, status="running")
             changed = next(record for record in records if record.slot == slot.name)
-        self._parts.store.save_slot(self.order.run_id, changed)
+        # The next mode does not wait for the disk; what is not stored now is at the slot's end.
+        self._parts.store.save_slot_later(self.order.run_id, changed).add_done_callback(
+            self._note_unstored
+        )
+
+    def _note_unstored(self, stored: Future[None]) -> None:
+        if (error := stored.exception()) is not None:
+            logger.error("how far run %s is could not be stored: %s", self.order.run_id, error)
 
     def _end_slot(self, slot: Slot, status: str, message: str | None) -> None:
         """Settle a slot; the last one settles the run, after its summary is on the disk."""

@@ -1,6 +1,7 @@
 """Every query of the potentiostat."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -68,14 +69,20 @@ class RunStore:
 
     def save_slot(self, run_id: str, record: SlotRecord) -> None:
         """Store a slot's present state; it is on the disk when this returns."""
+        self.save_slot_later(run_id, record).result()
+
+    def save_slot_later(self, run_id: str, record: SlotRecord) -> Future[None]:
+        """Queue a slot's present state for storing."""
         values = _slot_columns(run_id, record)
-        self._database.write(
-            lambda connection: connection.execute(
+
+        def update(connection: sa.Connection) -> None:
+            connection.execute(
                 slots.update()
                 .where(slots.c.run_id == run_id, slots.c.slot == record.slot)
                 .values(**values)
             )
-        )
+
+        return self._database.write_later(update)
 
     def end_run(self, run: RunRecord) -> None:
         """Store a run's end and that of all its slots in one transaction."""

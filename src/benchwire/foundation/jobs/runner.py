@@ -124,7 +124,10 @@ class JobContext:
         self._engine._reported(self.id, progress, remaining, message)  # noqa: SLF001 - one unit
 
     def finish_part(self, part: str) -> None:
-        """Declare a part finished; it is on the disk when this returns and is not done again."""
+        """Declare a part finished, so that it is not done again.
+
+        It is on the disk when this returns, unless the database takes nothing at the moment.
+        """
         self._engine._part_finished(self.id, part)  # noqa: SLF001 - one unit
 
     def result_of(self, work: Future[T]) -> T:
@@ -379,13 +382,21 @@ class Jobs:
         """Cancel a job: at once while queued, by asking it to stop while running.
 
         A finished job is left as it is.
+
+        Raises
+        ------
+        JobNotFound
+            There is no job of that id.
+        DatabaseUnavailable
+            The cancellation of a queued job could not be stored; it stays queued.
         """
         with self._lock:
             record = self._records.get(job_id)
             running = self._running.get(job_id)
             if record is not None and running is None:
-                self._queues[self._kinds[record.kind].queue_name].remove(job_id)
-                del self._records[job_id]
+                waiting = self._queues[self._kinds[record.kind].queue_name]
+                place = waiting.index(job_id)
+                del waiting[place], self._records[job_id]
         if record is None:
             return self.get(job_id)
         if running is not None:
@@ -394,7 +405,15 @@ class Jobs:
         ended = replace(
             record, state=JobState.CANCELLED, message="cancelled", ended_at=self._clock.now()
         )
-        self._store.save(ended)
+        try:
+            self._store.save(ended)
+        except BenchwireError:
+            # The next life would run it: it is not cancelled, and waits where it did.
+            with self._lock:
+                self._records[job_id] = record
+                waiting.insert(place, job_id)
+            self._pump()
+            raise
         self._notify(ended)
         return ended
 
@@ -600,7 +619,11 @@ class Jobs:
                 return
             record = replace(record, finished_parts=(*record.finished_parts, part))
             self._records[job_id] = record
-        self._store.save(record)
+        try:
+            self._store.save(record)
+        except BenchwireError as error:
+            # The next change of the record stores it as well; at worst it is done once more.
+            logger.error("part %s of job %s could not be stored: %s", part, job_id, error.message)
         self._notify(record)
 
     def _partial_files(self, job_id: str, files: tuple[str, ...]) -> None:

@@ -30,7 +30,7 @@ class Detail(BaseModel):
 
 def render_detail(problem: Problem) -> tuple[int, Mapping[str, Any]]:
     """Write a problem in the framework's own shape, used where no API asks for another."""
-    return problem.status, {"detail": problem.message}
+    return problem.status, {"detail": _with_hint(problem)}
 
 
 _UPPER_CODES = {
@@ -66,8 +66,11 @@ def render_unsuccessful(problem: Problem) -> tuple[int, Mapping[str, Any]]:
     status = 400 if problem.kind == "validation" else problem.status
     otherwise = "INTERNAL_ERROR" if problem.kind == "unforeseen" else "PROCESSING_ERROR"
     code = _UPPER_CODES.get(problem.code) or _UPPER_STATUSES.get(status, otherwise)
-    text = f"{problem.message}. {problem.hint}" if problem.hint else problem.message
-    return status, {"success": False, "error": text, "error_code": code}
+    return status, {"success": False, "error": _with_hint(problem), "error_code": code}
+
+
+def _with_hint(problem: Problem) -> str:
+    return f"{problem.message}. {problem.hint}" if problem.hint else problem.message
 
 
 def install(app: FastAPI, render: RenderError) -> None:

@@ -1,0 +1,152 @@
+"""The computer's clock is set while everything works: nothing is lost, torn or out of order."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.faults.account import Account
+from tests.faults.bench import Bench, open_bench
+from tests.faults.journal import Journal
+from tests.faults.load import Load
+from tests.support.server import Server
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+HOUR = 3600.0
+STEPS = (HOUR, -HOUR, -10.0)
+RUN_SECONDS = 3.0
+LONGEST_SILENCE_SECONDS = 2.0
+"""On a stream that tells each reading ten times a second and its age once."""
+
+
+class ClockServer(Server):
+    """A server whose clock somebody else sets."""
+
+    module = "tests.faults.clock_server"
+
+
+class Listener:
+    """A client that follows a stream and notes for how long it was silent at most."""
+
+    def __init__(self, url: str) -> None:
+        self.longest = 0.0
+        self.count = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen, args=(url,))
+        self._thread.start()
+
+    def _listen(self, url: str) -> None:
+        last = time.monotonic()
+        with httpx.stream("GET", url, timeout=30) as answer:
+            for _ in answer.iter_lines():
+                now = time.monotonic()
+                self.longest, self.count, last = max(self.longest, now - last), self.count + 1, now
+                if self._over.is_set():
+                    return
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def to_summer(seconds: float) -> float:
+    """Return by how many s to set the clock for the hour that Berlin skips to be so far ahead."""
+    skipped = datetime(2026, 3, 29, 1, tzinfo=UTC)
+    return (skipped - datetime.now(UTC)).total_seconds() - seconds
+
+
+def points_of(bench: Bench) -> list[dict[str, Any]]:
+    return list(bench.get("/api/data/24h")["data"])
+
+
+def check_run(bench: Bench, run: str) -> None:
+    """Check that a run has lasted as long as it should, by its rows and by the instrument."""
+    until(lambda: bench.get(f"/jobs/{run}")["status"] != "running", seconds=30, what="its end")
+    assert bench.get(f"/jobs/{run}")["status"] == "done", bench.get(f"/jobs/{run}")
+    times = [row[0] for row in bench.table(run)]
+    assert times[-1] == pytest.approx(RUN_SECONDS, rel=0.01)
+    assert all(later > earlier for earlier, later in itertools.pairwise(times))
+
+
+def test_a_clock_that_is_set_harms_nothing(
+    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+) -> None:
+    """Forward and back by an hour, back by 10 s, and over the hour that a summer skips."""
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    offset = 0.0
+    with (
+        Journal(tmp_path / "journal") as journal,
+        open_bench(
+            tmp_path, free_port, slots=2, meters=1, server=ClockServer, CLOCK_FILE=str(clock),
+            TZ="Europe/Berlin",
+        ) as bench,
+    ):  # fmt: skip
+        load = Load(bench, journal, seed=9, slots=["slot02"], pause=0.1)
+        listener = Listener(f"{bench.server.url}/api/live")
+        with load.running():
+            until(lambda: load.count("reading") > 5, seconds=30, what="readings")
+            for step in STEPS * soak_or(1, 20):
+                run = bench.start_run("slot01", RUN_SECONDS)
+                offset += step
+                began = time.monotonic()
+                _set(clock, offset)
+                check_run(bench, run)
+                print(
+                    f"{step:+.0f} s: a run of {RUN_SECONDS} s in {time.monotonic() - began:.1f} s"
+                )
+        listener.end()
+        assert not load.failures, load.failures
+        assert not load.refusals, [answer.text for answer in load.refusals]
+        assert listener.count > 50
+        assert listener.longest < LONGEST_SILENCE_SECONDS
+        account = Account(bench)
+        account.compare(journal.entries())
+        account.check_runs()
+        stamps = [point["utc"] for point in points_of(bench)]
+        assert stamps == sorted(set(stamps))
+        assert "Traceback" not in bench.server.log
+        # A new life begins while the clock is behind what the last one has stored.
+        assert bench.server.stop() == 0
+        bench.server.start()
+        bench.until_ready()
+        check_run(bench, bench.start_run("slot01", RUN_SECONDS))
+        account = Account(bench)
+        account.compare(journal.entries())
+        until(lambda: len(points_of(bench)) > len(stamps) + 5, what="new readings")
+        stamps = [point["utc"] for point in points_of(bench)]
+        assert stamps == sorted(set(stamps))
+
+
+def test_the_hour_that_summer_skips_is_none_in_the_data(tmp_path: Path, free_port: int) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text(str(to_summer(600)))
+    with open_bench(
+        tmp_path, free_port, slots=1, meters=1, server=ClockServer, CLOCK_FILE=str(clock),
+        TZ="Europe/Berlin",
+    ) as bench:  # fmt: skip
+        check_run(bench, bench.start_run("slot01", RUN_SECONDS))
+        until(
+            lambda: points_of(bench)[-1]["utc"] > "2026-03-29T01:00:02", seconds=60, what="summer"
+        )
+        points = [point for point in points_of(bench) if point["utc"] > "2026-03-29T00:59:55"]
+        times = [datetime.fromisoformat(point["utc"]) for point in points]
+        steps = [(after - before).total_seconds() for before, after in itertools.pairwise(times)]
+        assert points[0]["utc"] < "2026-03-29T01:00:00"
+        assert max(steps) < LONGEST_SILENCE_SECONDS
+        assert points[0]["timestamp"].startswith("2026-03-29T01:59")
+        assert points[-1]["timestamp"].startswith("2026-03-29T03:00")
+
+
+def _set(clock: Path, offset: float) -> None:
+    """Set the clock; the file never lacks its content."""
+    new = clock.with_suffix(".new")
+    new.write_text(str(offset))
+    new.replace(clock)
