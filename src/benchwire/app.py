@@ -51,6 +51,8 @@ logger = logging.getLogger(__name__)
 ENTRY_POINTS = "benchwire.domains"
 SESSION_KEY_FILE = ".session_key"
 
+RenderFor = Callable[[str], Callable[[Problem], tuple[int, Mapping[str, Any]]]]
+
 
 def emulate(domain: str, count: int, folder: Path) -> EmulatorProcess:
     """Start emulated instruments of a domain, found as ``emulated`` in its module ``emulator``.
@@ -175,8 +177,8 @@ class Application:
         return started
 
     def _assemble(self, standing: Sequence[Notice]) -> None:
-        keys = KeyRing(self.settings.key, _secret(self.settings.data_dir))
-        self._apps = {domain.name: _domain_app(domain) for domain in self.domains}
+        keys = KeyRing(self.settings.key, session_secret(self.settings.data_dir))
+        self._apps = {domain.name: domain_app(domain) for domain in self.domains}
         catalogue = Catalogue(self.lab, self.domains, standing)
         home = home_app(self.lab, self.domains, self._apps, keys, catalogue)
         self._dashboard = LazyDashboard(self.lab, self.domains, keys, catalogue)
@@ -184,25 +186,10 @@ class Application:
             (claim, self._apps[domain.name]) for domain in self.domains for claim in domain.claims
         ]
         dispatcher = Dispatcher([*claims, *self._pages()], otherwise=home)
-        renderers = {id(self._apps[domain.name]): domain.render_error for domain in self.domains}
-        public = frozenset(path for domain in self.domains for path in domain.public_paths)
-
-        def render_for(path: str) -> Callable[[Problem], tuple[int, Mapping[str, Any]]]:
-            return renderers.get(id(dispatcher.owner(path)), error_handlers.render_detail)
+        render_for = renderer(self.domains, self._apps, dispatcher)
 
         def guarded(app: ASGIApp) -> ASGIApp:
-            guard = Guard(
-                app,
-                keys=keys,
-                is_public=lambda path: path in public or is_public(path),
-                render_for=render_for,
-                is_page=_is_dashboard,
-                login_path=LOGIN_PATH,
-                allowed_origins=self.settings.cors_origins,
-                allowed_hosts=[*self.settings.allowed_hosts, socket.gethostname()],
-            )
-            shown = ContentPolicy(guard, is_dashboard=_is_dashboard)
-            return _with_cors(shown, self.settings.cors_origins)
+            return guard(app, self.settings, self.domains, keys=keys, render_for=render_for)
 
         self._web: ASGIApp = guarded(dispatcher)
         self._alone = {
@@ -340,7 +327,40 @@ def _is_dashboard(path: str) -> bool:
     return path == UI_PATH or path.startswith(f"{UI_PATH}/")
 
 
-def _domain_app(domain: Domain) -> Api:
+def renderer(
+    domains: Sequence[Domain], apps: Mapping[str, ASGIApp], dispatcher: Dispatcher
+) -> RenderFor:
+    """Return what gives the error shape of the domain that owns a path."""
+    renderers = {id(apps[domain.name]): domain.render_error for domain in domains}
+    return lambda path: renderers.get(id(dispatcher.owner(path)), error_handlers.render_detail)
+
+
+def guard(
+    app: ASGIApp,
+    settings: ServerSettings,
+    domains: Sequence[Domain],
+    *,
+    keys: KeyRing,
+    render_for: RenderFor,
+) -> ASGIApp:
+    """Let only those through who may ask, and say with every answer what a browser may do."""
+    public = frozenset(path for domain in domains for path in domain.public_paths)
+    guarded = Guard(
+        app,
+        keys=keys,
+        is_public=lambda path: path in public or is_public(path),
+        render_for=render_for,
+        is_page=_is_dashboard,
+        login_path=LOGIN_PATH,
+        allowed_origins=settings.cors_origins,
+        allowed_hosts=[*settings.allowed_hosts, socket.gethostname()],
+    )
+    shown = ContentPolicy(guarded, is_dashboard=_is_dashboard)
+    return _with_cors(shown, settings.cors_origins)
+
+
+def domain_app(domain: Domain) -> Api:
+    """Return the application of one domain."""
     app = Api(
         domain.title,
         __version__,
@@ -364,7 +384,8 @@ def _with_cors(app: ASGIApp, origins: list[str]) -> ASGIApp:
     )
 
 
-def _secret(data_dir: Path) -> bytes:
+def session_secret(data_dir: Path) -> bytes:
+    """Return the random bytes that sessions are signed with, made when first needed."""
     path = data_dir / SESSION_KEY_FILE
     try:
         return path.read_bytes()

@@ -1,4 +1,4 @@
-"""The command line: serve, demo, emulate, check, backup, restore, run, jobs, get."""
+"""The command line: serve, reader, demo, emulate, check, backup, restore, run, jobs, get."""
 
 import logging
 import signal
@@ -95,6 +95,32 @@ def serve(
     logs.configure(settings.log_format, level=logging.DEBUG if settings.debug else logging.INFO)
     _warn_if_open(settings)
     run_server(settings)
+
+
+@cli.command()
+def reader(
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Address of the server, where it is another computer's.")
+    ] = None,
+) -> None:
+    """Start a process that only reads, beside the server that owns the instruments."""
+    import uvicorn
+
+    from benchwire.reader import Reader
+
+    settings = load_server_settings(
+        {"host": host, "port": port, "data_dir": data_dir, "owner": owner}
+    )
+    logs.configure(settings.log_format, level=logging.DEBUG if settings.debug else logging.INFO)
+    listener = _listen(settings.host, settings.port)
+    config = uvicorn.Config(
+        Reader(settings), log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS, lifespan="on",
+    )  # fmt: skip
+    uvicorn.Server(config).run([listener])
 
 
 @cli.command()
@@ -198,6 +224,7 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     """
     import uvicorn
 
+    from benchwire.foundation.web.relay import publish_address
     from benchwire.opening import Opening
 
     listener = _listen(settings.host, settings.port)
@@ -207,6 +234,7 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     async def whole(app: "Application") -> None:
         for name, extra_listener in also.items():
             alone.append(await _serve_alone(app.alone(name), extra_listener))
+        publish_address(settings.data_dir, *listener.getsockname()[:2])
         if ready is not None:
             ready.set()
 

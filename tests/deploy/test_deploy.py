@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 GUIDE = ROOT / "docs/how-to/deploy.md"
 UNITS = ["benchwire.service", "benchwire-backup.service", "benchwire-backup.timer"]
+READER = "benchwire-reader@.service"
 # systemd rates from 0, shut tight, to 10, wide open; 5 begins what it calls medium.
 MOST_EXPOSED = 2.5
 
@@ -50,19 +51,21 @@ def unit(name: str) -> dict[str, list[str]]:
 
 @needs_systemd
 def test_units_are_understood(tmp_path: Path) -> None:
-    for name in UNITS:
+    for name in [*UNITS, READER]:
         text = (DEPLOY / name).read_text()
         # The program lies elsewhere here, and the user is not known.
         text = text.replace("/opt/benchwire/bin/benchwire", sys.executable)
         text = re.sub(r"^(User|Group)=benchwire$", r"\1=root", text, flags=re.MULTILINE)
         (tmp_path / name).write_text(text)
-    done = tool("systemd-analyze", "verify", "--man=no", *(tmp_path / name for name in UNITS))
+    done = tool(
+        "systemd-analyze", "verify", "--man=no", *(tmp_path / name for name in [*UNITS, READER])
+    )
     said = [line for line in done.stderr.splitlines() if "benchwire" in line]
     assert said == []
 
 
 @needs_systemd
-@pytest.mark.parametrize("name", [name for name in UNITS if name.endswith(".service")])
+@pytest.mark.parametrize("name", [*(name for name in UNITS if name.endswith(".service")), READER])
 def test_services_are_shut_in(name: str) -> None:
     threshold = str(int(MOST_EXPOSED * 10))
     done = tool(

@@ -17,6 +17,7 @@ class Server:
     """``benchwire serve`` on a data folder."""
 
     module = "benchwire"
+    command = "serve"
 
     def __init__(
         self, data_dir: Path, port: int, *options: str, environment: dict[str, str] | None = None
@@ -36,18 +37,13 @@ class Server:
 
     def spawn(self) -> None:
         """Begin a life without waiting for an answer."""
-        clean = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("BENCHWIRE_", "BOX_", "RUNS_ROOT", "NAS_", "PYAMA_"))
-        }
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    sys.executable, "-m", self.module, "serve", "--port", str(self.port),
+                    sys.executable, "-m", self.module, self.command, "--port", str(self.port),
                     "--data-dir", str(self.data_dir), *self._options,
                 ],
-                env={**clean, "BENCHWIRE_UI": "false", **self._environment},
+                env=self.environment,
                 stdout=log,
                 stderr=log,
             )  # fmt: skip
@@ -65,6 +61,15 @@ class Server:
                 time.sleep(0.05)
             else:
                 return
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("BENCHWIRE_", "BOX_", "RUNS_ROOT", "NAS_", "PYAMA_"))
+        }
+        return {**clean, "BENCHWIRE_UI": "false", **self._environment}
 
     @property
     def log(self) -> str:

@@ -13,7 +13,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +36,15 @@ T = TypeVar("T")
 
 RECONNECT_SECONDS = 5.0
 _GROUP_LIMIT = 500
+# A computer that has gone without a word must not be waited for as long as TCP would.
+_CONNECTION = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "benchwire",
+}
 # File systems whose shared-memory maps a write-ahead log cannot rely on.
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"cifs", "smb3", "smbfs", "nfs", "nfs4", "9p", "afs", "ncpfs", "fuse.sshfs", "davfs"}
@@ -52,6 +61,12 @@ class ValueRefused(Invalid):
     """A value is none that the database can hold or compare with, such as a text with NUL in it."""
 
     code = "database.value_refused"
+
+
+class NothingWritten(DatabaseUnavailable):
+    """A process that only reads was asked to write."""
+
+    code = "database.read_only"
 
 
 class UtcMoment(sa.types.TypeDecorator[datetime]):
@@ -85,25 +100,29 @@ class Database:
     set_aside
         Name of a damaged database file that was moved away, now or earlier, and is still here.
         Files that no record names may be known to that one, so nobody removes them.
+    is_read_only
+        Whether another process writes, and this one never does.
     """
 
     def __init__(
-        self, url: sa.URL, *, set_aside: str | None = None, clock: Clock | None = None
+        self,
+        url: sa.URL,
+        *,
+        set_aside: str | None = None,
+        clock: Clock | None = None,
+        is_read_only: bool = False,
     ) -> None:
         self.url = url
         self.set_aside = set_aside
         self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._is_read_only = is_read_only
         self._clock = clock or SystemClock()
         if self.is_sqlite:
             self._reader = _sqlite_engine(url, pool_size=8, begin="BEGIN", read_only=True)
             self._writer = _sqlite_engine(url, pool_size=1, begin="BEGIN IMMEDIATE")
         else:
-            self._reader = sa.create_engine(
-                url, pool_pre_ping=True, pool_size=8, max_overflow=8, json_serializer=_json
-            )
-            self._writer = sa.create_engine(
-                url, pool_pre_ping=True, pool_size=1, max_overflow=0, json_serializer=_json
-            )
+            self._reader = _postgresql_engine(url, pool_size=8, read_only=True)
+            self._writer = _postgresql_engine(url, pool_size=1)
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._closed = False
         self._gate = threading.Lock()
@@ -139,6 +158,8 @@ class Database:
         ------
         DatabaseUnavailable
             The database is locked, full or gone; the work was not done.
+        NothingWritten
+            Another process writes.
         ValueRefused
             It cannot hold a value of the work, which was not done.
         """
@@ -146,12 +167,18 @@ class Database:
 
     def write_later(self, work: Callable[[sa.Connection], T]) -> Future[T]:
         """Queue a piece of work and return the promise of its durable result."""
+        if self._is_read_only:
+            raise NothingWritten("Only the server that owns the instruments writes")
         future: Future[T] = Future()
         with self._gate:
             if self._closed:
                 raise DatabaseUnavailable("The server is shutting down; nothing more is stored")
             self._waiting.put(_Write(work, future))
         return future
+
+    def renew(self) -> None:
+        """Read through new connections from now on, as the file may be another under its name."""
+        self._reader.dispose()
 
     def close(self) -> None:
         """Store what is waiting, then let go of the database."""
@@ -258,13 +285,7 @@ def open_database(data_dir: Path, url: str | None = None, clock: Clock | None = 
     """
     clock = clock or SystemClock()
     if url:
-        parsed = sa.make_url(url)
-        if parsed.get_backend_name() == "postgresql":
-            return Database(parsed.set(drivername="postgresql+psycopg"), clock=clock)
-        raise FolderUnsuitable(
-            f"'{parsed.drivername}' is not supported as a database",
-            hint="Give a postgresql:// address, or none for a SQLite file in the data folder.",
-        )
+        return Database(_postgresql_url(url), clock=clock)
     ensure_suitable(data_dir)
     path = data_dir / DATABASE_FILE
     if path.exists() and not is_sound(path):
@@ -274,6 +295,38 @@ def open_database(data_dir: Path, url: str | None = None, clock: Clock | None = 
         logger.error("the database was damaged; it is kept as %s and %s", name, begun)
     sqlite_url = sa.URL.create("sqlite+pysqlite", database=str(path))
     return Database(sqlite_url, set_aside=db_files.kept_aside(data_dir), clock=clock)
+
+
+def open_for_reading(data_dir: Path, url: str | None = None) -> Database:
+    """Open the database of a server that runs elsewhere; nothing is made, mended or written.
+
+    Raises
+    ------
+    FolderUnsuitable
+        There is no database yet.
+    """
+    if url:
+        return Database(_postgresql_url(url), is_read_only=True)
+    path = data_dir / DATABASE_FILE
+    if not path.is_file():
+        raise FolderUnsuitable(
+            "There is no database in the data folder", hint="Start the server there first."
+        )
+    # The mode keeps SQLite itself from writing, whatever it is asked.
+    sqlite_url = sa.URL.create(
+        "sqlite+pysqlite", database=path.absolute().as_uri(), query={"mode": "ro", "uri": "true"}
+    )
+    return Database(sqlite_url, is_read_only=True)
+
+
+def _postgresql_url(url: str) -> sa.URL:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "postgresql":
+        raise FolderUnsuitable(
+            f"'{parsed.drivername}' is not supported as a database",
+            hint="Give a postgresql:// address, or none for a SQLite file in the data folder.",
+        )
+    return parsed.set(drivername="postgresql+psycopg")
 
 
 def ensure_suitable(folder: Path) -> None:
@@ -351,8 +404,9 @@ def _sqlite_engine(
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         # The driver's own transaction handling knows no BEGIN IMMEDIATE and no read snapshot.
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+        if "mode" not in url.query:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         # SQLite's own knows the letters of ASCII alone, and a search is for any case of any letter.
         connection.create_function("lower", 1, _lower, deterministic=True)
@@ -365,6 +419,26 @@ def _sqlite_engine(
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin_transaction)
     return engine
+
+
+def _postgresql_engine(url: sa.URL, *, pool_size: int, read_only: bool = False) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=pool_size,
+        max_overflow=0 if pool_size == 1 else 8,
+        pool_timeout=BUSY_SECONDS,
+        json_serializer=_json,
+        # As a reader is promised one state; a writer's statements see what is there now.
+        isolation_level="REPEATABLE READ" if read_only else "READ COMMITTED",
+        connect_args=_without(url.query, _CONNECTION),
+    )
+    return engine.execution_options(postgresql_readonly=True) if read_only else engine
+
+
+def _without(query: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, object]:
+    """Return the defaults that an address does not set otherwise."""
+    return {name: value for name, value in defaults.items() if name not in query}
 
 
 def _lower(value: str | float | None) -> str | float | None:

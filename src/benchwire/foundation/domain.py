@@ -66,6 +66,12 @@ class Domain:
     tables
         Of a domain from another package: its tables, named ``<domain>_...``, made at the start
         where they are missing. Those of this package come with the migrations.
+    stored
+        Claims, in which ``{name}`` stands for one segment, where reading needs nothing but the
+        database and the files: a reader beside the server answers them by itself.
+    last_known
+        Claims where the server knows more of work under way than is stored; a reader answers them
+        only while nobody else does.
     """
 
     name: str
@@ -86,3 +92,5 @@ class Domain:
     shelf: Shelf | None = None
     notices: Callable[[], Sequence[Notice]] = field(default=tuple)
     tables: "MetaData | None" = None
+    stored: tuple[str, ...] = ()
+    last_known: tuple[str, ...] = ()

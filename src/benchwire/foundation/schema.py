@@ -31,6 +31,33 @@ def current(database: Database) -> str | None:
     return None if found is None else str(found)
 
 
+class SchemaTooOld(Unavailable):
+    """The database was written by an older version of the server, which has to be upgraded."""
+
+    code = "database.schema_too_old"
+
+
+def check(database: Database) -> None:
+    """Make sure that a database has just the schema this program knows.
+
+    Raises
+    ------
+    SchemaTooNew, SchemaTooOld
+        It has another.
+    """
+    found = current(database)
+    if found is None or found < head():
+        raise SchemaTooOld(
+            f"The database has schema {found or 'none'}, this version reads {head()} alone",
+            hint="Start the server in this version first; it upgrades the database.",
+        )
+    if found > head():
+        raise SchemaTooNew(
+            f"The database has schema {found}, this version reads {head()} alone",
+            hint="Start this process in the version of the server.",
+        )
+
+
 def upgrade(database: Database) -> None:
     """Run the migrations that a database lacks.
 

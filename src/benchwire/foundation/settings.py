@@ -100,6 +100,10 @@ class ServerSettings(SettingsBase):
     database_url: str | None = Field(
         None, description="PostgreSQL address; without it a SQLite file in the data folder."
     )
+    owner: str | None = Field(
+        None,
+        description="Address of the server that owns the instruments, for a reader elsewhere.",
+    )
     api_key: SecretStr | None = Field(
         None,
         validation_alias=AliasChoices("BOX_API_KEY", "BENCHWIRE_API_KEY", "api_key"),

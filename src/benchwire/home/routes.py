@@ -31,6 +31,9 @@ DASHBOARD_NEEDS = (
     "/static", "/events", "/docs", "/redoc", "/openapi.json", "/metrics", LOGIN_PATH, "/logout",
     "/work", "/search", "/samples", "/notices", "/crates",
 )  # fmt: skip
+# What a reader answers by itself: at any time, and while the server is away.
+STORED = ("/docs", "/redoc", "/openapi.json", "/static", "/samples/links")
+LAST_KNOWN = ("/", "/work", "/search", "/samples", "/notices")
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 

@@ -66,4 +66,9 @@ def build(lab: Lab) -> Domain:
         companions=("traces",),
         front_page="/microscopy",
         shelf=items,
+        stored=tuple(
+            f"/api/v1/processing/{room}"
+            for room in ("features", "workflow/results", "recent-files")
+        ),
+        last_known=("/api/v1/processing/workflow/status", "/api/v1/jobs", "/api/v1/metrics"),
     )

@@ -94,4 +94,5 @@ def build(lab: Lab) -> Domain:
         dashboard=dashboard,
         front_page="/plates",
         shelf=items,
+        stored=("/api/v1",),
     )

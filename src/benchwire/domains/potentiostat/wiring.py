@@ -133,6 +133,13 @@ def build(lab: Lab) -> Domain:
         collectors=(PotentiostatFigures(potentiostats),),
         shelf=items,
         notices=items.notices,
+        stored=(
+            "/version",
+            "/runs/{run_id}/files",
+            "/runs/{run_id}/file",
+            "/runs/{run_id}/zip",
+        ),
+        last_known=("/jobs",),
     )
 
 

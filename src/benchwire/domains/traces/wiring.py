@@ -49,4 +49,6 @@ def build(lab: Lab) -> Domain:
         companions=("microscopy",),
         front_page="/traces",
         shelf=FitItems(fittings),
+        stored=("/api/v1/analysis/models", "/api/v1/analysis/fitting/results"),
+        last_known=("/api/v1/analysis/fitting/status",),
     )

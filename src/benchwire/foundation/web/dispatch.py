@@ -1,5 +1,6 @@
 """Hand each request to the application with the longest claim on its path."""
 
+import re
 from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,3 +26,15 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to its owner."""
         await self.owner(scope["path"])(scope, receive, send)
+
+
+class Paths:
+    """The paths that some claims take in; ``{name}`` in a claim stands for one segment."""
+
+    def __init__(self, claims: Iterable[str]) -> None:
+        parts = (re.sub(r"\\{\w+\\}", "[^/]+", re.escape(claim)) for claim in claims)
+        # Without any claim it matches nothing.
+        self._pattern = re.compile(rf"(?:{'|'.join(parts) or '(?!)'})(?:/.*)?", re.DOTALL)
+
+    def __contains__(self, path: str) -> bool:
+        return self._pattern.fullmatch(path) is not None
