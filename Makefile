@@ -41,6 +41,7 @@ bench: $(MARK)
 	$(BIN)/python benchmarks/anomalies.py
 	$(BIN)/python benchmarks/forecast.py
 	$(BIN)/python benchmarks/backup.py
+	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/dashboard.py
 
 # The documentation site, in site/.

@@ -136,7 +136,7 @@ def test_work_is_the_same_at_the_server_and_at_readers(bench: Bench) -> None:
     until(lambda: get(bench.owner, "/api/data/latest").status_code == 200)
     for server in bench.all:
         assert get(server, "/api/data/latest").json()["age_s"] < 5
-        assert "voltage" in event(server, "/api/live", "reading")
+        assert "voltage" in event(server, "/api/live", "latest")
         # A refusal is the server's own word.
         assert get(server, "/api/v1/plates/P-2").json()["error"] == "Record not found"
         assert get(server, "/bms/nobody/latest").status_code == 404

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from benchwire.foundation import db_files
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RECONNECT_SECONDS = 5.0
+RETRY_SECONDS = 0.2
 _GROUP_LIMIT = 500
 # A computer that has gone without a word must not be waited for as long as TCP would.
 _CONNECTION = {
@@ -44,6 +46,8 @@ _CONNECTION = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
     "application_name": "benchwire",
+    # Somebody else who locks a table is waited for as long as on SQLite.
+    "options": f"-c lock_timeout={BUSY_SECONDS}s",
 }
 # File systems whose shared-memory maps a write-ahead log cannot rely on.
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -61,6 +65,22 @@ class ValueRefused(Invalid):
     """A value is none that the database can hold or compare with, such as a text with NUL in it."""
 
     code = "database.value_refused"
+
+
+class OutcomeUnknown(DatabaseUnavailable):
+    """The connection broke just as the work was being stored, and nobody can say whether it was."""
+
+    code = "database.outcome_unknown"
+
+
+class _CommitBroken(Exception):
+    """A commit whose answer did not come; it is known by its number, and so is what came of it."""
+
+    def __init__(self, transaction: int, outcomes: "list[_Outcome]", cause: DBAPIError) -> None:
+        super().__init__(str(cause))
+        self.transaction = transaction
+        self.outcomes = outcomes
+        self.cause = cause
 
 
 class NothingWritten(DatabaseUnavailable):
@@ -88,6 +108,9 @@ class UtcMoment(sa.types.TypeDecorator[datetime]):
 class _Write:
     work: Callable[[sa.Connection], Any]
     future: Future[Any]
+
+
+_Outcome = tuple[Any, BaseException | None]
 
 
 class Database:
@@ -143,7 +166,7 @@ class Database:
         try:
             with self._reader.connect() as connection:
                 yield connection
-        except DBAPIError as error:
+        except (DBAPIError, PoolTimeout) as error:
             told = _told(error)
             if told is error:
                 raise
@@ -224,29 +247,35 @@ class Database:
     def _commit_group(self, group: list[_Write]) -> None:
         group = [item for item in group if item.future.set_running_or_notify_cancel()]
         deadline = self._clock.monotonic() + RECONNECT_SECONDS
+        broken: _CommitBroken | None = None
         while True:
             try:
-                outcomes = self._attempt(group)
+                if broken is None or not self._was_committed(broken.transaction):
+                    broken = None
+                    outcomes = self._attempt(group)
+                else:
+                    outcomes = broken.outcomes
                 break
+            except _CommitBroken as error:
+                broken = error
             except DBAPIError as error:
-                # A lost connection before the commit has undone everything: ask again.
-                lost = error.connection_invalidated or _connection_refused(error)
-                if lost and not self.is_sqlite and self._clock.monotonic() < deadline:
-                    self._clock.sleep(0.2)
-                    continue
-                self._fail(group, unavailable(error), error)
-                return
+                # A connection that was lost before the commit has undone everything: ask again.
+                if not self._is_lost(error) or self._clock.monotonic() >= deadline:
+                    failure = unavailable(error) if broken is None else _unknown_outcome()
+                    self._fail(group, failure, error)
+                    return
+                self._clock.sleep(RETRY_SECONDS)
             except SQLAlchemyError as error:
                 self._fail(group, unavailable(error), error)
                 return
-        for item, (result, failure) in zip(group, outcomes, strict=True):
-            if failure is None:
+        for item, (result, failed) in zip(group, outcomes, strict=True):
+            if failed is None:
                 item.future.set_result(result)
             else:
-                item.future.set_exception(failure)
+                item.future.set_exception(failed)
 
-    def _attempt(self, group: list[_Write]) -> list[tuple[Any, BaseException | None]]:
-        outcomes: list[tuple[Any, BaseException | None]] = []
+    def _attempt(self, group: list[_Write]) -> "list[_Outcome]":
+        outcomes: list[_Outcome] = []
         with self._writer.connect() as connection:
             for item in group:
                 savepoint = connection.begin_nested()
@@ -261,8 +290,37 @@ class Database:
                     outcomes.append((None, _told(error)))
                 else:
                     outcomes.append((result, None))
-            connection.commit()
+            if self.is_sqlite:
+                connection.commit()
+                return outcomes
+            number = connection.scalar(sa.text("SELECT txid_current()"))
+            try:
+                connection.commit()
+            except DBAPIError as error:
+                if self._is_lost(error):
+                    raise _CommitBroken(int(number), outcomes, error) from error
+                raise
         return outcomes
+
+    def _was_committed(self, transaction: int) -> bool:
+        """Whether a transaction whose commit was never answered is on the disk.
+
+        The server's own record tells, so nothing is lost and nothing is stored twice.
+        """
+        query = sa.text("SELECT txid_status(:number)")
+        with self._writer.connect() as connection:
+            while True:
+                try:
+                    status = connection.scalar(query, {"number": transaction})
+                except DataError:
+                    return False  # a number the server has lost in a crash, and all it did
+                connection.rollback()
+                if status != "in progress":
+                    return bool(status == "committed")
+                self._clock.sleep(RETRY_SECONDS)
+
+    def _is_lost(self, error: DBAPIError) -> bool:
+        return not self.is_sqlite and (error.connection_invalidated or _connection_refused(error))
 
     @staticmethod
     def _fail(group: list[_Write], failure: Unavailable, cause: Exception) -> None:
@@ -428,6 +486,8 @@ def _postgresql_engine(url: sa.URL, *, pool_size: int, read_only: bool = False) 
         pool_size=pool_size,
         max_overflow=0 if pool_size == 1 else 8,
         pool_timeout=BUSY_SECONDS,
+        # The one returned last is used first, so that those of a busy moment can be let go.
+        pool_use_lifo=True,
         json_serializer=_json,
         # As a reader is promised one state; a writer's statements see what is there now.
         isolation_level="REPEATABLE READ" if read_only else "READ COMMITTED",
@@ -447,7 +507,7 @@ def _lower(value: str | float | None) -> str | float | None:
 
 def _connection_refused(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) in {
-        None, "57P01", "57P02", "57P03", "08000", "08001", "08003", "08006",
+        None, "53300", "57P01", "57P02", "57P03", "08000", "08001", "08003", "08006",
     }  # fmt: skip
 
 
@@ -458,9 +518,10 @@ def _told(error: Exception) -> Exception:
             "The request has a value that the database cannot hold",
             hint="No text may have the character NUL in it.",
         )
-    if isinstance(error, OperationalError):
-        return unavailable(error)
-    return unavailable(error) if isinstance(error, DBAPIError) and _is_damage(error) else error
+    is_away = isinstance(error, OperationalError | PoolTimeout) or (
+        isinstance(error, DBAPIError) and (error.connection_invalidated or _is_damage(error))
+    )
+    return unavailable(error) if is_away else error
 
 
 def _is_damage(error: Exception) -> bool:
@@ -472,15 +533,26 @@ def _is_damage(error: Exception) -> bool:
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def unavailable(error: SQLAlchemyError) -> DatabaseUnavailable:
+def _unknown_outcome() -> OutcomeUnknown:
+    return OutcomeUnknown(
+        "The connection to the database broke; whether this was stored is not known",
+        hint="Look whether it is there before it is sent again.",
+    )
+
+
+def unavailable(error: Exception) -> DatabaseUnavailable:
     """Return what to tell of a database that refuses."""
-    text = str(getattr(error, "orig", None) or error)
+    if isinstance(error, PoolTimeout):
+        return DatabaseUnavailable(
+            "Too many requests wait for the database", hint="Try again in a moment."
+        )
     if _is_damage(error):
         return DatabaseUnavailable(
             "The database is damaged",
             hint="Restart the server: it sets the file aside and works on its newest copy.",
         )
-    if "locked" in text:
+    text = str(getattr(error, "orig", None) or error)
+    if "locked" in text or "lock timeout" in text:
         return DatabaseUnavailable(
             "Another program holds the database locked", hint="Close it and try again."
         )

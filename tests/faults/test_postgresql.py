@@ -1,0 +1,243 @@
+"""PostgreSQL restarted, frozen and crowded out under load: nothing acknowledged is lost."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from benchwire.foundation.instruments.emulation import EmulatorProcess
+from tests.domains.potentiostat.conftest import FACTORY as POTENTIOSTATS
+from tests.domains.powermeter.conftest import FACTORY as METERS
+from tests.support.ports import free_port
+from tests.support.postgres import Postgres, running_postgres
+from tests.support.server import Server
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.paced
+
+WRITERS = 4
+# The promise is 5 s after the database is back; the rest is for two slow cores.
+RECOVERY_SECONDS = 10.0
+FROZEN_SECONDS = 4.0
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("postgres")
+    potentiostats = EmulatorProcess(POTENTIOSTATS, ["p1"], folder / "potentiostats")
+    meters = EmulatorProcess(METERS, ["m1"], folder / "meters")
+    environment = {
+        "BENCHWIRE_DATABASE_URL": postgres.url,
+        "BENCHWIRE_POTENTIOSTAT_PORTS": _paths(potentiostats),
+        "BENCHWIRE_POWERMETER_PORTS": _paths(meters),
+        "BENCHWIRE_POWERMETER_POLLING_INTERVAL": "0.2",
+        "BENCHWIRE_POWERMETER_DATA_RETENTION_MINUTES": "1000",
+    }
+    with Server(folder / "data", free_port(), environment=environment) as running:
+        yield running
+    potentiostats.close()
+    meters.close()
+
+
+def _paths(emulators: EmulatorProcess) -> str:
+    return json.dumps([str(path) for path in emulators.paths.values()])
+
+
+class Load:
+    """Clients that write, and note outside what was acknowledged and what was refused."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.url = server.url
+        self.name = name
+        self.plates: list[str] = []
+        self.rows: list[datetime] = []
+        self.shown: list[float] = []
+        self.runs: list[tuple[str, str]] = []
+        self.refusals: list[tuple[str, int, Any]] = []
+        self.answered_at = 0.0
+        self._over = threading.Event()
+        self._threads = [
+            *(threading.Thread(target=self._write_plates, args=(n,)) for n in range(WRITERS)),
+            threading.Thread(target=self._write_rows),
+            threading.Thread(target=self._read),
+            threading.Thread(target=self._watch_meter),
+            threading.Thread(target=self._measure),
+        ]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(90)
+            assert not thread.is_alive()
+
+    def _write_plates(self, writer: int) -> None:
+        with httpx.Client(base_url=self.url, timeout=60) as client:
+            number = 0
+            while not self._over.is_set():
+                number += 1
+                barcode = f"{self.name}-{writer}-{number}"
+                body = {"plate": {"barcode": barcode, "name": "Load", "empty": True}}
+                if self._insist(client, "/api/v1/plates", body, taken="taken"):
+                    self.plates.append(barcode)
+                    self.answered_at = time.monotonic()
+
+    def _write_rows(self) -> None:
+        with httpx.Client(base_url=self.url, timeout=60) as client:
+            at = BEGIN
+            while not self._over.is_set():
+                at += timedelta(seconds=1)
+                body = {"timestamp": at.isoformat(), "soc": 50.0}
+                if self._insist(client, f"/bms/{self.name}/readings", body):
+                    self.rows.append(at)
+
+    def _insist(self, client: httpx.Client, path: str, body: Any, *, taken: str = "") -> bool:
+        """Send a thing until it is stored, as a client would that is told to come again."""
+        is_again = False
+        while True:
+            answer = client.post(path, json=body)
+            if answer.is_success:
+                return True
+            if taken and is_again and taken in answer.text:
+                return True  # it was told that nobody knew, and it was stored
+            self.refusals.append((path, answer.status_code, answer.json()))
+            is_again = True
+            if self._over.wait(0.2):
+                return False
+
+    def _read(self) -> None:
+        with httpx.Client(base_url=self.url, timeout=60) as client:
+            while not self._over.wait(0.02):
+                for path in ("/api/v1/plates?limit=5", "/jobs", "/api/stats/1m", "/work?limit=5"):
+                    answer = client.get(path)
+                    if not answer.is_success:
+                        self.refusals.append((path, answer.status_code, answer.json()))
+
+    def _watch_meter(self) -> None:
+        with httpx.stream("GET", f"{self.url}/api/live", timeout=60) as stream:
+            lines = stream.iter_lines()
+            for line in lines:
+                if line == "event: readings":
+                    self.shown += json.loads(next(lines).removeprefix("data: "))["at_ms"]
+                if self._over.is_set():
+                    return
+
+    def _measure(self) -> None:
+        """Run two modes after one another, again and again, each run to its end."""
+        with httpx.Client(base_url=self.url, timeout=60) as client:
+            while not self._over.is_set():
+                key = f"{self.name}-{len(self.runs)}"
+                body = {
+                    "devices": ["slot01"], "modes": ["CA", "CV"], "make_plot": False,
+                    "params_by_mode": {"CA": {"potential": 0.5, "duration": 1.5}, "CV": _CV},
+                    "experiment_name": key, "client_datetime": "2025-11-03T10:15:00",
+                }  # fmt: skip
+                while not (
+                    answer := client.post("/jobs", json=body, headers={"Idempotency-Key": key})
+                ).is_success:
+                    self.refusals.append(("/jobs", answer.status_code, answer.json()))
+                    if self._over.wait(0.2):
+                        return
+                run_id = answer.json()["run_id"]
+                while True:
+                    answer = client.get(f"/jobs/{run_id}")
+                    if not answer.is_success:
+                        self.refusals.append(("/jobs", answer.status_code, answer.json()))
+                    elif answer.json()["status"] not in {"queued", "running"}:
+                        self.runs.append((run_id, answer.json()["status"]))
+                        break
+                    time.sleep(0.1)
+
+
+_CV = {"start": 0.0, "vertex1": 0.2, "vertex2": -0.2, "end": 0.0, "scan_rate": 1.0, "cycles": 1}
+
+
+def check(server: Server, load: Load) -> None:
+    """Compare the journal with what is stored, and look at every refusal."""
+    for path, status, body in load.refusals:
+        assert status == 503, (path, status, body)
+        key = "message" if path == "/jobs" else "error" if path.startswith("/api") else "detail"
+        assert body[key], (path, body)
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        assert len(load.plates) > 10
+        lost = [name for name in load.plates if not client.get(f"/api/v1/plates/{name}").is_success]
+        assert lost == []
+
+        assert len(load.rows) > 5
+        table = client.get(f"/bms/{load.name}/export").raise_for_status().text.splitlines()[1:]
+        stored = sorted(round(float(line.split(",")[0])) for line in table)
+        assert len(stored) == len(set(stored))
+        assert {(at - load.rows[0]).total_seconds() for at in load.rows} <= set(stored)
+
+        assert len(load.shown) > 5
+        points = client.get("/api/data/24h").raise_for_status().json()["data"]
+        kept = [round(datetime.fromisoformat(point["utc"]).timestamp() * 1000) for point in points]
+        assert len(kept) == len(set(kept))
+        assert {round(at) for at in load.shown} <= set(kept)
+        assert client.get("/api/status").json()["dropped_readings"] == 0
+
+        # A run is done only if every point of every mode has reached its file.
+        assert load.runs
+        assert [run for run in load.runs if run[1] != "done"] == []
+
+
+def test_restarted_under_load(
+    server: Server, postgres: Postgres, soak_or: Callable[[int, int], int]
+) -> None:
+    took = []
+    with Load(server, "restart") as load:
+        for number in range(soak_or(2, 20)):
+            time.sleep(2)
+            back = postgres.restart("immediate" if number % 2 else "fast")
+            until(lambda back=back: load.answered_at > back, seconds=60)
+            took.append(load.answered_at - back)
+    print(f"back after {max(took):.2f} s at most, of {len(took)} restarts; "
+          f"{len(load.plates)} plates, {len(load.rows)} rows, {len(load.shown)} readings, "
+          f"{len(load.runs)} runs, {len(load.refusals)} refusals")  # fmt: skip
+    check(server, load)
+    assert max(took) < RECOVERY_SECONDS
+
+
+def test_frozen_under_load(
+    server: Server, postgres: Postgres, soak_or: Callable[[int, int], int]
+) -> None:
+    with Load(server, "freeze") as load:
+        for _ in range(soak_or(1, 10)):
+            time.sleep(2)
+            with postgres.frozen():
+                time.sleep(FROZEN_SECONDS)
+                # What needs no database answers meanwhile.
+                assert httpx.get(f"{server.url}/health", timeout=5).is_success
+            back = time.monotonic()
+            until(lambda back=back: load.answered_at > back, seconds=RECOVERY_SECONDS)
+    check(server, load)
+
+
+def test_without_a_free_connection(
+    server: Server, postgres: Postgres, soak_or: Callable[[int, int], int]
+) -> None:
+    with Load(server, "crowd") as load:
+        for _ in range(soak_or(1, 10)):
+            time.sleep(2)
+            with postgres.crowded():
+                time.sleep(7)
+            back = time.monotonic()
+            until(lambda back=back: load.answered_at > back, seconds=RECOVERY_SECONDS)
+    assert load.refusals
+    check(server, load)
