@@ -5,11 +5,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
 
+from benchwire.foundation.db import Database, DatabaseUnavailable, open_database
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from tests.domains.potentiostat.conftest import FACTORY as POTENTIOSTATS
 from tests.domains.powermeter.conftest import FACTORY as METERS
@@ -24,6 +29,8 @@ WRITERS = 4
 # The promise is 5 s after the database is back; the rest is for two slow cores.
 RECOVERY_SECONDS = 10.0
 FROZEN_SECONDS = 4.0
+# Longer than the server itself tries again, and than a mode of a run.
+CROWDED_SECONDS = 8.0
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -236,8 +243,65 @@ def test_without_a_free_connection(
         for _ in range(soak_or(1, 10)):
             time.sleep(2)
             with postgres.crowded():
-                time.sleep(7)
+                time.sleep(CROWDED_SECONDS)
             back = time.monotonic()
             until(lambda back=back: load.answered_at > back, seconds=RECOVERY_SECONDS)
     assert load.refusals
     check(server, load)
+
+
+@pytest.fixture
+def notes(postgres: Postgres, tmp_path: Path) -> Iterator[Database]:
+    database = open_database(tmp_path, postgres.url)
+    database.write(lambda c: c.execute(sa.text("CREATE TABLE IF NOT EXISTS note (x VARCHAR(20))")))
+    database.write(lambda c: c.execute(sa.text("DELETE FROM note")))
+    yield database
+    database.close()
+
+
+def add(database: Database, text: str) -> None:
+    database.write(lambda c: c.execute(sa.text("INSERT INTO note VALUES (:x)"), {"x": text}))
+
+
+def count(database: Database) -> int:
+    with database.read() as connection:
+        return int(connection.scalar(sa.text("SELECT count(*) FROM note")))
+
+
+@pytest.mark.parametrize("is_reached", [True, False])
+def test_commit_whose_answer_is_lost_is_stored_once(
+    notes: Database, postgres: Postgres, is_reached: bool
+) -> None:
+    """The connection breaks after the database has heard of the commit, or just before."""
+    broken: list[int] = []
+
+    def break_once(connection: sa.Connection) -> None:
+        if broken:
+            return
+        driver = connection.connection.dbapi_connection
+        broken.append(driver.info.backend_pid)
+        if is_reached:
+            driver.commit()
+            driver.execute("SELECT 1")
+        with psycopg.connect(postgres.url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", broken)
+
+    event.listen(notes.migration_engine, "commit", break_once)
+    add(notes, "once")
+    assert broken
+    assert count(notes) == 1
+
+
+def test_transaction_that_a_crash_has_undone_was_not_committed(notes: Database) -> None:
+    assert not notes._was_committed(10**15)  # noqa: SLF001 - no other way to have such a number
+
+
+def test_table_that_somebody_locks_is_told_and_free_again(
+    notes: Database, postgres: Postgres
+) -> None:
+    with psycopg.connect(postgres.url) as other:
+        other.execute("LOCK TABLE note")
+        with pytest.raises(DatabaseUnavailable, match="locked"):
+            add(notes, "no")
+    add(notes, "yes")
+    assert count(notes) == 1
