@@ -293,7 +293,7 @@ def test_commit_whose_answer_is_lost_is_stored_once(
 
 
 def test_transaction_that_a_crash_has_undone_was_not_committed(notes: Database) -> None:
-    assert not notes._was_committed(10**15)  # noqa: SLF001 - no other way to have such a number
+    assert not notes._was_committed(10**15)
 
 
 def test_table_that_somebody_locks_is_told_and_free_again(
