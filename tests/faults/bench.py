@@ -19,6 +19,9 @@ from tests.support.waiting import until
 
 SECONDS = 60.0
 """How long an answer may take where the machine has other things to do."""
+STARVED = ("buffer ran over", "computer was too busy", "do not add up")
+ATTEMPTS = 4
+"""How often a run is begun anew that a busy machine has starved."""
 
 
 @dataclass
@@ -65,6 +68,15 @@ class Bench:
         run = str(answer.raise_for_status().json()["run_id"])
         until(lambda: self.state(slot)["running"], seconds=20, what="the run's first sample")
         return run
+
+    def was_starved(self, run: str) -> bool:
+        """Wait for a run's end and return whether it failed for want of a processor alone.
+
+        That says something of the machine that the tests share with others, and is told as such.
+        """
+        until(lambda: self.get(f"/jobs/{run}")["status"] != "running", seconds=60, what="its end")
+        (slot,) = self.get(f"/jobs/{run}")["slots"]
+        return any(reason in (slot["message"] or "") for reason in STARVED)
 
     def table(self, run: str) -> list[list[float]]:
         """Return the rows of a run's last table."""

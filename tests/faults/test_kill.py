@@ -82,6 +82,9 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(
             account.check_runs()
             account.check_files()
             assert not load.failures, load.failures
+            print(
+                f"life {life}: alive after {starts[-1][0]:.2f} s, whole after {starts[-1][1]:.2f} s"
+            )
         until_computed(bench, journal)
         account = Account(bench)
         account.compare(journal.entries())

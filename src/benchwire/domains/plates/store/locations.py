@@ -94,7 +94,8 @@ class LocationStore(Records):
             sa.select(plates.c.barcode, count.label("wells_count"), movements)
             .select_from(movements.join(plates))
             .where(movements.c.location_id == location_id)
-            .order_by(movements.c.moved_at.desc(), movements.c.id.desc())
+            # In the order in which they were made, also where the clock was set back between them.
+            .order_by(movements.c.id.desc())
         )
         return self._read(paged(query, offset, limit))
 

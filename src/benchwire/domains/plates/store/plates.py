@@ -116,7 +116,8 @@ class PlateStore(Records):
             sa.select(movements, *_location_columns())
             .select_from(movements.outerjoin(locations))
             .where(movements.c.plate_id == plate_id)
-            .order_by(movements.c.moved_at.desc(), movements.c.id.desc())
+            # In the order in which they were made, also where the clock was set back between them.
+            .order_by(movements.c.id.desc())
         )
         return self._read(paged(query, offset, limit))
 
