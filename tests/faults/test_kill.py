@@ -21,7 +21,7 @@ from tests.support.waiting import until
 pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
 SEED = 20261128
 HEALTH_SECONDS = 5.0
-LONGEST_LIFE_SECONDS = 4.0
+LONGEST_LIFE_SECONDS = 3.0
 COMPUTING_SECONDS = 180.0
 
 
@@ -74,7 +74,6 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(
                 time.sleep(chance.uniform(0.2, LONGEST_LIFE_SECONDS))
                 bench.server.kill()
             starts.append(start_again(bench.server))
-            assert starts[-1][0] <= HEALTH_SECONDS, f"life {life}: alive after {starts[-1][0]} s"
             bench.until_ready()
             check_instruments_are_left_alone(bench)
             account = Account(bench)
@@ -92,6 +91,8 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(
         print(f"{len(starts)} lives, {len(journal.entries())} acknowledged: alive after "
               f"{worst[0]:.2f} s, whole after {worst[1]:.2f} s at worst")  # fmt: skip
         assert bench.server.stop() == 0
+        # Told last, so that a machine with too much to do hides no loss.
+        assert worst[0] <= HEALTH_SECONDS
 
 
 def test_second_server_is_refused_until_the_first_is_killed(tmp_path: Path, free_port: int) -> None:

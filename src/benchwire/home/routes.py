@@ -1,5 +1,6 @@
 """The server's plain paths: index, metrics, job events, documents and login."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, FastAPI, Request
@@ -115,13 +116,12 @@ def _router(lab: Lab, domains: Sequence[Domain], apps: Mapping[str, FastAPI]) ->
     @router.get("/events/jobs", response_class=Response, responses=files_of("text/event-stream"))
     async def job_events() -> Response:
         """Every change of every job as server-sent events, beginning with those unfinished."""
-        return EventStream(
-            lab.hub,
-            [JOBS_TOPIC],
-            hello=lambda: b"".join(
-                json_event("job", record.as_json()) for record in lab.jobs.unfinished()
-            ),
-        )
+
+        def unfinished() -> bytes:
+            return b"".join(json_event("job", record.as_json()) for record in lab.jobs.unfinished())
+
+        # In a thread, as there may be many thousands, and other clients do not wait for them.
+        return EventStream(lab.hub, [JOBS_TOPIC], hello=lambda: asyncio.to_thread(unfinished))
 
     @router.get("/health", include_in_schema=False)
     def health() -> dict[str, object]:
