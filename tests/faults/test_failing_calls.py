@@ -30,6 +30,8 @@ from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.paced
+
 FAULTS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "short write": SHORT}
 REASONS = ("disk", "database", "samples could not be written")
 RUN_SECONDS = 0.3

@@ -57,6 +57,7 @@ class Lab:
     server: Server
     client: httpx.Client
     emulators: EmulatorProcess
+    recordings: Path
 
     def start_run(self, seconds: float) -> httpx.Response:
         until(lambda: self.client.get("/devices").json(), what="a slot")
@@ -86,7 +87,11 @@ class Lab:
         files = {"image[file]": ("drop.png", content.getvalue())}
         return self.client.post(f"/api/v1/wells/{well}/images", data=form, files=files)
 
-    def read_battery(self) -> httpx.Response:
+    def read_battery(self, *, rows: int = 0) -> httpx.Response:
+        """Read the recording, of which there are as many rows now as are named."""
+        if rows:
+            write_group(self.recordings, DEVICE, "bms", rows)
+            time.sleep(0.3)  # how long a look at the recordings is believed
         return self.client.get(f"/bms/{DEVICE}", params={"batch_size": 10})
 
     def process(self, movie: Path, output: Path) -> httpx.Response:
@@ -118,6 +123,7 @@ def lab(data: Path, top: Path, **environment: str) -> Iterator[Lab]:
         "BENCHWIRE_POTENTIOSTAT_PORTS": json.dumps([str(emulators.paths["p1"])]),
         "BENCHWIRE_POTENTIOSTAT_MIN_FREE_MB": "5",
         "BENCHWIRE_COMPUTE_PROCESSES": "1",
+        "BENCHWIRE_BATTERY_RESCAN_SECONDS": "0.2",
         **environment,
     }
     options = ("--emulate", "powermeter=1", "--battery-data", str(top / "recordings"))
@@ -125,7 +131,7 @@ def lab(data: Path, top: Path, **environment: str) -> Iterator[Lab]:
         Server(data, free_port(), *options, environment=environment) as server,
         httpx.Client(base_url=server.url, timeout=30) as client,
     ):
-        yield Lab(server, client, emulators)
+        yield Lab(server, client, emulators, top / "recordings")
     emulators.close()
 
 
@@ -175,7 +181,7 @@ def test_everything_goes_on_once_a_full_disk_has_room_again(tmp_path: Path) -> N
 
         assert is_told(it.make_plate("second"), "disk is full")
         assert is_told(it.upload(well), "disk is full")
-        assert is_told(it.read_battery(), "disk is full")
+        assert is_told(it.read_battery(rows=90), "disk is full")
         assert is_told(it.start_run(1.0), "free for runs")
         for path in ("/health", "/jobs", f"/runs/{run}/files", "/api/data/5m", "/api/v1/plates"):
             assert it.client.get(path).status_code == 200
@@ -209,6 +215,9 @@ def test_a_run_that_would_not_fit_is_refused(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk, lab(disk, tmp_path) as it:
         hours = it.start_run(3600.0)
         assert is_told(hours, "free for runs")
+        movie = tmp_path / "movie.ome.tif"
+        write_demo_movie(movie, n_fovs=2, n_frames=20, size=400, n_cells=1)
+        assert is_told(it.process(movie, disk / "results"), "free on the disk")
         assert not it.client.get("/jobs").json()
 
 
@@ -231,9 +240,11 @@ def test_a_disk_that_became_read_only_is_told_at_every_writer(tmp_path: Path) ->
         told = ("disk", "cannot be written", "read-only")
         assert is_told(it.make_plate("second"), *told)
         assert is_told(it.upload(well), *told)
-        assert is_told(it.read_battery(), *told)
+        assert is_told(it.read_battery(rows=90), *told)
         assert is_told(it.start_run(1.0), *told)
-        assert is_told(it.process(movie, data / "results"), *told)
+        refused = it.process(movie, data / "results")
+        print(refused.text)
+        assert is_told(refused, *told)
         for path in ("/health", "/jobs", "/api/data/5m", "/api/v1/plates"):
             assert it.client.get(path).status_code == 200
 

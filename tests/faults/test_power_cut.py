@@ -30,6 +30,8 @@ from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.paced
+
 KEPT = ("nothing", "some", "all")
 RUN_SECONDS = 3.0
 # A sync begins with the first block of rows after the interval.
@@ -187,7 +189,6 @@ def test_what_was_acknowledged_is_there_at_any_power_cut(
     assert len(promised.images) == 6
 
 
-@pytest.mark.paced
 def test_at_most_the_samples_of_one_interval_are_lost(recorded: Recorded) -> None:
     csv = next(call.path for call in recorded.calls if call.path.endswith(".csv"))
     disk, longest, now = Disk(recorded.root), 0, 0

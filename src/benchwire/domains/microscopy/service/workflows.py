@@ -19,6 +19,7 @@ from benchwire.domains.microscopy.schemas import WorkflowRequest
 from benchwire.domains.microscopy.service.checks import (
     check_channels,
     check_output,
+    check_room,
     check_times,
     fov_range,
 )
@@ -107,6 +108,7 @@ class Workflows:
         warnings = check_times(plan, info)
         self._movies.check_pixels(info, channels=plan.channels, fov=fovs.start)
         check_output(output, info, fovs)
+        check_room(output, plan, info, fovs)
         params = {
             "microscopy_path": request.microscopy_path,
             "base_name": info.base_name,
