@@ -6,6 +6,7 @@ removes it. The newest sound copy takes its place, or a new database where there
 
 import contextlib
 import logging
+import os
 import shutil
 import sqlite3
 import threading
@@ -90,6 +91,8 @@ def restore_copy(data_dir: Path) -> str | None:
         if is_sound(copy):
             partial = data_dir / f"{DATABASE_FILE}.copy.part"
             shutil.copyfile(copy, partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
             partial.replace(data_dir / DATABASE_FILE)
             return copy.name
     return None
