@@ -9,16 +9,24 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from benchwire.domains.potentiostat import protocol as potentiostat_protocol
-from benchwire.domains.potentiostat.driver import InstrumentSilent, Potentiostat, Units
-from benchwire.domains.potentiostat.emulator import checksum
+from benchwire.domains.potentiostat.driver import (
+    InstrumentSilent,
+    Potentiostat,
+    RunLatch,
+    Samples,
+    Units,
+)
+from benchwire.domains.potentiostat.emulator import checksum, emulated
 from benchwire.domains.powermeter import driver as powermeter
 from benchwire.domains.powermeter import protocol as powermeter_protocol
 from benchwire.domains.powermeter.emulator import KEY
 from benchwire.domains.powermeter.errors import FrameDamaged
+from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.transport import LinkLost
 from tests.support.clock import ManualClock
 
@@ -212,9 +220,10 @@ def test_no_changed_frame_of_samples_passes(bits: int, soak_or: SoakOr) -> None:
 def test_no_changed_reading_of_a_meter_passes(bits: int, soak_or: SoakOr) -> None:
     """A flipped bit changes a block of 16 bytes, and what a checksum lets pass cannot be."""
     chance, count, passed, unused = random.Random(bits), soak_or(2_000, 350_000), 0, 0
-    whole = powermeter_protocol.decode(reading(1)).codes
-    frame = reading(1)
-    for _ in range(count):
+    for number in range(count):
+        if number % 4 == 0:
+            frame = reading(chance.randrange(100_000))
+            whole = powermeter_protocol.decode(frame).codes
         try:
             found = powermeter_protocol.decode(flipped(frame, chance, bits))
         except FrameDamaged:
@@ -224,3 +233,114 @@ def test_no_changed_reading_of_a_meter_passes(bits: int, soak_or: SoakOr) -> Non
         unused += found.codes == whole
     print(f"{passed} of {count} readings with {bits} flipped bits passed, {unused} unharmed")
     assert passed == 0
+
+
+# -- a whole run over a line that plays tricks, in a time of its own ---------------------------
+
+
+class TrickyLine:
+    """A transport into an emulated potentiostat that garbles, loses and delays answers.
+
+    ``popped`` are the samples that the instrument really gave away, in order.
+    """
+
+    def __init__(self, clock: ManualClock, chance: random.Random, badness: float) -> None:
+        self.device = emulated(1)
+        self.popped: list[bytes] = []
+        self.exchanges = self.tricks = 0
+        self._clock, self._chance, self._badness = clock, chance, badness
+        self._coming: deque[tuple[float, bytes]] = deque()
+        self._there = b""
+
+    def write(self, request: bytes) -> None:
+        self._clock.wind(0.0005)
+        self.exchanges += 1
+        answer = self.device.receive(request, self._clock.monotonic())
+        if request[2:4] == b"\x01\x00" and not answer[1] & 0x80:
+            self.popped.append(answer[3:-2])
+        due = self._clock.monotonic()
+        if self._chance.random() < self._badness:
+            self.tricks += 1
+            match self._chance.choice(["flip", "lose", "cut", "late", "double"]):
+                case "flip":
+                    answer = flipped(answer, self._chance, self._chance.choice([1, 1, 2, 3]))
+                case "lose":
+                    answer = b""
+                case "cut":
+                    answer = answer[: self._chance.randrange(len(answer))]
+                case "late":
+                    due += self._chance.choice([0.1, 0.25, 0.6])
+                case "double":
+                    answer *= 2
+        due = max(due, self._coming[-1][0]) if self._coming else due
+        self._coming.append((due, answer))
+
+    def read(self, size: int, timeout: float) -> bytes:
+        deadline = self._clock.monotonic() + timeout
+        while True:
+            self._let_come()
+            now = self._clock.monotonic()
+            if len(self._there) >= size or now >= deadline:
+                taken, self._there = self._there[:size], self._there[size:]
+                return taken
+            due = self._coming[0][0] if self._coming else deadline
+            self._clock.wind(max(min(due, deadline) - now, 1e-6))
+
+    def discard_input(self) -> None:
+        self._let_come()
+        self._there = b""
+
+    def close(self) -> None: ...
+
+    def _let_come(self) -> None:
+        while self._coming and self._coming[0][0] <= self._clock.monotonic():
+            self._there += self._coming.popleft()[1]
+
+
+class WoundLatch(RunLatch):
+    """A latch that waits in the time of a manual clock."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, seconds: float) -> None:
+        self._clock.wind(max(0.0, seconds))
+
+
+@pytest.mark.parametrize("badness", [0.01, 0.05])
+def test_rows_over_a_bad_line_are_those_the_instrument_gave(
+    badness: float, soak_or: SoakOr
+) -> None:
+    """Every row handed out is one that was measured, at its own point; or the run fails."""
+    chance = random.Random(7)
+    exchanges = tricks = whole = runs = 0
+    points = 0.3 + 0.1 * np.sin(np.arange(1500) / 50)
+    while exchanges < soak_or(1_000, 30_000):
+        clock = ManualClock()
+        line = TrickyLine(clock, chance, badness)
+        rows: list[Samples] = []
+        runs += 1
+        try:
+            Potentiostat(line, clock).play(
+                [points], gain=0, latch=WoundLatch(clock), sink=rows.append
+            )
+            whole += 1
+        except BenchwireError:
+            assert sum(len(block.current) for block in rows) <= len(points)
+        else:
+            assert sum(len(block.current) for block in rows) == len(points)
+        # The pair measured before the first point is dropped.
+        given = potentiostat_protocol.unpack_floats(b"".join(line.popped)).reshape(-1, 2)[1:]
+        at = 0
+        for block in rows:
+            assert block.first == at
+            at += len(block.current)
+            assert np.array_equal(block.current, given[block.first : at, 0])
+            assert np.array_equal(block.potential, given[block.first : at, 1])
+        exchanges += line.exchanges
+        tricks += line.tricks
+        # The clock goes on; nothing that was sent connects the cell again.
+        line.device.receive(b"", clock.monotonic() + 1)
+        assert not line.device.control("state", {})["cell_closed"]
+    print(f"{whole} of {runs} runs whole; {exchanges} answers, {tricks} of them spoilt")

@@ -4,8 +4,6 @@ What the executor promises piece by piece is in ``tests/foundation/test_workers.
 times, the counts, and a whole workflow around it.
 """
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -127,7 +125,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     area = folder / "area"
     area.mkdir()
     write_demo_movie(
-        area / "cells.ome.tif", seed=5, n_fovs=FOVS, n_frames=12, size=320, n_cells=4
+        area / "cells.ome.tif", seed=5, n_fovs=FOVS, n_frames=30, size=320, n_cells=4
     )  # fmt: skip
     with running(folder / "data", area, compute_processes=1) as desk:
         yield desk
@@ -177,15 +175,11 @@ def test_an_fov_whose_worker_always_dies_fails_alone(
     desk: Desk, undisturbed: dict[str, bytes]
 ) -> None:
     job_id = start(desk, "doomed")
-    dead: set[int] = set()
-    while len(dead) < 2:
-        status = desk.get(f"/processing/workflow/status/{job_id}")
-        assert status["status"] in {"pending", "running"}, status
-        if fov_under_way(desk, job_id) == 1:
-            for process in workers():
-                if process.pid not in dead and process.cpu_percent(0.05) > 20:
-                    os.kill(process.pid, signal.SIGKILL)
-                    dead.add(process.pid)
+    until(lambda: fov_under_way(desk, job_id) == 1, seconds=60)
+    former = {process.pid for process in workers()}
+    kill_workers()
+    until(lambda: {process.pid for process in workers()} - former, seconds=60)
+    kill_workers()
     status = desk.ended(job_id)
     assert status["status"] == "failed"
     assert "1 of 3 FOVs failed. FOV 1: The worker process ended" in status["error"]

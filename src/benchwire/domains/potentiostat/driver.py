@@ -152,11 +152,6 @@ class Units:
                 return unit
         return None
 
-    @property
-    def are_owing(self) -> bool:
-        """Whether answers that nobody waits for may have come or still come."""
-        return bool(self._owing)
-
     def owes(self, unit: int) -> None:
         """Note that a unit may still send an answer that nobody waits for."""
         self._owing[unit] = self._clock.monotonic() + LATEST_ANSWER_SECONDS
@@ -448,6 +443,8 @@ class Potentiostat:
         self._insist(lambda: self._write(address, payload))
 
     def _exchange(self, request: bytes, length: int) -> bytes:
+        # What is there already answers nothing that is asked now.
+        self._transport.discard_input()
         self._transport.write(request)
         # Most answers are there in one piece, which is a third of the calls for head and rest.
         reply = self._transport.read_some(length, REPLY_SECONDS)
@@ -519,8 +516,6 @@ class Potentiostat:
                 "The instrument owes answers; it is asked again when none can come any more",
                 hint="It is taken up by itself, within seconds once it answers.",
             )
-        if self._units.are_owing:
-            self._transport.discard_input()
         self._unit = unit
 
     def settle_line(self) -> None:
