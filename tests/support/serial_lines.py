@@ -97,7 +97,7 @@ class BadLine:
         with contextlib.suppress(BlockingIOError):
             while self._coming and self._coming[0][0] <= time.monotonic():
                 self._send(self._coming.popleft()[1])
-            if self.is_babbling:
+            while self.is_babbling:
                 self._send(self._chance.randbytes(1000))
 
     def _send(self, data: bytes) -> None:
