@@ -50,10 +50,13 @@ def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def samba_server(folder: Path, port: int | None = None) -> Iterator[SmbServer]:
-    """Samba itself, with a configuration and folders of its own; needs root for its user."""
+def samba_server(folder: Path, port: int | None = None, more: str = "") -> Iterator[SmbServer]:
+    """Samba itself, with a configuration and folders of its own; needs root for its user.
+
+    ``more`` is added to its global settings.
+    """
     shared = folder / "shared"
-    shared.mkdir()
+    shared.mkdir(exist_ok=True)
     shared.chmod(0o777)
     private = folder / "private"
     private.mkdir()
@@ -75,6 +78,7 @@ passdb backend = tdbsam:{private}/passdb.tdb
 log file = {folder}/smbd.log
 disable spoolss = yes
 load printers = no
+{more}
 [{SHARE}]
 path = {shared}
 read only = no

@@ -203,7 +203,7 @@ class Uploads:
         """Delete the local files of runs that were uploaded long enough ago; returns their ids.
 
         Only runs in the records are looked at, never one that was not uploaded, never an
-        unfinished one. The record stays.
+        unfinished one. One that was changed since is uploaded again first. The record stays.
         """
         settings = self._settings
         if settings is None:
@@ -213,11 +213,17 @@ class Uploads:
             folder = self.folder_of(run)
             if run.status in UNFINISHED or run.files_gone or not folder.exists:
                 continue
-            if nas.is_expired(
+            if not nas.is_expired(
                 folder.upload_done, retention_days=settings.retention_days, now=self.clock.now()
             ):
-                self._remove(run, folder)
-                removed.append(run.run_id)
+                continue
+            if _has_changed(folder):
+                # What was compared with its copy is not what is here now.
+                logger.warning("run %s has changed since it was copied; not removed", run.run_id)
+                self._enqueue(run.run_id)
+                continue
+            self._remove(run, folder)
+            removed.append(run.run_id)
         return removed
 
     def _remove(self, run: RunRecord, folder: RunFolder) -> None:
@@ -229,6 +235,12 @@ class Uploads:
         _remove_empty(folder.path / WELLS, folder.root)
         self.on_removed(run.run_id)
         logger.info("run %s: local files removed, %s", run.run_id, "they are on the NAS")
+
+
+def _has_changed(folder: RunFolder) -> bool:
+    """Whether a file of a run was written after the run was marked as uploaded."""
+    marked = folder.upload_done.stat().st_mtime
+    return any((folder.path / name).stat().st_mtime > marked for name in folder.files())
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -1,0 +1,315 @@
+"""A NAS that is slow, full, cut off or a stranger: runs go on, no copy is claimed too early.
+
+Single refusals, the growing pauses and the marker's time are in
+``tests/domains/potentiostat/test_nas.py``.
+"""
+
+import contextlib
+import hashlib
+import os
+import random
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from benchwire.domains.potentiostat import nas
+from benchwire.domains.potentiostat.nas import NasUnreachable, SmbShare
+from tests.domains.potentiostat.conftest import Bench, open_bench
+from tests.domains.potentiostat.test_nas import copy, needs_server, set_up, settings_for
+from tests.support import smb
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.paced, needs_server]
+
+SoakOr = Callable[[int, int], int]
+SIZE = 3_000_000
+
+
+class NasLine:
+    """A way to an SMB server that is cut, paced or closed; may be changed at any time.
+
+    ``cuts`` holds for each next connection after how many bytes, and in which direction (``up`` to
+    the server), it is cut. ``pace`` is a pause (s) before each piece of 64 KiB. ``sent`` is what
+    the client sent.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.cuts: list[tuple[str, int]] = []
+        self.is_closed = False
+        self.pace = 0.0
+        self.sent = bytearray()
+        self.made = 0
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> "NasLine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        if self.is_closed:
+            client.close()
+            return
+        self.made += 1
+        direction, limit = self.cuts.pop(0) if self.cuts else ("", 0)
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+            up_limit = limit if direction == "up" else None
+            down_limit = limit if direction == "down" else None
+            back = threading.Thread(
+                target=self._pump, args=(server, client, down_limit, None), daemon=True
+            )
+            back.start()
+            self._pump(client, server, up_limit, self.sent)
+            back.join(10)
+
+    def _pump(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        limit: int | None,
+        record: bytearray | None,
+    ) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if self.pace:
+                    time.sleep(self.pace)
+                passed += len(data)
+                if limit is not None and passed > limit:
+                    sink.sendall(data[: limit - passed] if limit > passed - len(data) else b"")
+                    break
+                if record is not None:
+                    record += data
+                sink.sendall(data)
+        for side in (source, sink):
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[smb.SmbServer]:
+    with smb.samba_server(tmp_path_factory.mktemp("smb")) as running:
+        yield running
+
+
+@pytest.fixture
+def line(server: smb.SmbServer) -> Iterator[NasLine]:
+    with NasLine(server.port) as made:
+        yield made
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# -- one upload --------------------------------------------------------------------------------
+
+
+def test_a_cut_anywhere_leaves_no_file_that_is_not_whole(
+    server: smb.SmbServer, line: NasLine, tmp_path: Path, soak_or: SoakOr
+) -> None:
+    """Cut on the way there or back; a file has its name on the share only once it is the same."""
+    chance = random.Random(11)
+    failures = 0
+    for turn in range(soak_or(6, 300)):
+        source = tmp_path / "data.csv"
+        source.write_bytes(os.urandom(SIZE))
+        target = PurePosixPath(f"cut/{turn}/data.csv")
+        arrived = server.folder / "projectA/line2" / target
+        at = SIZE // 2 if turn < 2 else chance.randrange(200, SIZE)
+        line.cuts = [("down" if turn % 2 else "up", at)]
+        with contextlib.suppress(NasUnreachable):
+            copy(settings_for(line.host), [(source, target)])
+            failures -= 1
+        failures += 1
+        assert not arrived.exists() or digest(arrived) == digest(source)
+        copy(settings_for(line.host), [(source, target)])
+        assert digest(arrived) == digest(source)
+        assert not list(arrived.parent.glob("*.part"))
+    print(f"{failures} of {soak_or(6, 300)} uploads were cut")
+    assert failures > 0
+
+
+def test_the_password_is_never_on_the_line(
+    server: smb.SmbServer, line: NasLine, tmp_path: Path
+) -> None:
+    source = tmp_path / "a.csv"
+    source.write_bytes(b"1,2\r\n")
+    copy(settings_for(line.host), [(source, PurePosixPath("line/a.csv"))])
+    assert b"NTLMSSP" in line.sent
+    for form in (smb.PASSWORD.encode(), smb.PASSWORD.encode("utf-16-le")):
+        assert form not in line.sent
+
+
+def test_a_server_that_takes_anybody_as_a_guest_is_refused(tmp_path: Path) -> None:
+    """A guest's session is not signed: anybody on the way could be the server."""
+    with smb.samba_server(tmp_path, more="map to guest = bad password\nguest ok = yes") as server:
+        settings = settings_for(server.host, password="wrong")
+        assert nas.health(lambda: SmbShare(settings)) is not None
+        assert not any(server.folder.rglob("*"))
+
+
+def test_another_host_is_not_given_the_password(server: smb.SmbServer) -> None:
+    """As when a server refers to a stranger: the name and password are known for one host alone."""
+    import smbclient
+
+    share = SmbShare(settings_for(server.host))
+    try:
+        share.probe()
+        with pytest.raises(Exception, match=r"(?i)credential|user|auth|logon"):
+            smbclient.listdir(rf"\\localhost\{smb.SHARE}", **share._options)
+        config = smbclient.ClientConfig()
+        assert (config.username, config.password) == (None, None)
+    finally:
+        share.close()
+
+
+# -- runs and their uploads --------------------------------------------------------------------
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    with open_bench(tmp_path, monkeypatch) as opened:
+        yield opened
+
+
+def folder_of(bench: Bench, run: dict[str, Any]) -> Path:
+    return next(path.parent for path in bench.runs_root.rglob("run.json")
+                if run["run_id"] in path.read_text("utf-8"))  # fmt: skip
+
+
+def files_in(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix in {".csv", ".json"}
+    }
+
+
+def test_runs_and_files_are_untouched_by_a_nas_that_fails_in_every_way(
+    server: smb.SmbServer, line: NasLine, bench: Bench, soak_or: SoakOr
+) -> None:
+    """Cut again and again, and slow: never a marker before every copy is the same."""
+    chance = random.Random(12)
+    pauses: list[int] = []
+    bench.potentiostats.uploads.pause = lambda attempt: pauses.append(attempt) or 0.05
+    set_up(bench, line.host)
+    for turn in range(soak_or(2, 30)):
+        line.cuts = [
+            (chance.choice(["up", "down"]), chance.randrange(500, 60_000)) for _ in range(4)
+        ]
+        line.pace = 0.01
+        pauses.clear()
+        run = bench.end_of(bench.start(devices=["slot01"], experiment_name=f"Cut{turn}")["run_id"])
+        folder = folder_of(bench, run)
+        before = files_in(folder)
+        # Another run goes on meanwhile.
+        other = bench.start(
+            devices=["slot02"],
+            experiment_name=f"Other{turn}",
+            params_by_mode={"CA": {"potential": 0.5, "duration": 1.0}},
+        )
+        marker = folder / "UPLOAD_DONE"
+        copies = server.folder / "box" / folder.relative_to(bench.runs_root)
+        deadline = time.monotonic() + 60
+        while not marker.exists():
+            assert bench.potentiostats.uploads.remove_expired() == []
+            assert time.monotonic() < deadline, "the upload ends"
+            time.sleep(0.02)
+        assert files_in(copies) == files_in(folder) == before
+        assert max(pauses, default=0) >= 1, "it was cut and tried again"
+        ended = bench.end_of(other["run_id"])
+        assert ended["status"] == "done", ended
+        assert len(bench.rows(ended, "slot02")) == 1 + 2777
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=777", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_nas_is_told_and_the_upload_goes_on_once_there_is_room(
+    tmp_path: Path, bench: Bench
+) -> None:
+    bench.potentiostats.uploads.pause = lambda _: 0.2
+    with small_disk(tmp_path / "nas" / "shared", 2) as disk:
+        filler = disk / "filler"
+        with smb.samba_server(tmp_path / "nas") as server:
+            set_up(bench, server.host)
+            with contextlib.suppress(OSError), filler.open("wb") as file:
+                while True:
+                    file.write(bytes(4096))
+                    file.flush()
+            run = bench.end_of(bench.start(devices=["slot01"])["run_id"])
+            folder = folder_of(bench, run)
+            until(lambda: (folder / "upload_failed").exists(), seconds=30, what="the failure")
+            assert "full" in (folder / "upload_failed").read_text()
+            assert not (folder / "UPLOAD_DONE").exists()
+            filler.unlink()
+            until(lambda: (folder / "UPLOAD_DONE").exists(), seconds=30, what="the copy")
+            copies = server.folder / "box" / folder.relative_to(bench.runs_root)
+            assert files_in(copies) == files_in(folder)
+
+
+def test_a_changed_password_is_told_and_nothing_is_claimed_or_deleted(
+    server: smb.SmbServer, bench: Bench
+) -> None:
+    bench.potentiostats.uploads.pause = lambda _: 0.1
+    body = {"host": server.host, "share": smb.SHARE, "username": smb.USER, "password": "former",
+            "base_subdir": "secret", "retention_days": 1}  # fmt: skip
+    assert bench.client.post("/nas/setup", json=body).json()["ok"] is False
+    run = bench.end_of(bench.start(devices=["slot01"])["run_id"])
+    folder = folder_of(bench, run)
+    until(lambda: (folder / "upload_failed").exists(), seconds=30, what="the failure")
+    assert "refuses the user name or password" in (folder / "upload_failed").read_text()
+    before = files_in(folder)
+    assert bench.potentiostats.uploads.remove_expired() == []
+    assert bench.client.post("/nas/setup", json={**body, "password": smb.PASSWORD}).json()["ok"]
+    until(lambda: (folder / "UPLOAD_DONE").exists(), seconds=30, what="the copy")
+    assert files_in(folder) == before
+
+
+def test_a_run_that_was_changed_since_is_copied_again_before_it_is_deleted(
+    server: smb.SmbServer, bench: Bench
+) -> None:
+    set_up(bench, server.host)
+    run = bench.end_of(bench.start(devices=["slot01"], experiment_name="Late")["run_id"])
+    folder = folder_of(bench, run)
+    marker = folder / "UPLOAD_DONE"
+    until(marker.exists, seconds=30, what="the copy")
+    long_ago = datetime.now(UTC) - timedelta(days=20)
+    marker.write_text(long_ago.isoformat())
+    os.utime(marker, (long_ago.timestamp(), long_ago.timestamp()))
+    data = folder / run["slots"][0]["files"][0]
+    data.write_bytes(data.read_bytes() + b"a note\r\n")
+    uploads = bench.potentiostats.uploads
+    assert uploads.remove_expired() == []
+    assert data.exists()
+    copied = server.folder / "box" / data.relative_to(bench.runs_root)
+    until(lambda: digest(copied) == digest(data), seconds=30, what="the newer copy")
+    until(lambda: nas.uploaded_at(marker) > long_ago, seconds=30, what="the newer marker")
+    assert uploads.remove_expired() == []
