@@ -16,6 +16,10 @@ from benchwire.foundation.errors import Forbidden, Invalid, NotFound, Unavailabl
 PARTIAL_SUFFIX = ".part"
 _BLOCK_BYTES = 1 << 20
 MAX_NAME_LENGTH = 100
+# What Windows takes for a device, whatever folder it is in.
+_DEVICES = frozenset(
+    ("CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10)))
+)
 
 
 class FileNotInFolder(NotFound):
@@ -275,7 +279,8 @@ def sanitise(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
     name = re.sub(r"[^0-9A-Za-z_-]+", "_", text.strip())
     name = re.sub(r"_{2,}", "_", name)
     name = re.sub(r"-{2,}", "-", name).strip("_-")
-    return name[:max_length].strip("_-")
+    name = name[:max_length].strip("_-")
+    return f"{name}_0" if name.upper() in _DEVICES else name
 
 
 def sha256_of(path: Path, on_block: Callable[[int], None] = lambda _: None) -> str:

@@ -17,6 +17,7 @@ CONTENT_TYPES = {
 }
 SHOWN_BY_BROWSERS = frozenset(CONTENT_TYPES.values()) - {"image/tiff"}
 _PREFIX_BYTES = 16
+_COLOURS, _MOST_BYTES, _MOST_RATIO = 3, 100_000_000, 100
 _MOST_READS = 50_000
 
 
@@ -33,6 +34,14 @@ class Header:
     content_type: str
     width: int
     height: int
+
+    def is_bomb(self, file_bytes: int) -> bool:
+        """Whether an image of that size can only be a few bytes repeated for ever.
+
+        The noise of a camera keeps a real one far from it, however well it is compressed.
+        """
+        pixel_bytes = self.width * self.height * _COLOURS
+        return pixel_bytes > _MOST_BYTES and pixel_bytes > _MOST_RATIO * file_bytes
 
 
 class _Patient:

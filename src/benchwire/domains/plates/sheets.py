@@ -15,6 +15,10 @@ COLUMNS = (
 )  # fmt: skip
 # A plain number in a sheet of contents is a volume in this unit.
 PLAIN_UNIT = "ul"
+# What fits into memory many times over; an inventory of more is imported in parts.
+MOST_ROWS, MOST_COLUMNS = 200_000, 2000
+# A spreadsheet may write all the empty rows it has.
+_MOST_EMPTY = 1_100_000
 # Cells that begin so are formulas to a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -58,20 +62,43 @@ def _bare(text: str) -> str:
     return plain[1:] if plain[:1] == "'" and plain[1:].startswith(_FORMULA) else plain
 
 
+def _limited(lines: Iterable[list[str]]) -> Iterator[list[str]]:
+    """Yield the lines of a sheet that have something in them, as long as they are not too many.
+
+    Raises
+    ------
+    csv.Error
+        It has more rows or columns than can be taken at once.
+    """
+    count = 0
+    for number, line in enumerate(lines):
+        if len(line) > MOST_COLUMNS:
+            raise csv.Error(f"it has more than {MOST_COLUMNS} columns")
+        if any(cell.strip() for cell in line):
+            count += 1
+            yield line
+        if count > MOST_ROWS or number - count > _MOST_EMPTY:
+            raise csv.Error(f"it has more than {MOST_ROWS} rows; import it in parts")
+
+
 def read_inventory(text: str) -> tuple[list[Row], list[str]]:
     """Return the rows of an inventory's sheet, and what is wrong with the sheet as a whole."""
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
-        names = [(name or "").strip().lower() for name in reader.fieldnames or []]
+        lines = _limited(reader)
+        names = [name.strip().lower() for name in next(lines, [])]
         if "barcode" not in names:
             return [], ["The sheet has no column called barcode"]
-        reader.fieldnames = names
         rows = [
             Row(
                 reader.line_num,
-                {key: _bare(value or "") for key, value in line.items() if key in COLUMNS},
+                {
+                    name: _bare(cell)
+                    for name, cell in itertools.zip_longest(names, line, fillvalue="")
+                    if name in COLUMNS
+                },
             )
-            for line in reader
+            for line in lines
         ]
     except csv.Error as error:
         return [], [f"The CSV cannot be read: {error}"]
@@ -85,11 +112,7 @@ def read_contents(text: str) -> tuple[list[Cell], list[str]]:
     """
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
-        lines = [
-            (reader.line_num, [_bare(cell) for cell in line])
-            for line in reader
-            if any(cell.strip() for cell in line)
-        ]
+        lines = [(reader.line_num, [_bare(cell) for cell in line]) for line in _limited(reader)]
     except csv.Error as error:
         return [], [f"The CSV cannot be read: {error}"]
     if not lines:

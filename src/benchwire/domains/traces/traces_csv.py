@@ -24,6 +24,7 @@ _HOURS = {
 _UNITS = re.compile(r"#\s*time\s+units?\s*:\s*(.*)", re.IGNORECASE)
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _LONGEST_LINE = 1 << 20
+_LATEST_HEADING = 10_000
 # A table may have so many fields for each row of the file before another layout is taken.
 _SPARSEST, _ALWAYS_FITS = 4, 1_000_000
 _MOST_FIELDS = 200_000_000
@@ -115,6 +116,8 @@ def _heading(path: Path) -> tuple[list[str], int, float]:
     with path.open("rb") as file:
         while line := file.readline(_LONGEST_LINE):
             skipped += 1
+            if skipped > _LATEST_HEADING:
+                raise CsvInvalid(f"The CSV has no heading in its first {_LATEST_HEADING} lines")
             try:
                 text = line.decode("utf-8-sig").strip()
             except UnicodeDecodeError as error:

@@ -1,6 +1,7 @@
 """Images of wells, and points marked on them."""
 
 import contextlib
+import os
 import threading
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -268,6 +269,9 @@ class Images:
             return None
         if header.width * header.height > self._most_pixels:
             draft.refuse("file", f"has more than {self._most_pixels / 1e6:g} megapixels")
+            return None
+        if header.is_bomb(file.seek(0, os.SEEK_END)):
+            draft.refuse("file", "is far smaller than its pixels")
             return None
         return header
 
