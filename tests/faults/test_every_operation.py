@@ -63,6 +63,12 @@ def configuration(folder: Path, names: dict[str, list[str | int]]) -> Path:
     ]
     for name, values in names.items():
         lines += [f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]
+    # What is there stays there, for all other operations.
+    lines += ["[dictionaries.gone]", 'values = ["999999999"]']
+    lines += ["[[operations]]", 'include-method = "DELETE"', "[operations.parameters]"]
+    lines += [
+        f'{json.dumps(name)} = {{ dictionary = "gone", probability = {REAL} }}' for name in names
+    ]
     path = folder / "schemathesis.toml"
     path.write_text("\n".join(lines), "utf-8")
     return path

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from benchwire.foundation.errors import Conflict, Failed, Invalid, NotFound, Unavailable
 from benchwire.foundation.instruments.transport import LinkLost
 from benchwire.foundation.web.problems import Problem
@@ -86,6 +88,14 @@ class BalanceSilent(LinkLost):
             "The balance does not answer",
             hint="Switch it on, and compare its line speed with the setting.",
         )
+
+
+class BalanceRefusal(BaseModel):
+    """A refusal as this API writes it."""
+
+    error: str
+    hint: str
+    code: str
 
 
 def render_error(problem: Problem) -> tuple[int, Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from benchwire.foundation.domain import Dashboard, Domain
 from benchwire.foundation.instruments.transport import SerialTransport
 from benchwire.foundation.lab import Lab
-from benchwire_balance.errors import render_error
+from benchwire_balance.errors import BalanceRefusal, render_error
 from benchwire_balance.items import WeighingItems
 from benchwire_balance.routes import router
 from benchwire_balance.service import PAGE, Balances
@@ -57,6 +57,7 @@ def build(lab: Lab) -> Domain:
         routers=(router,),
         services=(balances,),
         render_error=render_error,
+        refusal=BalanceRefusal,
         lifespan=lifespan,
         dashboard=dashboard,
         front_page=PAGE,

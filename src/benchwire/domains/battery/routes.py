@@ -19,6 +19,7 @@ from benchwire.domains.battery.schemas import (
     Devices,
     Forecast,
     Series,
+    SeriesColumns,
     Stored,
     readings_of,
 )
@@ -159,7 +160,7 @@ def _add_rows(group: Group) -> None:
     @router.get(
         f"/{group.name}/{{device_id}}/series",
         name=f"{group.name}_series",
-        responses={200: {"model": Series}},
+        responses={200: {"model": Series | SeriesColumns}},
     )
     async def series(
         device_id: DeviceId,

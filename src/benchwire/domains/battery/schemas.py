@@ -83,8 +83,8 @@ class Point(BaseModel):
     value: float | None
 
 
-class Series(BaseModel):
-    """A signal at its own rate, reduced to some points."""
+class _Reduced(BaseModel):
+    """What is told of a reduced signal besides its values."""
 
     device_id: str
     metric: str
@@ -93,7 +93,19 @@ class Series(BaseModel):
     start: str | None
     end: str | None
     total_points: int = Field(description="Samples in the range before they were reduced.")
+
+
+class Series(_Reduced):
+    """A signal at its own rate, reduced to some points."""
+
     points: list[Point]
+
+
+class SeriesColumns(_Reduced):
+    """The same as two columns."""
+
+    at_ms: list[float] = Field(description="Milliseconds since 1970.")
+    value: list[float | None]
 
 
 class Anomaly(BaseModel):
