@@ -21,7 +21,10 @@ from tests.support.waiting import until
 from tests.upgrades.placing import extract
 
 MADE = {"benchwire.db", "benchwire.lock"}
-LEFT_OUT = {".session_key", "benchwire.lock", "battery/recorded", "emulated", "plates/previews"}
+LEFT_OUT = {
+    ".session_key", "benchwire.lock", "owner.json", "battery/recorded", "emulated",
+    "plates/previews",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

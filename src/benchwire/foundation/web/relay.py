@@ -88,13 +88,21 @@ class Relay:
         """
         if self._told is not None:
             return self._told.rstrip("/")
+        self._check_heartbeat()
+        try:
+            return str(json.loads(self._file.read_text("utf-8"))["url"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self.away() from error
+
+    def _check_heartbeat(self) -> None:
+        if self._told is not None:
+            return
         try:
             age = self._clock.now().timestamp() - self._heartbeat.stat().st_mtime
-            if abs(age) < AWAY_SECONDS:
-                return str(json.loads(self._file.read_text("utf-8"))["url"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        raise self.away()
+        except OSError as error:
+            raise self.away() from error
+        if abs(age) >= AWAY_SECONDS:
+            raise self.away()
 
     @staticmethod
     def away() -> OwnerAway:
@@ -138,10 +146,18 @@ class Relay:
             content=request.stream() if has_body else None,
             extensions={"timeout": _TIMEOUT.as_dict()},
         )
+        sending = asyncio.ensure_future(self._client.send(asked, stream=True))
         try:
-            return await self._client.send(asked, stream=True)
+            while not sending.done():
+                await asyncio.wait({sending}, timeout=1.0)
+                if not sending.done():
+                    # One that stands still while it is asked is not waited for either.
+                    self._check_heartbeat()
+            return sending.result()
         except httpx.TransportError as error:
             raise self.away() from error
+        finally:
+            sending.cancel()
 
     async def answer(
         self, response: httpx.Response, scope: Scope, receive: Receive, send: Send
