@@ -23,7 +23,7 @@ from benchwire.foundation.clock import Clock, SystemClock
 from benchwire.foundation.db import open_database
 from benchwire.foundation.db_files import copy_daily
 from benchwire.foundation.domain import Domain
-from benchwire.foundation.errors import Conflict, NotFound
+from benchwire.foundation.errors import Conflict, Invalid, NotFound
 from benchwire.foundation.files import write_whole
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from benchwire.foundation.jobs.runner import Jobs
@@ -39,7 +39,7 @@ from benchwire.foundation.web.content_policy import ContentPolicy
 from benchwire.foundation.web.dispatch import Dispatcher
 from benchwire.foundation.web.problems import Problem
 from benchwire.foundation.web.sse import json_event
-from benchwire.foundation.workers import ProcessExecutor
+from benchwire.foundation.workers import Executor, ProcessExecutor
 from benchwire.home.catalogue import Catalogue
 from benchwire.home.crates.download import clear_leftovers
 from benchwire.home.dashboard import LazyDashboard
@@ -118,6 +118,12 @@ class ClaimTaken(Conflict):
     code = "server.claim_taken"
 
 
+class ClusterExtraMissing(Invalid):
+    """A cluster is set, and what speaks to it is not installed."""
+
+    code = "server.cluster_extra_missing"
+
+
 class UnknownDomain(NotFound):
     """There is no domain of that name, or it lacks what is asked of it."""
 
@@ -134,6 +140,7 @@ class Application:
     def __init__(self, settings: ServerSettings, clock: Clock) -> None:
         self.settings = settings
         self._closers = AsyncExitStack()
+        self._cluster_troubles: Callable[[], Sequence[str]] = tuple
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         lock = hold_for_server(settings.data_dir)
         self._closers.callback(lock.close)
@@ -150,10 +157,8 @@ class Application:
             sessions,
             notify=lambda record: hub.publish(JOBS_TOPIC, json_event("job", record.as_json())),
         )
-        memory = settings.worker_memory_mb * 1_000_000
-        workers = ProcessExecutor(settings.worker_processes, memory=memory)
+        workers, compute = self._executors()
         self._closers.callback(workers.close)
-        compute = ProcessExecutor(settings.compute_processes, memory=memory)
         self._closers.callback(compute.close)
         emulators = self._start_emulators()
         samples = Samples(database, clock)
@@ -165,6 +170,42 @@ class Application:
             database, {item.name: item.tables for item in self.domains if item.tables is not None}
         )
         self._assemble([*left_out, *_damage_told(database.set_aside)])
+
+    def _executors(self) -> tuple[Executor, Executor]:
+        """Return what does short and long work: processes here, or those of a cluster."""
+        at_once = (self.settings.worker_processes, self.settings.compute_processes)
+        memory = self.settings.worker_memory_mb * 1_000_000
+        if self.settings.cluster is None:
+            return (
+                ProcessExecutor(at_once[0], memory=memory),
+                ProcessExecutor(at_once[1], memory=memory),
+            )
+        try:
+            from benchwire.foundation.cluster.connection import Cluster, Place
+            from benchwire.foundation.cluster.executor import ClusterExecutor
+        except ModuleNotFoundError as error:
+            raise ClusterExtraMissing(
+                f"The setting cluster needs the package {error.name}",
+                hint="Install benchwire[cluster].",
+            ) from error
+        cluster = Cluster(
+            Place(
+                self.settings.cluster,
+                self.settings.cluster_ca,
+                self.settings.cluster_cert,
+                self.settings.cluster_key,
+            ),
+            data_dir=self.settings.data_dir,
+            folders=self.settings.allowed_paths,
+            wanted_threads=sum(at_once),
+            memory=memory,
+        )
+        self._closers.callback(cluster.close)
+        self._cluster_troubles = cluster.troubles
+        return (
+            ClusterExecutor(cluster, at_once[0], is_urgent=True),
+            ClusterExecutor(cluster, at_once[1]),
+        )
 
     def _start_emulators(self) -> dict[str, tuple[Path, ...]]:
         """Start the emulated instruments asked for, in a process that ends with this one."""
@@ -179,7 +220,12 @@ class Application:
     def _assemble(self, standing: Sequence[Notice]) -> None:
         keys = KeyRing(self.settings.key, session_secret(self.settings.data_dir))
         self._apps = {domain.name: domain_app(domain) for domain in self.domains}
-        catalogue = Catalogue(self.lab, self.domains, standing)
+
+        def notices() -> list[Notice]:
+            troubles = [Notice("error", text) for text in self._cluster_troubles()]
+            return [*standing, *troubles]
+
+        catalogue = Catalogue(self.lab, self.domains, notices)
         home = home_app(self.lab, self.domains, self._apps, keys, catalogue)
         self._dashboard = LazyDashboard(self.lab, self.domains, keys, catalogue)
         claims = [

@@ -125,7 +125,9 @@ class Reader:
         domains, _ = load_domains(lab)
         apps = {domain.name: domain_app(domain) for domain in domains}
         keys = KeyRing(settings.key, session_secret(settings.data_dir))
-        catalogue = Catalogue(lab, [_as_stored(item) for item in domains], [Notice("error", AWAY)])
+        catalogue = Catalogue(
+            lab, [_as_stored(item) for item in domains], lambda: [Notice("error", AWAY)]
+        )
         home = home_app(lab, domains, apps, keys, catalogue)
         claims = [(claim, apps[domain.name]) for domain in domains for claim in domain.claims]
         self._own = Dispatcher(claims, otherwise=home)

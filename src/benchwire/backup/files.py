@@ -19,7 +19,7 @@ from benchwire.foundation.files import PARTIAL_SUFFIX, sha256_of, sync_folder
 _BLOCK_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 16
 # What a server makes anew, what belongs to its process, and the database, which goes its own way.
-_LEFT_OUT_FILES = frozenset({"benchwire.lock", "owner.json", ".session_key"})
+_LEFT_OUT_FILES = frozenset({"benchwire.lock", "owner.json", ".session_key", ".cluster-probe"})
 _LEFT_OUT_FOLDERS = frozenset({"emulated", "battery/recorded", "plates/previews"})
 # What file systems put into the top of theirs.
 _LOST_AND_FOUND = "lost+found"

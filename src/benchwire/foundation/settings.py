@@ -136,6 +136,14 @@ class ServerSettings(SettingsBase):
         ge=512,
         description="Most memory of one of those processes, in MB; Linux only.",
     )
+    cluster: str | None = Field(
+        None,
+        pattern="^(tcp|tls)://",
+        description="Scheduler of a Dask cluster that does the work of both; none for here.",
+    )
+    cluster_ca: Path | None = Field(None, description="PEM file of who vouches for the cluster.")
+    cluster_cert: Path | None = Field(None, description="PEM file of the server's certificate.")
+    cluster_key: Path | None = Field(None, description="PEM file of that certificate's key.")
     allowed_paths: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
         validation_alias=AliasChoices(

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -54,15 +54,18 @@ class Catalogue:
 
     Parameters
     ----------
-    standing
-        Notices that stay until the server is started anew.
+    notices
+        What the app itself has to tell, asked each time.
     """
 
     def __init__(
-        self, lab: Lab, domains: Sequence[Domain], standing: Sequence[Notice] = ()
+        self,
+        lab: Lab,
+        domains: Sequence[Domain],
+        notices: Callable[[], Sequence[Notice]] = tuple,
     ) -> None:
         self._domains = {domain.name: domain for domain in domains}
-        self._standing = standing
+        self._notices = notices
         self._jobs = lab.jobs
         self._samples = lab.samples
         self._data_dir = lab.data_dir
@@ -236,7 +239,7 @@ class Catalogue:
 
     def notices(self) -> list[Notice]:
         """Return what a person should look at now, errors first."""
-        found = [*self._standing, *self._low_disk()]
+        found = [*self._notices(), *self._low_disk()]
         for domain in self._domains.values():
             found += self._notices_of(domain)
         return sorted(found, key=lambda notice: notice.level != "error")
