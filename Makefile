@@ -43,6 +43,7 @@ bench: $(MARK)
 	$(BIN)/python benchmarks/backup.py
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/dashboard.py
+	$(BIN)/python benchmarks/cluster.py
 
 # The documentation site, in site/.
 docs: $(MARK)

@@ -37,6 +37,30 @@ def test_empty_key_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert load_server_settings({"data_dir": tmp_path}).api_key is None
 
 
+@pytest.mark.parametrize("text", ["potentiostat=2, battery=1", '{"potentiostat": 2, "battery": 1}'])
+def test_numbers_by_name_come_from_the_environment_in_either_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("BENCHWIRE_EMULATE", text)
+    settings = load_server_settings({"data_dir": tmp_path})
+    assert settings.emulate == {"potentiostat": 2, "battery": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("BENCHWIRE_EMULATE", "two"), ("BENCHWIRE_EMULATE", "{"),
+        ("BENCHWIRE_CORS_ORIGINS", "http://a"), ("BENCHWIRE_CLUSTER", "host:8786"),
+    ],
+)  # fmt: skip
+def test_bad_value_in_the_environment_is_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(SettingsInvalid):
+        load_server_settings({"data_dir": tmp_path})
+
+
 def test_domains_have_tables_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "benchwire.toml").write_text('[potentiostat]\nbox_id = "bench 3"\n')
     monkeypatch.setenv("RUNS_ROOT", "/somewhere/runs")

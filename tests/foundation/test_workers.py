@@ -1,14 +1,18 @@
-"""The executor: work in processes that may fail, hang or die without hurting anything else."""
+"""The executors: work that may fail, hang or die without hurting anything else.
+
+What holds for processes here holds for those below the workers of a cluster.
+"""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from benchwire.foundation.errors import Failed
 from benchwire.foundation.workers import (
+    Executor,
     ProcessExecutor,
     WorkerDied,
     WorkStopped,
@@ -17,19 +21,45 @@ from benchwire.foundation.workers import (
 from tests.support import work
 from tests.support.waiting import until
 
+Make = Callable[[int], Executor]
+
 
 @pytest.fixture(scope="module")
-def executor() -> Iterator[ProcessExecutor]:
-    made = ProcessExecutor(2, grace=0.3)
+def on_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+    """Make executors over one cluster of two workers."""
+    pytest.importorskip("distributed")
+    from benchwire.foundation.cluster.connection import Cluster, Place
+    from benchwire.foundation.cluster.executor import ClusterExecutor
+    from tests.support.cluster import DaskCluster
+
+    folder = tmp_path_factory.mktemp("cluster")
+    with DaskCluster(folder, threads=1) as started:
+        started.await_workers(2)
+        cluster = Cluster(Place(started.address), data_dir=folder, grace=0.3)
+        yield lambda at_once: ClusterExecutor(cluster, at_once)
+        cluster.close()
+
+
+@pytest.fixture(scope="module", params=["processes", "cluster"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Make an executor of either kind, for so many pieces of work at once."""
+    if request.param == "cluster":
+        return request.getfixturevalue("on_cluster")
+    return lambda at_once: ProcessExecutor(at_once, grace=0.3)
+
+
+@pytest.fixture(scope="module")
+def executor(make: Make) -> Iterator[Executor]:
+    made = make(2)
     yield made
     made.close()
 
 
-def test_work_returns_its_result(executor: ProcessExecutor) -> None:
+def test_work_returns_its_result(executor: Executor) -> None:
     assert executor.submit(work.add, 1, 2).result(30) == 3
 
 
-def test_work_runs_elsewhere_and_workers_are_kept(executor: ProcessExecutor) -> None:
+def test_work_runs_elsewhere_and_workers_are_kept(executor: Executor) -> None:
     import os
 
     found = {executor.submit(work.process_id).result(30) for _ in range(6)}
@@ -37,14 +67,14 @@ def test_work_runs_elsewhere_and_workers_are_kept(executor: ProcessExecutor) -> 
     assert len(found) <= 2
 
 
-def test_progress_comes_through(executor: ProcessExecutor) -> None:
+def test_progress_comes_through(executor: Executor) -> None:
     seen: list[tuple[float, str]] = []
     future = executor.submit(work.count_to, 4, on_progress=lambda *step: seen.append(step))
     assert future.result(30) == "done"
     assert seen == [(0.25, "step 1"), (0.5, "step 2"), (0.75, "step 3"), (1.0, "step 4")]
 
 
-def test_errors_keep_their_type_and_hint(executor: ProcessExecutor) -> None:
+def test_errors_keep_their_type_and_hint(executor: Executor) -> None:
     error = executor.submit(work.refuse).exception(30)
     assert isinstance(error, Failed)
     assert (error.message, error.hint) == ("the image is empty", "take another")
@@ -52,24 +82,24 @@ def test_errors_keep_their_type_and_hint(executor: ProcessExecutor) -> None:
 
 
 def test_result_that_cannot_be_sent_is_an_error_and_the_worker_lives(
-    executor: ProcessExecutor,
+    executor: Executor,
 ) -> None:
     assert executor.submit(work.unsendable).exception(30) is not None
     assert executor.submit(work.add, 2, 2).result(30) == 4
 
 
-def test_work_that_cannot_be_handed_over_is_an_error(executor: ProcessExecutor) -> None:
+def test_work_that_cannot_be_handed_over_is_an_error(executor: Executor) -> None:
     assert isinstance(executor.submit(lambda _: 1).exception(30), Failed)
 
 
 def test_killed_worker_is_replaced_and_the_part_tried_once_more(
-    executor: ProcessExecutor, tmp_path: Path
+    executor: Executor, tmp_path: Path
 ) -> None:
     marker = str(tmp_path / "marker")
     assert executor.submit(work.die_once, marker).result(30) == "second try"
 
 
-def test_part_that_kills_its_worker_twice_fails_alone(executor: ProcessExecutor) -> None:
+def test_part_that_kills_its_worker_twice_fails_alone(executor: Executor) -> None:
     other = executor.submit(work.hold, 0.5)
     assert isinstance(executor.submit(work.die).exception(30), WorkerDied)
     assert other.exception(30) is None
@@ -78,7 +108,7 @@ def test_part_that_kills_its_worker_twice_fails_alone(executor: ProcessExecutor)
 
 @pytest.mark.parametrize("piece", [work.listen_for_stop, work.hang])
 def test_stop_ends_work_that_listens_and_work_that_does_not(
-    executor: ProcessExecutor, piece: object
+    executor: Executor, piece: object
 ) -> None:
     stop = threading.Event()
     future = executor.submit(piece, stop=stop)
@@ -91,17 +121,17 @@ def test_stop_ends_work_that_listens_and_work_that_does_not(
     assert executor.submit(work.add, 1, 1).result(30) == 2
 
 
-def test_time_limit_ends_work(executor: ProcessExecutor) -> None:
+def test_time_limit_ends_work(executor: Executor) -> None:
     assert isinstance(executor.submit(work.hang, time_limit=0.2).exception(30), WorkTimedOut)
 
 
-def test_worker_loads_neither_pages_nor_web(executor: ProcessExecutor) -> None:
+def test_worker_loads_neither_pages_nor_web(executor: Executor) -> None:
     loaded = executor.submit(work.loaded_modules).result(30)
     assert not {"nicegui", "fastapi", "uvicorn", "sqlalchemy"} & set(loaded)
 
 
-def test_close_ends_everything_and_refuses_more() -> None:
-    executor = ProcessExecutor(1, grace=0.2)
+def test_close_ends_everything_and_refuses_more(make: Make) -> None:
+    executor = make(1)
     running = executor.submit(work.hang)
     until(running.running, seconds=30)
     waiting = executor.submit(work.add, 1, 1)

@@ -55,6 +55,13 @@ def hold(_: Reporter, seconds: float) -> None:
     time.sleep(seconds)
 
 
+def beat(_: Reporter, path: str) -> None:
+    while True:
+        with open(path, "a") as file:  # noqa: PTH123
+            file.write(".")
+        time.sleep(0.05)
+
+
 def unsendable(_: Reporter) -> object:
     return lambda: None
 

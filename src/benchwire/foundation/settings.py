@@ -4,6 +4,7 @@ A domain declares its own class from `SettingsBase` with its section's name; nob
 environment anywhere else, and nothing is read before `load` is called.
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from benchwire.foundation.errors import Invalid
@@ -76,6 +78,8 @@ class SettingsBase(BaseSettings):
             loaded = WithFile(**given)
         except ValidationError as error:
             raise SettingsInvalid(_explain(error)) from error
+        except SettingsError as error:
+            raise SettingsInvalid(f"{error}; it has to be JSON") from error
         return cast("Self", cls.model_construct(**dict(loaded)))
 
 
@@ -109,10 +113,10 @@ class ServerSettings(SettingsBase):
         validation_alias=AliasChoices("BOX_API_KEY", "BENCHWIRE_API_KEY", "api_key"),
         description="Key that every request must carry as X-API-Key; none leaves the server open.",
     )
-    emulate: dict[str, int] = Field(
+    emulate: Annotated[dict[str, int], NoDecode] = Field(
         default_factory=dict, description="Emulated instruments to start, by domain name."
     )
-    also: dict[str, int] = Field(
+    also: Annotated[dict[str, int], NoDecode] = Field(
         default_factory=dict, description="Domains to serve alone on a port of their own as well."
     )
     cors_origins: list[str] = Field(
@@ -205,8 +209,12 @@ class ServerSettings(SettingsBase):
     @field_validator("emulate", "also", mode="before")
     @classmethod
     def _from_assignments(cls, value: object) -> object:
-        """Accept ``name=number,name=number`` as well as a table."""
-        return parse_assignments(value.split(",")) if isinstance(value, str) else value
+        """Accept ``name=number,name=number`` as well as a table, which may be JSON."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("{"):
+            return json.loads(value)
+        return parse_assignments(value.split(","))
 
 
 def _half_of_memory_mb() -> int:

@@ -4,6 +4,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class Running:
         self.key = key
         self.told: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         """What the worker tells; None once the piece is over."""
+        self.wanted_worker: str | None = None
+        """Address of the worker that should do it; another may, should that one go."""
         self.worker: str | None = None
         """Address of the worker that has begun it."""
         self.future: Future[Any] | None = None
@@ -118,9 +121,10 @@ class Connection:
     def __init__(self, place: Place, needs: Needs, grace: float) -> None:
         self._needs = needs
         self._pieces: dict[str, Running] = {}
+        self._placing = threading.Lock()
         self.lost = threading.Event()
-        self.n_workers = 0
-        self.n_threads = 0
+        self.threads: dict[str, int] = {}
+        """Threads of each worker, by its address."""
         self._client = Client(
             place.address,
             timeout=_CONNECT_SECONDS,
@@ -148,7 +152,7 @@ class Connection:
             logger.debug("the cluster did not take leave: %s", error)
 
     def count(self) -> None:
-        """Count workers and threads.
+        """Look which workers there are.
 
         Raises
         ------
@@ -159,8 +163,7 @@ class Connection:
         async def ask() -> dict[str, int]:
             return dict(await self._client.nthreads())
 
-        found = self._in_time(ask)
-        self.n_workers, self.n_threads = len(found), sum(found.values())
+        self.threads = self._in_time(ask)
 
     @property
     def is_open(self) -> bool:
@@ -179,13 +182,30 @@ class Connection:
     def start(self, key: str, order: bytes, *, time_limit: float | None, priority: int) -> Running:
         """Hand a piece of work to the cluster."""
         running = Running(key)
-        self._pieces[key] = running
+        with self._placing:
+            running.wanted_worker = self._freest()
+            self._pieces[key] = running
         piece = Piece(key, order, time_limit, self._topic, self._needs)
         running.future = self._client.submit(
-            host.do_piece, piece, key=key, pure=False, priority=priority
+            host.do_piece,
+            piece,
+            key=key,
+            pure=False,
+            priority=priority,
+            workers=running.wanted_worker,
+            allow_other_workers=running.wanted_worker is not None,
         )
         running.future.add_done_callback(lambda _: running.told.put(None))
         return running
+
+    def _freest(self) -> str | None:
+        """Return the worker with the most threads that have none of our pieces.
+
+        Dask would guess from how long such pieces took before, and have a plot wait behind FOVs.
+        """
+        taken = Counter(running.wanted_worker for running in self._pieces.values())
+        free = {worker: count - taken[worker] for worker, count in self.threads.items()}
+        return max(free, key=lambda worker: free[worker], default=None)
 
     def stop(self, running: Running) -> bool:
         """Have a piece stopped or never begun, and return whether it is still under way."""
@@ -205,7 +225,8 @@ class Connection:
 
     def let_go(self, running: Running) -> None:
         """Forget a piece; should it be under way the worker is told to end it."""
-        del self._pieces[running.key]
+        with self._placing:
+            del self._pieces[running.key]
         if running.future is not None:
             running.future.release()
 
@@ -250,6 +271,7 @@ class Cluster:
         grace: float = STOP_GRACE_SECONDS,
         patience: float = 60.0,
     ) -> None:
+        _silence_dask()
         self.grace = grace
         self.patience = patience
         self._place = place
@@ -276,12 +298,13 @@ class Cluster:
         connection = self._connection
         if connection is None:
             return [self._trouble] if self._trouble else []
-        if not connection.n_workers:
+        if not connection.threads:
             return [self._without_workers()]
         found = list(self._unfit)
-        if connection.n_threads < self._wanted_threads:
+        n_threads = sum(connection.threads.values())
+        if n_threads < self._wanted_threads:
             found.append(
-                f"The cluster has {connection.n_threads} threads for {self._wanted_threads} pieces "
+                f"The cluster has {n_threads} threads for {self._wanted_threads} pieces "
                 "of work at once; plots may wait for long work"
             )
         return found
@@ -311,7 +334,7 @@ class Cluster:
 
     def raise_if_deserted(self, connection: Connection) -> None:
         """Raise `ClusterAway` if there is no worker."""
-        if not connection.n_workers:
+        if not connection.threads:
             raise ClusterAway(self._without_workers(), hint="Start some.")
 
     def _without_workers(self) -> str:
@@ -320,18 +343,18 @@ class Cluster:
     # -- one thread that watches ------------------------------------------------------------
 
     def _keep(self) -> None:
-        silent, n_workers = 0, 0
+        silent, workers = 0, set[str]()
         while not self._closing.is_set():
             connection = self._connection
             if connection is None:
                 self._connect()
-                silent = n_workers = 0
+                silent, workers = 0, set()
             else:
                 try:
                     connection.count()
                     silent = 0
-                    if connection.n_workers != n_workers:
-                        n_workers = connection.n_workers
+                    if set(connection.threads) != workers:
+                        workers = set(connection.threads)
                         self._look_at_workers(connection)
                 except (OSError, TimeoutError):
                     silent += 1
@@ -353,8 +376,8 @@ class Cluster:
         logger.info(
             "cluster at %s: %d workers, %d threads",
             self._place.address,
-            connection.n_workers,
-            connection.n_threads,
+            len(connection.threads),
+            sum(connection.threads.values()),
         )
         with self._changed:
             self._connection, self._trouble = connection, None
@@ -370,3 +393,10 @@ class Cluster:
         self._trouble = f"The cluster at {self._place.address} does not answer"
         self._connection = None
         connection.close()
+
+
+def _silence_dask() -> None:
+    """Keep Dask's own lines, with handlers of their own, out of the log; we tell what matters."""
+    for name in [*logging.root.manager.loggerDict]:
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -115,7 +115,7 @@ class Host(WorkerPlugin):
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
         """End a piece that nobody wants any more: its server is gone, or let go of it."""
-        if finish == "cancelled":
+        if (start, finish) == ("executing", "released"):
             self.stop(key)
 
     def stop(self, key: str) -> bool:
