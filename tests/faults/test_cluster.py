@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 pytest.importorskip("distributed")
 
 from benchwire.domains.microscopy.simulation import write_demo_movie
+from benchwire.domains.potentiostat.modes import MODES
 from benchwire.domains.potentiostat.work import draw_plot
 from benchwire.foundation.cluster.connection import Cluster, ClusterAway, Place
 from benchwire.foundation.cluster.executor import ClusterExecutor
@@ -196,7 +197,9 @@ def test_results_are_byte_for_byte_those_of_this_computer(
     assert not [command for command in own if "foundation.workers" in command]
     here = ProcessExecutor(1)
     again = tmp_path / "again.png"
-    here.submit(draw_plot, str(csv), str(again), "OCP", "OCP, Test, slot01").result(60)
+    here.submit(
+        draw_plot, str(csv), str(again), "OCP", f"{MODES['OCP'].title}, Test, slot01"
+    ).result(60)
     here.close()
     assert again.read_bytes() == png.read_bytes()
 
@@ -274,22 +277,27 @@ def test_scheduler_that_is_killed_and_comes_back_loses_nothing(
 
 
 def test_cluster_that_stays_away_is_told_and_waited_for_no_longer_than_said(
-    own_dask: DaskCluster, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    with connected(own_dask, tmp_path, patience=1.0) as (cluster, executor):
+    with (
+        DaskCluster(tmp_path, 1) as dask,
+        connected(dask, tmp_path, patience=1.0) as (cluster, executor),
+    ):
+        dask.await_workers(1)
         under_way = executor.submit(work.hang)
-        until(lambda: _below(own_dask), seconds=30)
-        own_dask.scheduler.kill()
+        until(lambda: _below(dask), seconds=30)
+        dask.scheduler.kill()
         assert isinstance(under_way.exception(30), ClusterAway)
-        assert cluster.troubles() == [f"The cluster at {own_dask.address} does not answer"]
+        assert cluster.troubles() == [f"The cluster at {dask.address} does not answer"]
         with pytest.raises(ClusterAway, match="does not answer"):
             ask(executor, work.add, 1, 1, seconds=0.5)
 
 
-def test_cluster_without_workers_is_told(own_dask: DaskCluster, tmp_path: Path) -> None:
-    for process in own_dask.workers:
-        process.kill()
-    with connected(own_dask, tmp_path, patience=1.0) as (cluster, executor):
+def test_cluster_without_workers_is_told(tmp_path: Path) -> None:
+    with (
+        DaskCluster(tmp_path, 0) as dask,
+        connected(dask, tmp_path, patience=5.0) as (cluster, executor),
+    ):
         with pytest.raises(ClusterAway, match="no workers"):
             executor.submit(work.add, 1, 1).result(30)
         assert "no workers" in cluster.troubles()[0]
@@ -407,13 +415,11 @@ def test_missing_extra_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_worker_of_another_version_is_refused(own_dask: DaskCluster, tmp_path: Path) -> None:
-    for process in own_dask.workers:
-        process.kill()
+def test_worker_of_another_version_is_refused(tmp_path: Path) -> None:
     preload = tmp_path / "older.py"
     preload.write_text("import benchwire\nbenchwire.__version__ = '0.0.1'\n")
-    own_dask.workers.append(own_dask.start_worker(2, "--preload", str(preload)))
-    with connected(own_dask, tmp_path) as (cluster, executor):
+    with DaskCluster(tmp_path, 0) as dask, connected(dask, tmp_path) as (cluster, executor):
+        dask.workers.append(dask.start_worker(0, "--preload", str(preload)))
         with pytest.raises(WorkerUnfit, match=r"has benchwire 0\.0\.1 and this server"):
             executor.submit(work.add, 1, 1).result(60)
         until(lambda: "has benchwire 0.0.1" in "".join(cluster.troubles()), what="the notice")

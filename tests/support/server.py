@@ -10,7 +10,7 @@ from types import TracebackType
 
 import httpx
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 class Server:
