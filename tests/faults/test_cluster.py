@@ -28,7 +28,7 @@ from benchwire.domains.potentiostat.work import draw_plot
 from benchwire.foundation.cluster.connection import Cluster, ClusterAway, Place
 from benchwire.foundation.cluster.executor import ClusterExecutor
 from benchwire.foundation.cluster.host import WorkerUnfit
-from benchwire.foundation.workers import ProcessExecutor, TooBusy, WorkStopped, ask
+from benchwire.foundation.workers import ProcessExecutor, TooBusy, WorkNeedsMemory, WorkStopped, ask
 from tests.domains.traces.test_api import write_csv
 from tests.support import ports, work
 from tests.support.battery import DEVICE, write_group
@@ -37,6 +37,7 @@ from tests.support.server import Server
 from tests.support.waiting import until
 
 FOVS, FRAMES, SIZE = 5, 6, 320
+MEMORY = 600_000_000
 WORKFLOW = "/api/v1/processing/workflow"
 FITTING = "/api/v1/analysis/fitting"
 FINAL = {"completed", "failed", "cancelled"}
@@ -114,8 +115,11 @@ def connected(
     place: Place | None = None,
     at_once: int = 4,
     patience: float = 60.0,
+    memory: int | None = None,
 ) -> Iterator[tuple[Cluster, ClusterExecutor]]:
-    cluster = Cluster(place or Place(dask.address), data_dir=folder, grace=0.3, patience=patience)
+    cluster = Cluster(
+        place or Place(dask.address), data_dir=folder, grace=0.3, patience=patience, memory=memory
+    )
     executor = ClusterExecutor(cluster, at_once)
     try:
         yield cluster, executor
@@ -352,6 +356,15 @@ def test_who_waits_is_told_that_the_cluster_is_busy_and_the_others_go_on(
         stop.set()
         assert {type(future.exception(30)) for future in holding} == {WorkStopped}
         assert ask(short, work.add, 1, 1, seconds=30) == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="memory is limited on Linux")
+def test_memory_is_limited_below_a_worker(dask: DaskCluster, tmp_path: Path) -> None:
+    with connected(dask, tmp_path, memory=MEMORY) as (_, executor):
+        assert isinstance(
+            executor.submit(work.fill_array, 2 * MEMORY).exception(60), WorkNeedsMemory
+        )
+        assert executor.submit(work.add, 1, 1).result(30) == 2
 
 
 def test_worker_that_is_told_to_end_leaves_its_work_to_another(

@@ -118,8 +118,9 @@ class Running:
 class Connection:
     """One connection to the cluster's scheduler; once lost it stays lost."""
 
-    def __init__(self, place: Place, needs: Needs, grace: float) -> None:
+    def __init__(self, place: Place, needs: Needs, *, grace: float, memory: int | None) -> None:
         self._needs = needs
+        self._memory = memory
         self._pieces: dict[str, Running] = {}
         self._placing = threading.Lock()
         self.lost = threading.Event()
@@ -180,21 +181,33 @@ class Connection:
         return [f"The worker {name} of the cluster {what}" for name, what in found.items() if what]
 
     def start(self, key: str, order: bytes, *, time_limit: float | None, priority: int) -> Running:
-        """Hand a piece of work to the cluster."""
+        """Hand a piece of work to the cluster.
+
+        Raises
+        ------
+        ConnectionLost
+            The scheduler went away at this moment.
+        """
         running = Running(key)
         with self._placing:
             running.wanted_worker = self._freest()
             self._pieces[key] = running
-        piece = Piece(key, order, time_limit, self._topic, self._needs)
-        running.future = self._client.submit(
-            host.do_piece,
-            piece,
-            key=key,
-            pure=False,
-            priority=priority,
-            workers=running.wanted_worker,
-            allow_other_workers=running.wanted_worker is not None,
-        )
+        piece = Piece(key, order, time_limit, self._memory, self._topic, self._needs)
+        try:
+            running.future = self._client.submit(
+                host.do_piece,
+                piece,
+                key=key,
+                pure=False,
+                priority=priority,
+                workers=running.wanted_worker,
+                allow_other_workers=running.wanted_worker is not None,
+            )
+        except Exception as error:
+            self.let_go(running)
+            if self.is_open:
+                raise
+            raise ConnectionLost from error
         running.future.add_done_callback(lambda _: running.told.put(None))
         return running
 
@@ -257,6 +270,8 @@ class Cluster:
         Other folders that they must see.
     wanted_threads
         How many pieces of work there may be at once.
+    memory
+        Bytes that the process of a piece of work may have at most; None for any.
     patience
         Seconds that work waits for the cluster before it fails.
     """
@@ -268,11 +283,13 @@ class Cluster:
         data_dir: Path,
         folders: Sequence[Path] = (),
         wanted_threads: int = 1,
+        memory: int | None = None,
         grace: float = STOP_GRACE_SECONDS,
         patience: float = 60.0,
     ) -> None:
         _silence_dask()
         self.grace = grace
+        self._memory = memory
         self.patience = patience
         self._place = place
         self._wanted_threads = wanted_threads
@@ -366,7 +383,7 @@ class Cluster:
 
     def _connect(self) -> None:
         try:
-            connection = Connection(self._place, self._needs, self.grace)
+            connection = Connection(self._place, self._needs, grace=self.grace, memory=self._memory)
         except Exception as error:  # noqa: BLE001 - whatever is wrong may be mended there
             trouble = f"The cluster at {self._place.address} does not answer"
             if self._trouble != trouble:

@@ -96,21 +96,14 @@ class ClusterExecutor:
             connection = self._cluster.connected(patience, task.is_unwanted)
             if connection is None:
                 raise _stopped()
-            running = connection.start(
-                f"{task.name}-{uuid4().hex}",
-                task.order,
-                time_limit=task.time_limit,
-                priority=self._priority,
-            )
+            key = f"{task.name}-{uuid4().hex}"
             try:
-                kind, payload = _Watch(self._cluster, connection, running, task).until_over()
+                kind, payload = self._done_there(connection, key, task)
             except ConnectionLost:
-                logger.warning("%s was lost with the cluster and is begun anew", running.key)
+                logger.warning("%s was lost with the cluster and is begun anew", key)
                 # Where it was under way it is ended by then: no two may write the same files.
                 self._closing.wait(self._cluster.grace + _SPARE_SECONDS)
                 continue
-            finally:
-                connection.let_go(running)
             if kind == host.LEFT:
                 continue
             value = pickle.loads(payload)  # noqa: S301 - from the cluster that was chosen
@@ -118,6 +111,15 @@ class ClusterExecutor:
                 return value
             raise value
         raise ClusterAway("The cluster went away with the work more than once")
+
+    def _done_there(self, connection: Connection, key: str, task: _Task) -> host.Outcome:
+        running = connection.start(
+            key, task.order, time_limit=task.time_limit, priority=self._priority
+        )
+        try:
+            return _Watch(self._cluster, connection, running, task).until_over()
+        finally:
+            connection.let_go(running)
 
 
 class _Watch:

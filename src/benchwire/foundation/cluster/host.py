@@ -81,6 +81,8 @@ class Piece:
         Its name in the cluster.
     order
         Pickled pair of the function and its arguments.
+    memory
+        Bytes that its process may have at most, None for any.
     topic
         Where the server listens for what is told of it.
     """
@@ -88,6 +90,7 @@ class Piece:
     key: str
     order: bytes
     time_limit: float | None
+    memory: int | None
     topic: str
     needs: Needs
 
@@ -103,7 +106,9 @@ class Host(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Make ready; processes are started when first needed."""
-        self._executor = ProcessExecutor(worker.state.nthreads, grace=self._grace)
+        self._n_threads = worker.state.nthreads
+        # By the memory limit of the server that asks.
+        self._executors: dict[int | None, ProcessExecutor] = {}
         self._lock = threading.Lock()
         self._stops: dict[str, threading.Event] = {}
         self._unwanted: deque[str] = deque(maxlen=_REMEMBERED)
@@ -111,7 +116,8 @@ class Host(WorkerPlugin):
 
     def teardown(self, worker: Worker) -> None:
         """End all work."""
-        self._executor.close()
+        for executor in list(self._executors.values()):
+            executor.close()
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
         """End a piece that nobody wants any more: its server is gone, or let go of it."""
@@ -144,9 +150,13 @@ class Host(WorkerPlugin):
             if piece.key in self._unwanted:
                 return ERROR, pickle.dumps(WorkStopped("The work was stopped"))
             self._stops[piece.key] = stop
+            executor = self._executors.get(piece.memory)
+            if executor is None:
+                executor = ProcessExecutor(self._n_threads, memory=piece.memory, grace=self._grace)
+                self._executors[piece.memory] = executor
         try:
             work, args = pickle.loads(piece.order)  # noqa: S301 - from the server that set us up
-            future = self._executor.submit(
+            future = executor.submit(
                 work,
                 *args,
                 on_progress=lambda fraction, message: tell(
