@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchwire.foundation.clock import SystemClock
-from benchwire.foundation.db import Database
+from benchwire.foundation.db import Database, DatabaseUnavailable
 from benchwire.foundation.errors import Failed
 from benchwire.foundation.jobs import runner
 from benchwire.foundation.jobs.runner import (
@@ -379,6 +379,62 @@ def test_end_that_the_disk_refused_is_told_and_stored_later(
     assert stored.get("j1").state is JobState.RUNNING
     refuse.clear()
     until(lambda: stored.get("j1").state is JobState.DONE, what="the stored end")
+
+
+class Refusing:
+    """A store whose disk refuses records while ``refuses`` is true."""
+
+    def __init__(self, life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refuses = False
+        self._save = life.jobs._store.save
+        monkeypatch.setattr(life.jobs._store, "save", self._save_unless_refused)
+
+    def _save_unless_refused(self, record: JobRecord) -> None:
+        if self.refuses:
+            raise DatabaseUnavailable("the disk is full")
+        self._save(record)
+
+
+def test_cancel_that_the_disk_refused_leaves_the_job_in_its_place(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, go = [], threading.Event()
+
+    def work(job: JobContext) -> None:
+        order.append(job.id)
+        go.wait(10)
+
+    life = Life(database, JobKind("test.work", work, concurrency=1))
+    disk = Refusing(life, monkeypatch)
+    for job_id in ("j1", "j2", "j3"):
+        submit(life, "test.work", job_id)
+    until(lambda: order, what="the first job")
+    disk.refuses = True
+    with pytest.raises(DatabaseUnavailable):
+        life.jobs.cancel("j2")
+    assert life.jobs.get("j2").state is JobState.QUEUED
+    disk.refuses = False
+    go.set()
+    assert life.end_of("j3").state is JobState.DONE
+    assert order == ["j1", "j2", "j3"]
+
+
+def test_part_that_the_disk_refused_is_stored_with_the_next_change(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(job: JobContext) -> None:
+        disk.refuses = True
+        job.finish_part("one")
+        disk.refuses = False
+        job.finish_part("two")
+
+    life = Life(database, JobKind("test.work", work))
+    disk = Refusing(life, monkeypatch)
+    submit(life, "test.work")
+    assert life.end_of("j1").state is JobState.DONE
+    stored = JobStore(database)
+    until(lambda: stored.get("j1").state is JobState.DONE, what="the stored end")
+    assert stored.get("j1").finished_parts == ("one", "two")
 
 
 def test_job_that_waits_for_work_not_begun_is_cancelled_at_once(database: Database) -> None:
