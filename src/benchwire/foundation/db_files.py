@@ -54,6 +54,9 @@ def is_sound(path: Path) -> bool:
             raise FolderUnsuitable(f"The database cannot be opened: {error}") from error
         logger.warning("database check: %s", error)
         return False
+    except UnicodeDecodeError:  # damage in what SQLite's own message quotes
+        logger.warning("database check: its schema is no text")
+        return False
     if answer != "ok":
         logger.warning("database check: %s", answer)
     return bool(answer == "ok")
