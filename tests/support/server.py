@@ -33,7 +33,11 @@ class Server:
 
     def start(self) -> None:
         self.spawn()
-        self.wait_until_whole()
+        try:
+            self.wait_until_whole()
+        except BaseException:
+            self.kill()
+            raise
 
     def spawn(self) -> None:
         """Begin a life without waiting for an answer."""
