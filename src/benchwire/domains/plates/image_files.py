@@ -77,13 +77,13 @@ class ImageFiles:
             path = self.path(stored.sha256)
             make_folders(path.parent)
             with self._lock:
-                self._held[stored.sha256] += 1
                 os.replace(temporary, path)  # noqa: PTH105 - the atomic call, by its own name
-            sync_folder(path.parent)
+                self._held[stored.sha256] += 1
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
         try:
+            sync_folder(path.parent)
             yield stored
         finally:
             with self._lock:
