@@ -14,7 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchwire.domains.potentiostat.driver import Potentiostat, RunLatch, Samples
+from benchwire.domains.potentiostat.driver import (
+    Potentiostat,
+    RunLatch,
+    Samples,
+    SamplesLost,
+    WaveformStarved,
+)
 from benchwire.domains.potentiostat.emulator import emulated
 from benchwire.domains.potentiostat.slots import Instrument
 from benchwire.foundation.clock import SystemClock
@@ -30,6 +36,10 @@ SoakOr = Callable[[int, int], int]
 # s; the last ones outlast every attempt, so that nothing can be confirmed.
 DELAYS = (0.0, 0.05, 0.15, 0.25, 0.6, 5.0)
 CLOSING = (bytes.fromhex("4f00000204 00e40001"), bytes.fromhex("4f00000204 00e50001"))
+
+
+class MachineTooBusy(Exception):
+    """The run could not be kept up until its stop."""
 
 
 def potential(device: Potentiostat, latch: RunLatch, sink: Callable[[Samples], None]) -> None:
@@ -68,15 +78,21 @@ def test_a_stop_at_any_step_opens_the_cell_for_good(
 ) -> None:
     """The emulator says when the cell was opened; 0 of all runs are energised again."""
     opened_after: list[float] = []
-    runs = soak_or(5, 340)
+    runs, spoilt = soak_or(5, 340), 0
     for number in range(runs):
         # At first every step of the preparation and the start, then ever later ones.
         step = 1 + number if runs > 100 else 5 + 40 * number
         with instrument_on_a_bad_line(tmp_path / str(number)) as (instrument, line, host):
             delay = DELAYS[number % len(DELAYS)]
-            after = stopped_at(instrument, line, host, measure, step, delay)
+            try:
+                after = stopped_at(instrument, line, host, measure, step, delay)
+            except MachineTooBusy:
+                spoilt += 1
+                continue
         if after is not None:
             opened_after.append(after)
+    print(f"{measure.__name__}: {runs} runs, {spoilt} of them ended by a busy machine before")
+    assert spoilt <= runs // 10
     if measure is open_circuit:
         assert not opened_after
         return
@@ -113,8 +129,10 @@ def stopped_at(
 
     line.on_request = stop
     done = instrument.run(lambda found: measure(found, latch, lambda _: None))
-    assert stopped.wait(20), "the step was reached"
     failure = done.exception(20)
+    if not stopped.is_set() and isinstance(failure, SamplesLost | WaveformStarved):
+        raise MachineTooBusy
+    assert stopped.is_set(), failure
     assert isinstance(failure, BenchwireError), failure
     # Whatever is still on its way arrives meanwhile.
     time.sleep(0.3)
