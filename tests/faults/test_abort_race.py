@@ -78,7 +78,7 @@ def test_a_stop_at_any_step_opens_the_cell_for_good(
 ) -> None:
     """The emulator says when the cell was opened; 0 of all runs are energised again."""
     opened_after: list[float] = []
-    runs, spoilt = soak_or(5, 340), 0
+    runs, spoilt = soak_or(4, 340), 0
     for number in range(runs):
         # At first every step of the preparation and the start, then ever later ones.
         step = 1 + number if runs > 100 else 5 + 40 * number

@@ -316,7 +316,7 @@ def test_rows_over_a_bad_line_are_those_the_instrument_gave(
     chance = random.Random(7)
     exchanges = tricks = whole = runs = 0
     points = 0.3 + 0.1 * np.sin(np.arange(1500) / 50)
-    while exchanges < soak_or(1_000, 30_000):
+    while exchanges < soak_or(1_000, 20_000):
         clock = ManualClock()
         line = TrickyLine(clock, chance, badness)
         rows: list[Samples] = []

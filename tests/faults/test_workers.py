@@ -62,7 +62,7 @@ def test_a_killed_worker_is_back_at_once_and_its_work_is_done(
 ) -> None:
     executor.submit(work.add, 1, 1).result(30)
     worst = 0.0
-    for _ in range(soak_or(5, 300)):
+    for _ in range(soak_or(3, 300)):
         lasting = executor.submit(work.hold, 0.3)
         until(lasting.running)
         time.sleep(0.05)
