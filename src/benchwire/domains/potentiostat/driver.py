@@ -21,6 +21,7 @@ from benchwire.domains.potentiostat.protocol import (
     MAX_SAMPLES_PER_READ,
     REGISTERS_PER_SAMPLE,
     Command,
+    FrameGarbled,
     FrameInvalid,
     InstrumentBusy,
     InstrumentRefused,
@@ -135,30 +136,41 @@ class Units:
     """Under which of its units an instrument is asked, so that no late answer passes for another.
 
     An instrument answers in the order it was asked. An answer under a unit that owed none is
-    therefore the one asked for, and nothing older comes after it. A unit that owes an answer is not
-    used before that, or before the answer cannot come any more. What is known outlives the
+    therefore the one asked for, and nothing older comes after it. A unit that owes answers is not
+    used before that, or before they have come, or cannot come any more. What is known outlives the
     port, which is opened again after a silence.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._owing: dict[int, float] = {}
+        # How many answers a unit owes, and until when they may come.
+        self._owed: dict[int, tuple[int, float]] = {}
 
     def free(self) -> int | None:
         """Return a unit that owes nothing, None if there is none."""
         now = self._clock.monotonic()
         for unit in (protocol.UNIT, protocol.OTHER_UNIT):
-            if self._owing.get(unit, now) <= now:
+            count, until = self._owed.get(unit, (0, now))
+            if count <= 0 or until <= now:
+                self._owed.pop(unit, None)
                 return unit
         return None
 
-    def owes(self, unit: int) -> None:
-        """Note that a unit may still send an answer that nobody waits for."""
-        self._owing[unit] = self._clock.monotonic() + LATEST_ANSWER_SECONDS
+    def owes(self, unit: int, count: int = 1) -> None:
+        """Note that a unit may still send so many answers more that nobody waits for."""
+        before, _ = self._owed.get(unit, (0, 0.0))
+        until = self._clock.monotonic() + LATEST_ANSWER_SECONDS
+        self._owed[unit] = (before + count, until)
+
+    def came(self, data: bytes) -> None:
+        """Note answers that came late."""
+        for unit in protocol.units_in(data):
+            count, until = self._owed.get(unit, (0, 0.0))
+            self._owed[unit] = (count - 1, until)
 
     def answered(self) -> None:
         """Note an answer that was asked for: nothing older comes after it."""
-        self._owing.clear()
+        self._owed.clear()
 
 
 class Potentiostat:
@@ -480,37 +492,41 @@ class Potentiostat:
         """
         self._choose_unit()
         began = self.clock.monotonic()
-        owes = False
+        owed = 0
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 result = exchange()
             except (FrameInvalid, InstrumentBusy, InstrumentSilent) as error:
-                owes = owes or not isinstance(error, InstrumentBusy)
+                # A garbled answer has come all the same.
+                owed += not isinstance(error, FrameGarbled | InstrumentBusy)
                 is_late = self.clock.monotonic() - began > ATTEMPTS_SECONDS
                 if attempt == ATTEMPTS or is_late:
-                    self._units.owes(self._unit)
+                    self._units.owes(self._unit, owed)
                     raise InstrumentSilent(
                         "The instrument does not answer properly",
                         hint="Check the cable, or switch the instrument off and on.",
                     ) from error
                 if self._latch is not None and self._latch.is_tripped:
-                    self._units.owes(self._unit)
+                    self._units.owes(self._unit, owed)
                     self._latch.raise_if_tripped()
                 self.settle_line()
             except InstrumentRefused:
-                self._units.owes(self._unit)
+                self._units.owes(self._unit, owed)
                 raise
             else:
                 self._units.answered()
-                if owes:
-                    # The other attempts may have been answered as well.
+                if owed:
+                    # The other attempts may be answered as well.
+                    self._units.owes(self._unit, owed)
                     self.settle_line()
-                    self._units.owes(self._unit)
                 return result
         raise AssertionError("not reached")
 
     def _choose_unit(self) -> None:
         unit = self._units.free()
+        if unit is None:
+            self.settle_line()
+            unit = self._units.free()
         if unit is None:
             raise InstrumentSilent(
                 "The instrument owes answers; it is asked again when none can come any more",
@@ -520,10 +536,14 @@ class Potentiostat:
 
     def settle_line(self) -> None:
         """Wait for silence and forget what came late."""
+        late = b""
         for _ in range(20):
-            if not self._transport.read(protocol.MAX_FRAME_BYTES, 0.01):
+            more = self._transport.read(protocol.MAX_FRAME_BYTES, 0.01)
+            late += more
+            if not more:
                 break
         self._transport.discard_input()
+        self._units.came(late)
 
 
 class _Points:

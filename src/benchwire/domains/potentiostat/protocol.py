@@ -62,6 +62,10 @@ class FrameInvalid(Failed):
     code = "potentiostat.frame_invalid"
 
 
+class FrameGarbled(FrameInvalid):
+    """The answer to what was asked came, and bits of it were changed on the way."""
+
+
 class InstrumentRefused(Failed):
     """The instrument answered with an exception."""
 
@@ -159,6 +163,23 @@ def parse_write_reply(reply: bytes, request: bytes) -> None:
         raise FrameInvalid("The instrument confirmed another write than the one sent")
 
 
+def units_in(data: bytes) -> list[int]:
+    """Return the units of the whole answers that bytes begin with."""
+    units = []
+    while len(data) >= EXCEPTION_REPLY_BYTES:
+        if is_exception(data):
+            length = EXCEPTION_REPLY_BYTES
+        elif data[1] == READ_HOLDING:
+            length = 5 + data[2]
+        else:
+            length = WRITE_REPLY_BYTES
+        if crc16(data[: length - 2]) != data[length - 2 : length]:
+            break
+        units.append(data[0])
+        data = data[length:]
+    return units
+
+
 def is_exception(head: bytes) -> bool:
     """Whether an answer's first bytes say that it is an exception."""
     return len(head) > 1 and bool(head[1] & _EXCEPTION_BIT)
@@ -168,7 +189,8 @@ def _check(reply: bytes, function: int, length: int, unit: int) -> None:
     if len(reply) < EXCEPTION_REPLY_BYTES:
         raise FrameInvalid("The instrument's answer is cut short")
     if crc16(reply[:-2]) != reply[-2:]:
-        raise FrameInvalid("The instrument's answer is garbled")
+        kind = FrameGarbled if reply[0] == unit and len(reply) == length else FrameInvalid
+        raise kind("The instrument's answer is garbled")
     if reply[0] != unit or reply[1] & ~_EXCEPTION_BIT != function:
         raise FrameInvalid("The instrument answered something else than was asked")
     if is_exception(reply):
