@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-import sqlalchemy as sa
 
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from tests.domains.potentiostat.conftest import FACTORY as POTENTIOSTATS
@@ -216,12 +216,13 @@ def assert_refused(answer: httpx.Response) -> dict[str, Any]:
     return body
 
 
-def test_schema_of_another_version_is_refused(bench: Bench, database_url: str | None) -> None:
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_schema_of_another_version_is_refused(bench: Bench) -> None:
     assert add_plate(bench.owner, "P-1").status_code == 201
     first, second = bench.readers
     second.stop()
     for version, who in (("9999", "in the version of the server"), ("0001", "server in this")):
-        set_schema(bench.data_dir, database_url, version)
+        set_schema(bench.data_dir, version)
         until(lambda version=version: version in str(get(first, "/reader").json()["hindrance"]))
         assert get(first, "/reader").json()["reads"] is False
         # The server itself still answers.
@@ -241,12 +242,10 @@ def test_schema_of_another_version_is_refused(bench: Bench, database_url: str | 
     assert "schema 0001" in get(first, "/api/v1/plates").json()["error"]
 
 
-def set_schema(data_dir: Path, database_url: str | None, version: str) -> None:
-    url = database_url or f"sqlite:///{data_dir / 'benchwire.db'}"
-    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = :v"), {"v": version})
-    engine.dispose()
+def set_schema(data_dir: Path, version: str) -> None:
+    with sqlite3.connect(data_dir / "benchwire.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
+    connection.close()
 
 
 def test_reader_wants_a_database_to_read(tmp_path: Path, free_port: int) -> None:
