@@ -369,6 +369,7 @@ def test_end_that_the_disk_refused_is_told_and_stored_later(
     monkeypatch.setattr(life.jobs._store, "save", sometimes)
     submit(life, "test.work")
     assert begun.wait(10)
+    until(lambda: JobStore(database).get("j1").state is JobState.RUNNING)
     refuse.set()
     go.set()
     assert life.end_of("j1").state is JobState.DONE
