@@ -62,7 +62,7 @@ def _bare(text: str) -> str:
     return plain[1:] if plain[:1] == "'" and plain[1:].startswith(_FORMULA) else plain
 
 
-def _limited(lines: Iterable[list[str]]) -> Iterator[list[str]]:
+def limited(lines: Iterable[list[str]]) -> Iterator[list[str]]:
     """Yield the lines of a sheet that have something in them, as long as they are not too many.
 
     Raises
@@ -85,7 +85,7 @@ def read_inventory(text: str) -> tuple[list[Row], list[str]]:
     """Return the rows of an inventory's sheet, and what is wrong with the sheet as a whole."""
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
-        lines = _limited(reader)
+        lines = limited(reader)
         names = [name.strip().lower() for name in next(lines, [])]
         if "barcode" not in names:
             return [], ["The sheet has no column called barcode"]
@@ -112,7 +112,7 @@ def read_contents(text: str) -> tuple[list[Cell], list[str]]:
     """
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
-        lines = [(reader.line_num, [_bare(cell) for cell in line]) for line in _limited(reader)]
+        lines = [(reader.line_num, [_bare(cell) for cell in line]) for line in limited(reader)]
     except csv.Error as error:
         return [], [f"The CSV cannot be read: {error}"]
     if not lines:

@@ -3,10 +3,10 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any, BinaryIO
 
-from benchwire.domains.plates import answers
+from benchwire.domains.plates import answers, sheets
 from benchwire.domains.plates.errors import MissingParameter, RecordNotFound, Unacceptable
 from benchwire.domains.plates.requests import Page, root
 from benchwire.domains.plates.service.amounts import Measures
@@ -226,9 +226,15 @@ def read_chemicals(file: BinaryIO | None, body: Mapping[str, Any]) -> list[Any]:
     if file is not None:
         text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
         try:
+            lines = sheets.limited(csv.reader(text))
+            names = [name.strip().lower() for name in next(lines, [])]
             rows = [
-                {key.strip().lower(): value or None for key, value in row.items() if key}
-                for row in csv.DictReader(text)
+                {
+                    name: cell or None
+                    for name, cell in zip_longest(names, line[: len(names)])
+                    if name
+                }
+                for line in lines
             ]
         except csv.Error as error:
             raise Unacceptable("import chemicals", [f"The CSV cannot be read: {error}"]) from error
@@ -238,6 +244,8 @@ def read_chemicals(file: BinaryIO | None, body: Mapping[str, Any]) -> list[Any]:
     listed = body.get("chemicals")
     if not isinstance(listed, list):
         raise MissingParameter("chemicals")
+    if len(listed) > sheets.MOST_ROWS:
+        raise Unacceptable("import chemicals", [f"There are more than {sheets.MOST_ROWS}"])
     return listed
 
 

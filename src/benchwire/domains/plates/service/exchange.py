@@ -202,6 +202,8 @@ def rows_of(listed: Any) -> tuple[list[sheets.Row], list[str]]:
                 values = {**head, **spot, **{k: item.get(k) for k in ("stock_solution", "volume")}}
                 plain = {k: "" if v is None else str(v) for k, v in values.items()}
                 rows.append(sheets.Row(number, plain))
+        if len(rows) > sheets.MOST_ROWS:
+            return [], [f"There are more than {sheets.MOST_ROWS} contents; import them in parts"]
         problems.extend(f"Row {number}: {reason}" for reason in wrong)
     return rows, problems
 
