@@ -20,6 +20,8 @@ from tests.faults.conftest import Furnished
 from tests.support import house
 from tests.support.waiting import until
 
+pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+
 MB = 1_000_000
 NAMES = (
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "\u202eexe.txt",

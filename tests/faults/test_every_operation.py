@@ -9,9 +9,12 @@ from pathlib import Path
 
 import httpx
 import jsonschema
+import pytest
 
 from tests.faults.conftest import Furnished
 from tests.support import house
+
+pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 REAL = 0.7

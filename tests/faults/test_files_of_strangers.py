@@ -22,6 +22,8 @@ from tests.support.battery import minutes, write_signal
 from tests.support.ports import free_port
 from tests.support.server import Server
 
+pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+
 SEED = 20261128
 MOST_MEMORY = 200_000_000
 LISTED = {"success", "error", "error_code"}
@@ -191,6 +193,12 @@ def test_damaged_movies_end_no_server(
     assert set(seen) <= {200, 400, 500}
     assert seen.get(200)
     assert seen.get(500)
+
+
+def test_a_movie_in_black_and_white_is_shown(bench: Bench) -> None:
+    path = bench.area / "mask.tif"
+    tifffile.imwrite(path, np.eye(64, dtype=bool), photometric="minisblack")
+    assert bench.look_at(path).status_code == 200
 
 
 def bombs_of_movies(folder: Path) -> Iterator[Path]:

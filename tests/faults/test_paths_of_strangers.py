@@ -17,6 +17,8 @@ from tests.faults.conftest import Furnished
 from tests.support import house
 from tests.support.traversal import corpus
 
+pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+
 SECRET = "canary-5b1d7e9c"
 SEED = 20261128
 # Bodies that name files, folders or what becomes one; the place of the text is None.

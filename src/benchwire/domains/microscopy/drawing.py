@@ -16,7 +16,9 @@ _FONT_SCALE = 0.5
 
 def contrast(plane: NDArray[Any]) -> tuple[float, float]:
     """Return the counts that are drawn black and white when nobody has chosen any."""
-    low, high = np.percentile(plane, (_LOW_PERCENT, _HIGH_PERCENT))
+    # Between two truth values there is nothing.
+    counts = plane.view(np.uint8) if plane.dtype == bool else plane
+    low, high = np.percentile(counts, (_LOW_PERCENT, _HIGH_PERCENT))
     return float(low), float(high)
 
 
