@@ -428,6 +428,18 @@ def test_missing_extra_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_work_whose_workers_are_all_gone_does_not_wait_for_ever(tmp_path: Path) -> None:
+    with (
+        DaskCluster(tmp_path, 1) as dask,
+        connected(dask, tmp_path, patience=5.0) as (_, executor),
+    ):
+        dask.await_workers(1)
+        under_way = executor.submit(work.hang)
+        until(lambda: _below(dask), seconds=30)
+        dask.workers[0].kill()
+        assert isinstance(under_way.exception(60), ClusterAway)
+
+
 def test_worker_of_another_version_is_refused(tmp_path: Path) -> None:
     preload = tmp_path / "older.py"
     preload.write_text("import benchwire\nbenchwire.__version__ = '0.0.1'\n")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
+from uuid import uuid4
 
 from distributed import Client
 
@@ -50,7 +51,7 @@ class DaskCluster:
     def start_worker(self, number: int, *options: str) -> "subprocess.Popen[bytes]":
         """Start one that ends when its scheduler does, as Dask has it."""
         return self._start(
-            "worker", self.address, "--name", f"worker-{number}",
+            "worker", self.address, "--name", f"worker-{number}-{uuid4().hex}",
             "--nthreads", str(self._threads), "--local-directory", str(self._folder),
             "--no-nanny", *options,
         )  # fmt: skip

@@ -132,7 +132,7 @@ class _Watch:
         self._connection = connection
         self._running = running
         self._task = task
-        self._since = time.monotonic()
+        self._since = self._peopled_at = time.monotonic()
         self._asked_at: float | None = None
         self._reason: Exception | None = None
 
@@ -204,7 +204,10 @@ class _Watch:
             if is_begun:
                 return WorkTimedOut(f"The work took longer than {limit:g} s")
             return TooBusy("The cluster is busy with other work; try again later")
-        if not is_begun and seconds > self._cluster.patience:
+        # What was begun by a worker that is gone waits for another like all else.
+        if self._connection.threads:
+            self._peopled_at = time.monotonic()
+        elif time.monotonic() - self._peopled_at > self._cluster.patience:
             self._cluster.raise_if_deserted(self._connection)
         return None
 
