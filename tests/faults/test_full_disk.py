@@ -87,6 +87,12 @@ class Lab:
         files = {"image[file]": ("drop.png", content.getvalue())}
         return self.client.post(f"/api/v1/wells/{well}/images", data=form, files=files)
 
+    def follow_meter(self) -> MeterJournal:
+        until(lambda: self.client.get("/api/status").json()["connected"], what="the meter")
+        often = {"polling_interval": 0.1}
+        self.client.post("/api/config", json=often).raise_for_status()
+        return MeterJournal(self.server.url)
+
     def read_battery(self, *, rows: int = 0) -> httpx.Response:
         """Read the recording, of which there are as many rows now as are named."""
         if rows:
@@ -128,11 +134,11 @@ def lab(data: Path, top: Path, **environment: str) -> Iterator[Lab]:
     }
     options = ("--emulate", "powermeter=1", "--battery-data", str(top / "recordings"))
     with (
+        contextlib.closing(emulators),
         Server(data, free_port(), *options, environment=environment) as server,
         httpx.Client(base_url=server.url, timeout=30) as client,
     ):
         yield Lab(server, client, emulators, top / "recordings")
-    emulators.close()
 
 
 def fill(folder: Path) -> Path:
@@ -161,8 +167,7 @@ def test_everything_goes_on_once_a_full_disk_has_room_again(tmp_path: Path) -> N
     figures = {}
     with small_disk(tmp_path / "disk") as disk, lab(disk, tmp_path) as it:
         well = it.make_plate("first").json()["data"]["wells"][0]["id"]
-        until(lambda: it.client.get("/api/status").json()["connected"], what="the meter")
-        journal = MeterJournal(it.server.url)
+        journal = it.follow_meter()
 
         run = it.start_run(60.0).json()["run_id"]
         until(it.is_cell_closed, what="the measurement")
@@ -229,8 +234,7 @@ def test_a_disk_that_became_read_only_is_told_at_every_writer(tmp_path: Path) ->
     disk = FailingDisk(build(tmp_path), data)
     with lab(data, tmp_path, **disk.environment) as it:
         well = it.make_plate("first").json()["data"]["wells"][0]["id"]
-        until(lambda: it.client.get("/api/status").json()["connected"], what="the meter")
-        journal = MeterJournal(it.server.url)
+        journal = it.follow_meter()
         run = it.start_run(60.0).json()["run_id"]
         until(it.is_cell_closed, what="the measurement")
 
