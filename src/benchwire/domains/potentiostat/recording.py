@@ -4,6 +4,7 @@ A row is at most one second away from the disk: rows are handed to the operating
 and synchronised once a second, whatever the sampling rate.
 """
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ class CsvFile:
         Raises
         ------
         DiskFailed
-            The folder cannot take it.
+            The folder cannot take it; no file without a header is left.
         """
         try:
             self._file = self.path.open("xb", buffering=0)
@@ -147,6 +148,11 @@ class CsvFile:
             # Rows are safe by their own syncs, and lost all the same while the name is not.
             sync_folder(self.path.parent)
         except OSError as error:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
             raise _disk_failed(error) from error
         self._synced = self.clock.monotonic()
 
