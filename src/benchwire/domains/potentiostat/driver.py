@@ -618,8 +618,9 @@ class _Playback:
             return
         device = self._device
         with contextlib.suppress(BenchwireError):
-            device.command_insistently(Command.CELL_SWITCH, 0)
+            # The cell may open long before that is confirmed.
             opened = device.clock.monotonic()
+            device.command_insistently(Command.CELL_SWITCH, 0)
             if self._in_step:
                 state = device.status()
                 since = device.clock.monotonic() - opened
