@@ -4,7 +4,7 @@ BIN := .venv/bin
 MARK := .venv/.installed
 CRATES := .venv/crate-validator
 
-.PHONY: demo test check soak bench docs clean
+.PHONY: demo test check audit soak bench docs clean
 
 demo: $(MARK)
 	$(BIN)/benchwire demo --data-dir .demo
@@ -25,7 +25,12 @@ check: $(MARK)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) audit
 	$(MAKE) test
+
+# Known weaknesses of what is installed, and secrets in files.
+audit: $(MARK)
+	$(BIN)/python tools/audit.py
 
 bench: $(MARK)
 	$(BIN)/python benchmarks/streams.py
