@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from benchwire.foundation.streams import Hub, Subscription
+from benchwire.foundation.web.connections import CUT
 
 HEARTBEAT_SECONDS = 15.0
 STALLED_SECONDS = 60.0
@@ -76,9 +77,12 @@ class EventStream(Response):
             try:
                 await asyncio.wait([writer, *waiters], return_when=asyncio.FIRST_COMPLETED)
             finally:
+                is_stalled = subscription.is_over and not writer.done()
                 for task in (writer, *waiters):
                     task.cancel()
                 await asyncio.gather(writer, *waiters, return_exceptions=True)
+                if is_stalled:
+                    _hang_up(scope)
 
     async def _write(self, send: Send, subscription: Subscription) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -133,7 +137,9 @@ class PacedStream(Response):
             finally:
                 for task in tasks:
                     task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+                if isinstance(outcomes[0], TimeoutError):
+                    _hang_up(scope)
 
     async def _write(self, send: Send) -> None:
         loop = asyncio.get_running_loop()
@@ -190,6 +196,14 @@ class _Heartbeat:
             self._subscription.put(_PING)
         self.is_needed = True
         self._schedule()
+
+
+def _hang_up(scope: Scope) -> None:
+    """End the connection of a client that does not read.
+
+    Closed in good order, it would be kept with what is still to be sent until the client reads.
+    """
+    scope.get(CUT, lambda: None)()
 
 
 async def _gone(receive: Receive) -> None:
