@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchwire import __version__
 from benchwire.foundation import schema
+from benchwire.foundation.audit.log import AuditLog
 from benchwire.foundation.catalogue import Notice
 from benchwire.foundation.clock import Clock, SystemClock
 from benchwire.foundation.db import open_database
@@ -34,17 +35,27 @@ from benchwire.foundation.settings import ServerSettings
 from benchwire.foundation.streams import Hub
 from benchwire.foundation.web import error_handlers
 from benchwire.foundation.web.apis import Api
-from benchwire.foundation.web.auth import Guard, KeyRing
+from benchwire.foundation.web.auth import Guard
 from benchwire.foundation.web.content_policy import ContentPolicy
 from benchwire.foundation.web.dispatch import Dispatcher
+from benchwire.foundation.web.keys import KeyRing, NamedKeys
 from benchwire.foundation.web.problems import Problem
+from benchwire.foundation.web.roles import SAFE_METHODS, Needs
 from benchwire.foundation.web.sse import json_event
 from benchwire.foundation.workers import Executor, ProcessExecutor
 from benchwire.home.catalogue import Catalogue
 from benchwire.home.crates.download import clear_leftovers
 from benchwire.home.dashboard import LazyDashboard
 from benchwire.home.login import LOGIN_PATH
-from benchwire.home.routes import DASHBOARD_NEEDS, JOBS_TOPIC, UI_PATH, home_app, is_public
+from benchwire.home.routes import (
+    DASHBOARD_NEEDS,
+    DOOR,
+    JOBS_TOPIC,
+    NEEDS,
+    UI_PATH,
+    home_app,
+    is_public,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -218,7 +229,13 @@ class Application:
         return started
 
     def _assemble(self, standing: Sequence[Notice]) -> None:
-        keys = KeyRing(self.settings.key, session_secret(self.settings.data_dir))
+        data_dir = self.settings.data_dir
+        named = NamedKeys(data_dir, self.lab.clock)
+        keys = KeyRing(self.settings.key, session_secret(data_dir), named)
+        log = AuditLog(self.lab.database, self.lab.clock)
+        last = log.newest()
+        if last is not None:
+            logger.info("the audit log ends with entry %s, %s", last.id, last.hash)
         self._apps = {domain.name: domain_app(domain) for domain in self.domains}
 
         def notices() -> list[Notice]:
@@ -226,7 +243,7 @@ class Application:
             return [*standing, *troubles]
 
         catalogue = Catalogue(self.lab, self.domains, notices)
-        home = home_app(self.lab, self.domains, self._apps, keys, catalogue)
+        home = home_app(self.lab, self.domains, self._apps, keys, catalogue, log)
         self._dashboard = LazyDashboard(self.lab, self.domains, keys, catalogue)
         claims = [
             (claim, self._apps[domain.name]) for domain in self.domains for claim in domain.claims
@@ -235,7 +252,9 @@ class Application:
         render_for = renderer(self.domains, self._apps, dispatcher)
 
         def guarded(app: ASGIApp) -> ASGIApp:
-            return guard(app, self.settings, self.domains, keys=keys, render_for=render_for)
+            return guard(
+                app, self.settings, self.domains, keys=keys, log=log, render_for=render_for
+            )
 
         self._web: ASGIApp = guarded(dispatcher)
         self._alone = {
@@ -387,14 +406,23 @@ def guard(
     domains: Sequence[Domain],
     *,
     keys: KeyRing,
+    log: AuditLog | None,
     render_for: RenderFor,
 ) -> ASGIApp:
     """Let only those through who may ask, and say with every answer what a browser may do."""
     public = frozenset(path for domain in domains for path in domain.public_paths)
+
+    def needs_no_key(method: str, path: str) -> bool:
+        if method in SAFE_METHODS:
+            return path in public or is_public(path)
+        return (method, path) in DOOR
+
     guarded = Guard(
         app,
         keys=keys,
-        is_public=lambda path: path in public or is_public(path),
+        log=log,
+        needs=Needs([*NEEDS, *(need for domain in domains for need in domain.needs)]),
+        is_public=needs_no_key,
         render_for=render_for,
         is_page=_is_dashboard,
         login_path=LOGIN_PATH,

@@ -14,6 +14,7 @@ from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.ports import all_serial_ports
 from benchwire.foundation.jobs.sessions import RESTORE_MARKER
 from benchwire.foundation.settings import ServerSettings
+from benchwire.foundation.web.keys import NamedKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ def check_all(settings: ServerSettings) -> Iterator[Check]:
     yield Check("domains", bool(domains), ", ".join(domains) or "none installed")
     ports = all_serial_ports()
     yield Check("serial ports", True, ", ".join(port.path for port in ports) or "none found")
-    key = "set" if settings.api_key else "not set: open to everyone who reaches the port"
+    is_open = settings.api_key is None and not NamedKeys(settings.data_dir).are_used
+    key = "not set: open to everyone who reaches the port" if is_open else "set"
     yield Check("API key", True, key)
 
 

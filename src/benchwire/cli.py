@@ -1,4 +1,4 @@
-"""The command line: serve, reader, demo, emulate, check, backup, restore, run, jobs, get."""
+"""The command line: of the server and beside it, of whoever runs it, and of its clients."""
 
 import logging
 import signal
@@ -13,7 +13,7 @@ import typer
 from platformdirs import user_data_path
 
 import benchwire
-from benchwire.cli_client import add_commands
+from benchwire import cli_admin, cli_client
 from benchwire.foundation import logs
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.settings import (
@@ -109,7 +109,10 @@ def reader(
     """Start a process that only reads, beside the server that owns the instruments."""
     import uvicorn
 
+    from benchwire.foundation.web.connections import PromptHead, allow_many_connections
     from benchwire.reader import Reader
+
+    allow_many_connections()
 
     settings = load_server_settings(
         {"host": host, "port": port, "data_dir": data_dir, "owner": owner}
@@ -117,7 +120,7 @@ def reader(
     logs.configure(settings.log_format, level=logging.DEBUG if settings.debug else logging.INFO)
     listener = _listen(settings.host, settings.port)
     config = uvicorn.Config(
-        Reader(settings), log_config=None, access_log=False, server_header=False,
+        Reader(settings), http=PromptHead, log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS, lifespan="on",
     )  # fmt: skip
     uvicorn.Server(config).run([listener])
@@ -211,7 +214,8 @@ def restore(
     tell_restore(load_server_settings({"data_dir": data_dir}), source, runs_root=runs_root)
 
 
-add_commands(cli)
+cli_admin.add_commands(cli)
+cli_client.add_commands(cli)
 
 
 def run_server(settings: ServerSettings, *, ready: threading.Event | None = None) -> None:
@@ -224,9 +228,11 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     """
     import uvicorn
 
+    from benchwire.foundation.web.connections import PromptHead, allow_many_connections
     from benchwire.foundation.web.relay import publish_address
     from benchwire.opening import Opening
 
+    allow_many_connections()
     listener = _listen(settings.host, settings.port)
     also = {name: _listen(settings.host, port) for name, port in settings.also.items()}
     alone: list[uvicorn.Server] = []
@@ -257,6 +263,7 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     server = Server(
         uvicorn.Config(
             opening,
+            http=PromptHead,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -276,9 +283,11 @@ async def _serve_alone(app: "ASGIApp", listener: socket.socket) -> "uvicorn.Serv
     """Serve one domain by itself on a port of its own, within the main server's life."""
     import uvicorn
 
+    from benchwire.foundation.web.connections import PromptHead
+
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, date_header=False,
-        lifespan="off",
+        app, http=PromptHead, log_config=None, access_log=False, server_header=False,
+        date_header=False, lifespan="off",
     )  # fmt: skip
     config.load()
     server = uvicorn.Server(config)
@@ -314,7 +323,10 @@ class PortTaken(BenchwireError):
 
 
 def _warn_if_open(settings: ServerSettings) -> None:
-    if settings.api_key is None and settings.host not in {"127.0.0.1", "::1", "localhost"}:
+    from benchwire.foundation.web.keys import NamedKeys
+
+    is_open = settings.api_key is None and not NamedKeys(settings.data_dir).are_used
+    if is_open and settings.host not in {"127.0.0.1", "::1", "localhost"}:
         print(
             "benchwire: no key is set and the server listens beyond this computer: anyone on the "
             "network can control the instruments. Set BENCHWIRE_API_KEY.",

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from benchwire.domains.potentiostat.settings import PotentiostatSettings
 from benchwire.foundation.files import disk_refusal
 from benchwire.foundation.settings import ServerSettings
-from benchwire.foundation.web.auth import KeyRing
+from benchwire.foundation.web.keys import KeyRing, NamedKeys
 
 if TYPE_CHECKING:
     from benchwire.app import Application
@@ -44,7 +44,7 @@ class Opening:
         self._settings = settings
         self._whole = whole
         self._failed = failed
-        self._keys = KeyRing(settings.key, b"")
+        self._keys = KeyRing(settings.key, b"", NamedKeys(settings.data_dir))
         self._box_id = PotentiostatSettings.load(settings.data_dir).box_id
         self._ready: asyncio.Future[Application] | None = None
         self._app: Application | None = None
@@ -113,7 +113,7 @@ class Opening:
         if scope["type"] != "http" or scope["path"] != HEALTH_PATH or scope["method"] != "GET":
             return False
         keys = [value for name, value in scope["headers"] if name == b"x-api-key"]
-        return self._keys.accepts(keys[0].decode("latin-1") if keys else None)
+        return self._keys.holder(keys[0].decode("latin-1") if keys else None) is not None
 
     async def _answer(self, send: Send) -> None:
         body = {"ok": True, "devices": 0, "box_id": self._box_id, "status": "healthy"}

@@ -20,6 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 from benchwire import __version__
 from benchwire.app import domain_app, guard, load_domains, renderer, session_secret
 from benchwire.foundation import schema
+from benchwire.foundation.audit.log import AuditLog
 from benchwire.foundation.catalogue import Notice
 from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.db import DATABASE_FILE, DatabaseUnavailable, open_for_reading
@@ -31,9 +32,9 @@ from benchwire.foundation.lab import Lab
 from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.settings import ServerSettings
 from benchwire.foundation.streams import Hub
-from benchwire.foundation.web.auth import KeyRing
 from benchwire.foundation.web.content_policy import own_page
 from benchwire.foundation.web.dispatch import Dispatcher, Paths
+from benchwire.foundation.web.keys import KeyRing, NamedKeys
 from benchwire.foundation.web.problems import Problem
 from benchwire.foundation.web.relay import OwnerAway, Relay
 from benchwire.foundation.workers import OnProgress
@@ -124,11 +125,12 @@ class Reader:
         )
         domains, _ = load_domains(lab)
         apps = {domain.name: domain_app(domain) for domain in domains}
-        keys = KeyRing(settings.key, session_secret(settings.data_dir))
+        data_dir = settings.data_dir
+        keys = KeyRing(settings.key, session_secret(data_dir), NamedKeys(data_dir, clock))
         catalogue = Catalogue(
             lab, [_as_stored(item) for item in domains], lambda: [Notice("error", AWAY)]
         )
-        home = home_app(lab, domains, apps, keys, catalogue)
+        home = home_app(lab, domains, apps, keys, catalogue, AuditLog(self._database, clock))
         claims = [(claim, apps[domain.name]) for domain in domains for claim in domain.claims]
         self._own = Dispatcher(claims, otherwise=home)
         self._stored = {id(apps[item.name]): Paths(item.stored) for item in domains}
@@ -136,7 +138,9 @@ class Reader:
         self._last_known = {id(apps[item.name]): Paths(item.last_known) for item in domains}
         self._last_known[id(home)] = Paths(LAST_KNOWN)
         self._render_for = renderer(domains, apps, self._own)
-        self._web = guard(self._answer, settings, domains, keys=keys, render_for=self._render_for)
+        self._web = guard(
+            self._answer, settings, domains, keys=keys, log=None, render_for=self._render_for
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or run the reader's life."""

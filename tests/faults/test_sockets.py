@@ -229,11 +229,14 @@ def test_clients_that_never_read_are_dropped_and_delay_nobody(
                 lags.append(time.monotonic() - float(line.split()[1]))
         writer.close()
 
-    async def run() -> tuple[list[float], dict[str, int]]:
+    async def run() -> tuple[list[float], list[float], dict[str, int]]:
         lags: list[float] = []
         over = asyncio.Event()
         tasks = [asyncio.create_task(follow(lags, over)) for _ in range(clients - stalled)]
         await asyncio.sleep(2)
+        lags.clear()
+        await asyncio.sleep(seconds / 4)
+        alone = sorted(lags)
         before = await asyncio.to_thread(facts, streams)
         deaf = []
         for _ in range(stalled):
@@ -253,16 +256,16 @@ def test_clients_that_never_read_are_dropped_and_delay_nobody(
         await asyncio.gather(*tasks)
         for one in deaf:
             one.close()
-        return lags, {"most": most, **after, "files_before": before["files"]}
+        return alone, sorted(lags), {"most": most, **after, "files_before": before["files"]}
 
-    lags, found = asyncio.run(run())
-    lags.sort()
-    p50, p99 = lags[len(lags) // 2], lags[int(len(lags) * 0.99)]
-    print(json.dumps({"p50_ms": p50 * 1e3, "p99_ms": p99 * 1e3, "events": len(lags), **found}))
+    alone, lags, found = asyncio.run(run())
+    p99_alone, p99 = (times[int(len(times) * 0.99)] * 1000 for times in (alone, lags))
+    print(json.dumps({"p99_ms": p99, "alone_ms": p99_alone, "events": len(lags), **found}))
     assert found["dropped"] == stalled
     assert found["subscribers"] == clients - stalled
     # The connection is gone too, though nothing of what was still to be sent was ever read.
     assert found["files"] <= found["files_before"] + 2
     # The events that wait are the same ones for all of them.
     assert (found["most"] - QUEUE_BYTES) / stalled <= 256 * 1024
-    assert p99 < soak_or(500, 50) / 1000
+    # On a machine that is busy with other things, no more than without them.
+    assert p99 < max(soak_or(500, 50), 2 * p99_alone)

@@ -53,4 +53,4 @@ def watched_page(browser: Any, url: str, **options: Any) -> Iterator[Any]:
     finally:
         context.close()
     assert foreign == []
-    assert problems == []
+    assert problems == [], problems

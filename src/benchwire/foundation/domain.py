@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchwire.foundation.catalogue import Notice, Shelf
 from benchwire.foundation.web.apis import BODY_BYTES
 from benchwire.foundation.web.error_handlers import Detail, RenderError, render_detail
+from benchwire.foundation.web.roles import Need
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -45,7 +46,9 @@ class Domain:
     body_bytes
         Largest request body.
     public_paths
-        Paths that need no key.
+        Paths that need no key to be read.
+    needs
+        Paths whose method does not tell which role they need; see `Need`.
     lifespan
         Entered when the server starts, left when it ends; instruments are safe when it is left.
     make_safe
@@ -83,6 +86,7 @@ class Domain:
     refusal: "type[BaseModel]" = Detail
     body_bytes: int = BODY_BYTES
     public_paths: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] = field(default=nullcontext)
     make_safe: Callable[[], None] = field(default=lambda: None)
     dashboard: "Callable[[Shell], Dashboard] | None" = None

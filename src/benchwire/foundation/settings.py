@@ -8,6 +8,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, cast
 
@@ -236,6 +237,14 @@ def parse_assignments(items: list[str]) -> dict[str, int]:
         except ValueError:
             raise SettingsInvalid(f"'{item}' should read name=number") from None
     return pairs
+
+
+def is_this_computer(host: str) -> bool:
+    """Whether what is sent to a host stays on this computer, so that nobody can read along."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
 
 
 class _DataDir(BaseSettings):

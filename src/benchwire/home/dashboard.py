@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchwire.foundation.domain import Domain
 from benchwire.foundation.lab import Lab
-from benchwire.foundation.web.auth import KeyRing
+from benchwire.foundation.web.keys import KeyRing
 from benchwire.home.catalogue import Catalogue
 from benchwire.home.routes import UI_PATH
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from benchwire.foundation.audit.log import AuditLog
 from benchwire.foundation.jobs.runner import Jobs
 from benchwire.foundation.jobs.states import JobState
 from benchwire.foundation.lab import Lab
@@ -22,10 +23,12 @@ router = APIRouter()
 
 LARGEST_INTEGER = 2**31 - 1
 """The largest that a column of integers holds on every database."""
+LARGEST_BIG_INTEGER = 2**63 - 1
 Lists = Annotated[Catalogue, service(Catalogue)]
 Engine = Annotated[Jobs, service(Jobs)]
 Links = Annotated[Samples, service(Samples)]
 Whole = Annotated[Lab, service(Lab)]
+Log = Annotated[AuditLog, service(AuditLog)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Offset = Annotated[int, Query(ge=0, le=LARGEST_INTEGER)]
 Text = Annotated[str, Query(max_length=1000)]
@@ -154,6 +157,16 @@ def remove_link(samples: Links, link_id: Annotated[int, Path(ge=0, le=LARGEST_IN
     """Take back what was said of a sample."""
     samples.unlink(link_id)
     return Removed()
+
+
+@router.get("/audit")
+def audit(
+    log: Log,
+    limit: Limit = 100,
+    before: Annotated[int | None, Query(ge=1, le=LARGEST_BIG_INTEGER)] = None,
+) -> dict[str, list[dict[str, Any]]]:
+    """Who did what, newest first; `before` an entry's id gives those older than it."""
+    return {"entries": [entry.as_json() for entry in log.page(limit, before)]}
 
 
 @router.get(

@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from benchwire.foundation.web.auth import SESSION_COOKIE, SESSION_SECONDS, KeyRing, client_of
+from benchwire.foundation.web.auth import SESSION_COOKIE, caller_of
 from benchwire.foundation.web.content_policy import own_page
+from benchwire.foundation.web.keys import SESSION_SECONDS, KeyRing
 
 LOGIN_PATH = "/login"
 
@@ -46,7 +47,8 @@ button {{ background: var(--primary); color: var(--on-fill); border: 0; cursor: 
 <label for="key">API key of this server</label>
 <input id="key" name="key" type="password" autocomplete="current-password" autofocus required
        aria-describedby="hint">
-{note}<p id="hint">Whoever runs the server has it: it is the setting <code>api_key</code>.</p>
+{note}<p id="hint">Whoever runs the server has it: it is the setting <code>api_key</code>, or
+one made with <code>benchwire keys add</code>.</p>
 <button>Open the dashboard</button>
 </form></main></body></html>"""
 
@@ -63,14 +65,16 @@ def login_router(keys: KeyRing, after: str) -> APIRouter:
     @router.post(LOGIN_PATH)
     def let_in(request: Request, key: Annotated[str, Form()] = "") -> Response:
         """Open a session for the right key."""
-        if not keys.accepts(key):
-            if not keys.may_guess(client_of(request.scope)):
+        caller = caller_of(request.scope)
+        caller.holder = holder = keys.holder(key)
+        if holder is None:
+            if not keys.may_guess(caller.address):
                 return own_page(_text("Too many wrong keys came from here. Wait a minute."), 429)
-            return own_page(_text("That is not this server's key."), 401)
+            return own_page(_text("That is no key of this server."), 401)
         answer = RedirectResponse(after, 303)
         answer.set_cookie(
             SESSION_COOKIE,
-            keys.new_session(),
+            keys.new_session(holder),
             max_age=SESSION_SECONDS,
             httponly=True,
             samesite="strict",

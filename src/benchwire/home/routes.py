@@ -9,12 +9,14 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from benchwire import __version__
+from benchwire.foundation.audit.log import AuditLog
 from benchwire.foundation.domain import Domain
 from benchwire.foundation.lab import Lab
 from benchwire.foundation.web import error_handlers
 from benchwire.foundation.web.apis import Api
-from benchwire.foundation.web.auth import KeyRing
 from benchwire.foundation.web.downloads import files_of
+from benchwire.foundation.web.keys import KeyRing
+from benchwire.foundation.web.roles import Need, Role
 from benchwire.foundation.web.sse import EventStream, json_event
 from benchwire.home import metrics
 from benchwire.home.catalogue import Catalogue
@@ -38,8 +40,18 @@ LAST_KNOWN = ("/", "/work", "/search", "/samples", "/notices")
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+# Where the method does not tell: what is sent to the dashboard's socket is judged page by page.
+NEEDS = (
+    Need("POST", f"{UI_PATH}/_nicegui_ws/{{path:path}}", Role.VIEWER, is_logged=False),
+    Need("DELETE", "/samples/links/{link_id}", Role.OPERATOR),
+    Need("GET", "/audit", Role.ADMIN, is_logged=False),
+)
+DOOR = frozenset({("POST", LOGIN_PATH), ("POST", "/logout")})
+"""What needs no key, since a key is given or a session ended there."""
+
+
 def is_public(path: str) -> bool:
-    """Whether a path needs no key."""
+    """Whether a path is read without a key."""
     return path in _PUBLIC or path.startswith(_PUBLIC_FOLDERS)
 
 
@@ -49,6 +61,7 @@ def home_app(
     apps: Mapping[str, FastAPI],
     keys: KeyRing,
     catalogue: Catalogue,
+    log: AuditLog,
 ) -> Api:
     """Return the application of every path that no domain claims."""
     app = Api(
@@ -59,7 +72,7 @@ def home_app(
         is_public=is_public,
     )
     app.include_router(_router(lab, domains, apps), tags=["Server"])
-    app.state.services = {type(item): item for item in (lab, lab.jobs, lab.samples, catalogue)}
+    app.state.services = {type(item): item for item in (lab, lab.jobs, lab.samples, catalogue, log)}
     app.include_router(lists_router, tags=["Server"])
     app.include_router(login_router(keys, UI_PATH))
     app.include_router(documents_router({**apps, "home": app}))
@@ -91,6 +104,7 @@ def _router(lab: Lab, domains: Sequence[Domain], apps: Mapping[str, FastAPI]) ->
                     "metrics": "/metrics",
                     "job_events": "/events/jobs",
                     "away": "/away",
+                    "audit": "/audit",
                     "work": "/work",
                     "search": "/search",
                     "samples": "/samples",

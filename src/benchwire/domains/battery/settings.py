@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from benchwire.foundation.settings import SettingsBase
+from benchwire.foundation.settings import SettingsBase, is_this_computer
 
 
 class BatterySettings(SettingsBase):
@@ -46,6 +46,16 @@ class BatterySettings(SettingsBase):
         pattern=r"^[\w-]{1,64}$",
         description="Name at the broker; two servers at one broker need two names.",
     )
+
+    send_in_clear: bool = Field(
+        False, description="Send the broker's password to another computer without TLS."
+    )
+
+    @property
+    def mqtt_tells_all(self) -> bool:
+        """Whether the network could read the broker's password."""
+        is_clear = not (self.mqtt_tls or is_this_computer(self.mqtt_host))
+        return self.mqtt_password is not None and is_clear and not self.send_in_clear
 
     @field_validator("timezone")
     @classmethod

@@ -1,6 +1,7 @@
 """Put the battery domain together."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -21,15 +22,26 @@ from benchwire.domains.battery.settings import BatterySettings
 from benchwire.domains.battery.sources import Sources
 from benchwire.domains.battery.store import ReadingStore
 from benchwire.domains.battery.subscriptions import load_subscriptions
+from benchwire.foundation.catalogue import Notice
 from benchwire.foundation.domain import Dashboard, Domain
 from benchwire.foundation.lab import Lab
+from benchwire.foundation.web.roles import Need, Role
 
 if TYPE_CHECKING:
     from benchwire.foundation.web.shell import Shell
 
+logger = logging.getLogger(__name__)
+
 NAME = "battery"
 # Ten thousand readings with a value in each field.
 _BODY_BYTES = 32_000_000
+_WITHHELD = "No readings come by MQTT: the password would be sent without TLS"
+
+# Readings that arrive are data, kept with their source; they would bury what people do.
+NEEDS = tuple(
+    Need("POST", f"/{group}/{{device_id}}/readings", Role.OPERATOR, is_logged=False)
+    for group in ("bms", "pcs")
+)
 
 
 def build(lab: Lab) -> Domain:
@@ -57,6 +69,9 @@ def build(lab: Lab) -> Domain:
     analyses = Analyses(telemetry, archive, lab.workers)
     sources = _sources(lab, settings, telemetry)
     items = BatteryItems(telemetry, sources)
+    withheld = []
+    if settings.mqtt_map is not None and settings.mqtt_tells_all:
+        withheld.append(Notice("error", f"{_WITHHELD}. Use TLS, or set send_in_clear."))
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -78,6 +93,7 @@ def build(lab: Lab) -> Domain:
         name=NAME,
         title="Battery",
         claims=("/bms", "/pcs", "/bess", "/dashboard"),
+        needs=NEEDS,
         routers=(router,),
         services=(telemetry, analyses, sources),
         body_bytes=_BODY_BYTES,
@@ -86,7 +102,7 @@ def build(lab: Lab) -> Domain:
         front_page="/battery",
         collectors=(BatteryFigures(telemetry, sources),),
         shelf=items,
-        notices=items.notices,
+        notices=lambda: [*withheld, *items.notices()],
     )
 
 
@@ -99,7 +115,9 @@ def _sources(lab: Lab, settings: BatterySettings, telemetry: Telemetry) -> Sourc
     pollers = subscriber = None
     if settings.modbus_map is not None:
         pollers = Pollers(load_maps(settings.modbus_map), sink, clock=lab.clock)
-    if settings.mqtt_map is not None:
+    if settings.mqtt_map is not None and settings.mqtt_tells_all:
+        logger.error("%s, and send_in_clear of [%s] is not set", _WITHHELD, NAME)
+    elif settings.mqtt_map is not None:
         password = settings.mqtt_password
         broker = Broker(
             settings.mqtt_host,

@@ -13,6 +13,7 @@ from benchwire.foundation.domain import Dashboard, Domain
 from benchwire.foundation.jobs.overview import JobsOverview
 from benchwire.foundation.lab import ANALYSIS_QUEUE, Lab
 from benchwire.foundation.web.error_handlers import Unsuccessful, render_unsuccessful
+from benchwire.foundation.web.roles import reading
 
 if TYPE_CHECKING:
     from benchwire.foundation.web.shell import Shell
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAME = "microscopy"
+
+NEEDS = tuple(
+    reading(f"/api/v1/processing/{question}")
+    for question in ("load-metadata", "list-directory", "search-files", "file-info")
+)
 
 
 def build(lab: Lab) -> Domain:
@@ -57,6 +63,7 @@ def build(lab: Lab) -> Domain:
         name=NAME,
         title="Microscopy",
         claims=("/api/v1/processing", "/api/v1/jobs", "/api/v1/metrics"),
+        needs=NEEDS,
         routers=(router,),
         services=(movies, folders, workflows, JobsOverview(lab.jobs, ANALYSIS_QUEUE)),
         render_error=render_unsuccessful,

@@ -30,11 +30,25 @@ from benchwire.domains.plates.store.seeds import SeedStore
 from benchwire.domains.plates.store.wells import WellStore
 from benchwire.foundation.domain import Dashboard, Domain
 from benchwire.foundation.lab import Lab
+from benchwire.foundation.web.roles import Need, Role
 
 if TYPE_CHECKING:
     from benchwire.foundation.web.shell import Shell
 
 NAME = "plates"
+
+# Parts of an experiment that are taken back again; plates, places and images need an admin.
+NEEDS = tuple(
+    Need("DELETE", path, Role.OPERATOR)
+    for path in (
+        "/api/v1/wells/{well_id}/well_contents",
+        "/api/v1/wells/{well_id}/well_contents/{content_id}",
+        "/api/v1/points_of_interest/{point_id}",
+        "/api/v1/wells/{well_id}/images/{image_id}/points_of_interest/{point_id}",
+        "/api/v1/plates/{barcode}/wells/{well_id}/images/{image_id}/points_of_interest/{point_id}",
+        "/api/v1/stock_solutions/{solution_id}/components/{component_id}",
+    )
+)
 
 
 def build(lab: Lab) -> Domain:
@@ -85,6 +99,7 @@ def build(lab: Lab) -> Domain:
         name=NAME,
         title="Plates",
         claims=("/api/v1",),
+        needs=NEEDS,
         routers=(router,),
         services=(plates, locations, wells, images, chemistry, exchange),
         render_error=render_error,

@@ -33,6 +33,7 @@ from benchwire.foundation.instruments.ports import (
 )
 from benchwire.foundation.instruments.transport import SerialTransport
 from benchwire.foundation.lab import Lab
+from benchwire.foundation.web.roles import Need, Role, reading
 
 if TYPE_CHECKING:
     from benchwire.foundation.web.shell import Shell
@@ -42,6 +43,12 @@ logger = logging.getLogger(__name__)
 NAME = "potentiostat"
 BAUDRATE = 1_500_000
 CLAIMS = ("/version", "/health", "/devices", "/modes", "/jobs", "/runs", "/nas", "/admin")
+
+NEEDS = (
+    reading("/jobs/status"),
+    reading("/modes/{mode}/validate"),
+    Need("POST", "/nas/setup", Role.ADMIN),
+)
 
 
 def build(lab: Lab) -> Domain:
@@ -126,6 +133,7 @@ def build(lab: Lab) -> Domain:
         render_error=render_error,
         refusal=PotentiostatRefusal,
         public_paths=("/version",),
+        needs=NEEDS,
         lifespan=lifespan,
         make_safe=potentiostats.make_safe,
         dashboard=dashboard,

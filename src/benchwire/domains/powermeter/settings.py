@@ -1,6 +1,7 @@
 """Settings of the power meters."""
 
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -10,7 +11,7 @@ from benchwire.domains.powermeter.config import (
     LONGEST_RETENTION,
     SHORTEST_INTERVAL,
 )
-from benchwire.foundation.settings import SettingsBase
+from benchwire.foundation.settings import SettingsBase, is_this_computer
 
 
 class PowerMeterSettings(SettingsBase):
@@ -51,3 +52,22 @@ class PowerMeterSettings(SettingsBase):
     )
     mqtt_interval: float = Field(1.0, ge=0.05, description="Least time between two states, in s.")
     webhook_url: str | None = Field(None, description="Address that gets every alarm as JSON.")
+    send_in_clear: bool = Field(
+        False,
+        description="Send the broker's password, and alarms to the webhook's address, to another "
+        "computer without TLS.",
+    )
+
+    @property
+    def webhook_tells_all(self) -> bool:
+        """Whether the network could read the webhook's address, which is often a secret."""
+        address = urlsplit(self.webhook_url or "")
+        is_clear = address.scheme != "https" and not is_this_computer(address.hostname or "")
+        return bool(self.webhook_url) and is_clear and not self.send_in_clear
+
+    @property
+    def mqtt_tells_all(self) -> bool:
+        """Whether the network could read the broker's password."""
+        is_clear = not (self.mqtt_tls or is_this_computer(self.mqtt_host or ""))
+        has_secret = self.mqtt_host is not None and self.mqtt_password is not None
+        return has_secret and is_clear and not self.send_in_clear

@@ -1,6 +1,7 @@
 """Put the power-meter domain together."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -15,12 +16,16 @@ from benchwire.domains.powermeter.service import Listener, PowerMeters
 from benchwire.domains.powermeter.settings import PowerMeterSettings
 from benchwire.domains.powermeter.store import PowerStore
 from benchwire.domains.powermeter.webhook import Webhook
+from benchwire.foundation.catalogue import Notice
 from benchwire.foundation.domain import Dashboard, Domain
 from benchwire.foundation.instruments.transport import SerialTransport
 from benchwire.foundation.lab import Lab
+from benchwire.foundation.web.roles import Need, Role
 
 if TYPE_CHECKING:
     from benchwire.foundation.web.shell import Shell
+
+logger = logging.getLogger(__name__)
 
 NAME = "powermeter"
 DEFAULT_PORT = "/dev/ttyACM0"
@@ -32,19 +37,22 @@ CLAIMS = tuple(
     )
 )  # fmt: skip
 
+NEEDS = (
+    Need("POST", "/api/config", Role.ADMIN),
+    Need("POST", "/api/meters", Role.ADMIN),
+    # The meter is not polled while it tells what it has recorded.
+    Need("GET", "/api/recording", Role.OPERATOR),
+)
+
 
 def build(lab: Lab) -> Domain:
     """Make the domain's objects; no port is opened before its lifespan."""
     settings = lab.settings(PowerMeterSettings)
     emulated = [str(path) for path in lab.emulated_ports(NAME)]
     named = [*settings.ports, *emulated]
-    listeners: list[Listener] = []
-    webhook = Webhook(settings.webhook_url) if settings.webhook_url else None
-    if webhook is not None:
-        listeners.append(webhook)
-    publisher = MqttPublisher(settings) if settings.mqtt_host else None
-    if publisher is not None:
-        listeners.append(publisher)
+    withheld = _withheld(settings)
+    webhook, publisher = _senders(settings)
+    listeners: list[Listener] = [item for item in (webhook, publisher) if item is not None]
     meters = PowerMeters(
         PowerStore(lab.database),
         lab.clock,
@@ -86,6 +94,7 @@ def build(lab: Lab) -> Domain:
         name=NAME,
         title="Power meter",
         claims=CLAIMS,
+        needs=NEEDS,
         routers=(router,),
         services=(meters,),
         render_error=render_error,
@@ -95,5 +104,27 @@ def build(lab: Lab) -> Domain:
         front_page="/powermeter",
         collectors=(PowerMeterFigures(meters),),
         shelf=items,
-        notices=items.notices,
+        notices=lambda: [*withheld, *items.notices()],
     )
+
+
+def _senders(settings: PowerMeterSettings) -> tuple[Webhook | None, MqttPublisher | None]:
+    """Make what tells others of the meters, as far as the settings ask for it."""
+    webhook = publisher = None
+    if settings.webhook_url and not settings.webhook_tells_all:
+        webhook = Webhook(settings.webhook_url)
+    if settings.mqtt_host and not settings.mqtt_tells_all:
+        publisher = MqttPublisher(settings)
+    return webhook, publisher
+
+
+def _withheld(settings: PowerMeterSettings) -> list[Notice]:
+    """Say what is not sent, since the network could read a secret along the way."""
+    found = []
+    if settings.webhook_tells_all:
+        found.append("Alarms are not posted: webhook_url is not https")
+    if settings.mqtt_tells_all:
+        found.append("Nothing is published by MQTT: the password would be sent without TLS")
+    for fact in found:
+        logger.error("%s, and send_in_clear of [%s] is not set", fact, NAME)
+    return [Notice("error", f"{fact}. Use TLS, or set send_in_clear.") for fact in found]

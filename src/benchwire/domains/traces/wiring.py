@@ -8,11 +8,14 @@ from benchwire.domains.traces.service import Fittings
 from benchwire.foundation.domain import Dashboard, Domain
 from benchwire.foundation.lab import ANALYSIS_QUEUE, Lab
 from benchwire.foundation.web.error_handlers import Unsuccessful, render_unsuccessful
+from benchwire.foundation.web.roles import reading
 
 if TYPE_CHECKING:
     from benchwire.foundation.web.shell import Shell
 
 NAME = "traces"
+
+NEEDS = (reading("/api/v1/analysis/load-traces"),)
 
 
 def build(lab: Lab) -> Domain:
@@ -41,6 +44,7 @@ def build(lab: Lab) -> Domain:
         name=NAME,
         title="Traces",
         claims=("/api/v1/analysis",),
+        needs=NEEDS,
         routers=(router,),
         services=(fittings,),
         render_error=render_unsuccessful,

@@ -16,7 +16,7 @@ BODY_BYTES = 8_000_000
 _WORDS = {
     400: "The request cannot be used as it is.",
     401: "The API key is missing or wrong.",
-    403: "Refused: a path outside the allowed folders, or a page of another site.",
+    403: "Refused: a path outside the allowed folders, a page of another site, or the key's role.",
     404: "There is no such thing.",
     409: "The request is right, the moment is not.",
     413: "The body is larger than is accepted here.",

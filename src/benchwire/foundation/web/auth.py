@@ -1,115 +1,106 @@
-"""Who may ask: the API key, the dashboard's session, and pages of other sites.
+"""Who may ask: the key, the dashboard's session, their role, and pages of other sites.
 
 Checked before the request reaches any application, so before a body is parsed or a path looked up.
+What was done, and what was refused, is written into the audit log before the answer is sent.
 """
 
-import hashlib
-import hmac
+import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from itsdangerous import BadSignature, TimestampSigner
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from benchwire.foundation.audit.log import AuditLog, Deed
+from benchwire.foundation.web.keys import Holder, KeyRing
 from benchwire.foundation.web.problems import (
     GUESSES_REFUSED,
     HOST_REFUSED,
     KEY_REFUSED,
     ORIGIN_REFUSED,
     Problem,
+    role_refused,
 )
+from benchwire.foundation.web.roles import SAFE_METHODS, Need, Needs, Role
 
 logger = logging.getLogger(__name__)
 
 SESSION_COOKIE = "benchwire_session"
-SESSION_SECONDS = 30 * 24 * 3600
-WRONG_KEYS_PER_MINUTE = 20
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+NOBODY = "no valid key"
 # No server of the internet's can be called so: a name in one of these leads nowhere outside.
 _LOCAL_ENDINGS = (
     ".localhost", ".local", ".lan", ".internal", ".home.arpa", ".localdomain", ".test",
 )  # fmt: skip
+_CALLER = "benchwire.caller"
+# An answer does not wait longer than this for its entry in a log that cannot be written.
+_LOG_SECONDS = 2.0
+# How long what was opened with a key outlives it at most.
+_LOOK_SECONDS = 1.0
 
 
-class KeyRing:
-    """The server's key and the sessions that were opened with it.
+class KeyWithdrawn(OSError):
+    """The key that something was opened with is not one any more; like a client that left."""
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who asks and where from, for as long as the request or its page lasts.
 
     Parameters
     ----------
-    key
-        The API key; None leaves the server open.
-    secret
-        Random bytes kept in the data folder. Sessions are signed with it and the key together, so
-        that a new key ends them all.
+    holder
+        Whose key it is; None is nobody's.
     """
 
-    def __init__(self, key: str | None, secret: bytes) -> None:
-        self._key_digest = None if key is None else _digest(key)
-        signing_key = hashlib.sha256(secret + (self._key_digest or b"")).digest()
-        self._signer = TimestampSigner(signing_key, salt="dashboard session")
-        self._guesses = None if key is None else _Guesses()
+    keys: KeyRing
+    log: AuditLog | None
+    address: str
+    holder: Holder | None
 
-    @property
-    def is_open(self) -> bool:
-        """Whether no key is needed."""
-        return self._key_digest is None
+    def may(self, role: Role) -> bool:
+        """Whether the key is still one, and good for what needs a role."""
+        holder = self.holder
+        return holder is not None and self.keys.still_hold(holder) and holder.role.covers(role)
 
-    def accepts(self, key: str | None) -> bool:
-        """Compare a key in constant time, whatever its length."""
-        if self._key_digest is None:
-            return True
-        return hmac.compare_digest(_digest(key or ""), self._key_digest)
+    async def note(self, method: str, path: str, status: int, action: str = "") -> None:
+        """Write what was done into the audit log; returns once it is on the disk.
 
-    def may_guess(self, client: str) -> bool:
-        """Note that a client sent a wrong key; whether it is still told so.
-
-        The right key is answered whatever came before, so nobody can lock others out.
+        A log that cannot be written keeps nobody from being answered: an instrument that was
+        stopped is stopped. The entry then stands in the server's own log. Of strangers a few in a
+        minute are written, so that none of them can fill the disk.
         """
-        return self._guesses is None or self._guesses.note(client)
-
-    def new_session(self) -> str:
-        """Return the cookie value of a new dashboard session."""
-        return self._signer.sign(secrets.token_urlsafe(16)).decode("ascii")
-
-    def knows_session(self, cookie: str | None) -> bool:
-        """Whether a cookie was signed here and is not too old."""
-        if not cookie:
-            return False
+        holder = self.holder
+        if self.log is None:
+            return
+        if holder is None and not self.keys.may_fill_log(self.address):
+            return
+        who, role = (NOBODY, "") if holder is None else (holder.name, holder.role.value)
+        deed = Deed(who, role, self.address, method, path, status, action)
         try:
-            self._signer.unsign(cookie, max_age=SESSION_SECONDS)
-        except BadSignature:
-            return False
-        return True
+            written = asyncio.wrap_future(self.log.add(deed))
+            written.add_done_callback(_take_notice)
+            async with asyncio.timeout(_LOG_SECONDS):
+                await asyncio.shield(written)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is owed
+            logger.error("not in the audit log as yet: %r (%r)", deed, error)
 
 
-class _Guesses:
-    """Wrong keys of the last minute, by the address they came from."""
-
-    def __init__(self) -> None:
-        from limits import RateLimitItemPerMinute
-        from limits.storage import MemoryStorage
-        from limits.strategies import MovingWindowRateLimiter
-
-        self._most = RateLimitItemPerMinute(WRONG_KEYS_PER_MINUTE)
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-
-    def note(self, client: str) -> bool:
-        """Count one more; whether it is within what is allowed."""
-        is_within = self._limiter.hit(self._most, client)
-        if is_within and self._limiter.get_window_stats(self._most, client).remaining == 0:
-            logger.warning("%s has sent %s wrong keys in a minute", client, WRONG_KEYS_PER_MINUTE)
-        return is_within
+def _take_notice(written: "asyncio.Future[None]") -> None:
+    if not written.cancelled():
+        written.exception()
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+def caller_of(scope: Scope) -> Caller:
+    """Return who a request comes from, as the guard has found."""
+    caller = scope[_CALLER]
+    assert isinstance(caller, Caller)  # noqa: S101 - set by the guard alone
+    return caller
 
 
 class Guard:
@@ -117,8 +108,14 @@ class Guard:
 
     Parameters
     ----------
+    log
+        Where it is written down who did or was refused what; None where another process that is
+        asked in turn does so.
+    needs
+        Says which role a request needs.
     is_public
-        Says whether a path needs no key: the version, the documents, static files, the login.
+        Says whether a request needs no key: to read the version, the documents, static files; to
+        log in.
     render_for
         Gives the error shape of the application that owns a path.
     login_path
@@ -134,7 +131,9 @@ class Guard:
         app: ASGIApp,
         *,
         keys: KeyRing,
-        is_public: Callable[[str], bool],
+        log: AuditLog | None,
+        needs: Needs,
+        is_public: Callable[[str, str], bool],
         render_for: Callable[[str], Callable[[Problem], tuple[int, Mapping[str, Any]]]],
         is_page: Callable[[str], bool],
         login_path: str,
@@ -143,6 +142,8 @@ class Guard:
     ) -> None:
         self._app = app
         self._keys = keys
+        self._log = log
+        self._needs = needs
         self._is_public = is_public
         self._render_for = render_for
         self._is_page = is_page
@@ -157,37 +158,54 @@ class Guard:
             return
         headers = Headers(scope=scope)
         path = scope["path"]
-        refused: Problem | None = None
-        if self._is_rebound(headers):
-            refused = HOST_REFUSED
-        elif self._is_foreign(scope, headers):
-            refused = ORIGIN_REFUSED
-        elif not (self._is_public(path) or self._is_known(headers)):
-            refused = self._refusal(scope, headers)
+        method = scope["method"] if scope["type"] == "http" else "GET"
+        caller = Caller(self._keys, self._log, client_of(scope), self._holder(headers))
+        scope[_CALLER] = caller
+        need = self._needs.of(method, path)
+        refused = self._refusal(scope, headers, caller, need)
         if refused is None:
+            if caller.holder is not None and caller.holder.key_id is not None:
+                receive, send = _while_held(caller, scope, receive, send)
+            if need.is_logged:
+                send = _told_first(caller, need.method, path, send)
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
+            return
+        if refused in (HOST_REFUSED, ORIGIN_REFUSED):
+            caller.holder = None  # whoever sits at the browser has not asked for it
+        if need.method not in SAFE_METHODS or need.role.covers(Role.OPERATOR):
+            await caller.note(method, path, refused.status)
+        if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 4401})
-        elif refused is KEY_REFUSED and self._is_page(path) and scope["method"] == "GET":
+        elif refused is KEY_REFUSED and self._is_page(path) and method == "GET":
             await RedirectResponse(self._login_path, 303)(scope, receive, send)
         else:
             status, body = self._render_for(path)(refused)
             wait = {"Retry-After": "60"} if refused is GUESSES_REFUSED else None
             await JSONResponse(body, status, headers=wait)(scope, receive, send)
 
-    def _is_known(self, headers: Headers) -> bool:
-        if self._keys.is_open:
-            return True
+    def _holder(self, headers: Headers) -> Holder | None:
         key = headers.get("x-api-key")
         if key is not None:
-            return self._keys.accepts(key)
-        return self._keys.knows_session(_cookie(headers))
+            return self._keys.holder(key)
+        return self._keys.session_holder(_cookie(headers))
 
-    def _refusal(self, scope: Scope, headers: Headers) -> Problem:
-        if "x-api-key" not in headers or self._keys.may_guess(client_of(scope)):
-            return KEY_REFUSED
-        return GUESSES_REFUSED
+    def _refusal(
+        self, scope: Scope, headers: Headers, caller: Caller, need: Need
+    ) -> Problem | None:
+        if self._is_rebound(headers):
+            return HOST_REFUSED
+        if self._is_foreign(scope, headers):
+            return ORIGIN_REFUSED
+        if self._is_public(need.method, scope["path"]):
+            return None
+        if caller.holder is None:
+            if "x-api-key" not in headers or self._keys.may_guess(caller.address):
+                return KEY_REFUSED
+            return GUESSES_REFUSED
+        if not caller.holder.role.covers(need.role):
+            return role_refused(caller.holder.role, need.role)
+        return None
 
     def _is_rebound(self, headers: Headers) -> bool:
         """Whether a page of another site asks under its own name, led here by its name server.
@@ -211,7 +229,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is None or origin in self._allowed_origins:
             return False
-        is_read = scope["type"] == "http" and scope["method"] in _SAFE_METHODS
+        is_read = scope["type"] == "http" and scope["method"] in SAFE_METHODS
         is_socket_polling = "/_nicegui_ws/" in scope["path"]
         if is_read and not is_socket_polling:
             return False
@@ -248,3 +266,43 @@ def _cookie(headers: Headers) -> str | None:
         return None
     found = jar.get(SESSION_COOKIE)
     return None if found is None else found.value
+
+
+def _told_first(caller: Caller, method: str, path: str, send: Send) -> Send:
+    """Return what sends an answer once the audit log has it."""
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await caller.note(method, path, message["status"])
+        await send(message)
+
+    return told
+
+
+def _while_held(caller: Caller, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Return a connection that ends with the key it was opened with."""
+    left: Message = {"type": "http.disconnect"}
+    if scope["type"] == "websocket":
+        left = {"type": "websocket.disconnect", "code": 4401}
+
+    async def receive_held() -> Message:
+        waiting = asyncio.ensure_future(receive())
+        try:
+            while True:
+                done, _ = await asyncio.wait({waiting}, timeout=_LOOK_SECONDS)
+                if not caller.may(Role.VIEWER):
+                    return left
+                if done:
+                    return waiting.result()
+        finally:
+            waiting.cancel()
+
+    async def send_held(message: Message) -> None:
+        if caller.may(Role.VIEWER):
+            await send(message)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4401})
+        raise KeyWithdrawn
+
+    return receive_held, send_held

@@ -56,3 +56,14 @@ HOST_REFUSED = Problem(
     "Use its address, set a key, or add the name to allowed_hosts.",
     kind="key",
 )
+
+
+def role_refused(role: str, needed: str) -> Problem:
+    """Return what is told to a key that is not good for what it asks."""
+    return Problem(
+        403,
+        "auth.role",
+        f"The key is one of a {role}; this needs {'an' if needed[0] in 'ao' else 'a'} {needed}",
+        "Ask whoever runs the server for a key with that role.",
+        kind="key",
+    )

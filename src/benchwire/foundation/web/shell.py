@@ -4,16 +4,20 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from typing import TypeVar
 
 from nicegui import run, ui
 
 from benchwire.foundation.catalogue import Item
-from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.errors import BenchwireError, Forbidden
 from benchwire.foundation.jobs.runner import Jobs
 from benchwire.foundation.jobs.states import JobRecord
+from benchwire.foundation.web.auth import caller_of
 from benchwire.foundation.web.job_progress import JobProgress
+from benchwire.foundation.web.keys import KeyRing
+from benchwire.foundation.web.roles import Role
 from benchwire.foundation.web.states import heading
 from benchwire.foundation.web.watch import Watch
 
@@ -42,8 +46,8 @@ class Shell:
         Where the dashboard is mounted.
     unfinished
         The jobs that are queued or running, oldest first, for all pages.
-    has_login
-        Whether there is a session to end.
+    keys
+        Says whether there is a session to end.
     look_up
         Gives an item of any domain by kind and id, None if it is not here any more.
     """
@@ -51,7 +55,7 @@ class Shell:
     jobs: Jobs
     path: str
     unfinished: Watch[list[JobRecord]]
-    has_login: bool
+    keys: KeyRing
     look_up: Callable[[str, str], Item | None] = lambda *_: None
     navigation: list[NavigationEntry] = field(default_factory=list)
     _head: str = field(init=False, default_factory=lambda: _head_html())
@@ -120,7 +124,8 @@ class Shell:
             ui.separator()
             _external("API documents", "/docs", "bw-nav bw-nav-small")
             _external("Metrics", "/metrics", "bw-nav bw-nav-small")
-            if self.has_login:
+            if not self.keys.is_open:
+                ui.label(_signed_in()).classes("bw-nav-small bw-muted").mark("signed-in")
                 with ui.element("form").props("method=post action=/logout"):
                     button = ui.element("button").classes("bw-nav bw-nav-small")
                     with button:
@@ -246,17 +251,56 @@ def describe(error: BenchwireError) -> str:
     return f"{error.message}. {error.hint}".strip()
 
 
+class RoleLacking(Forbidden):
+    """The person at the page may not do that."""
+
+    code = "auth.role"
+
+
 async def act(
-    work: Callable[..., T], *args: object, told: Callable[[BenchwireError], str] = describe
+    work: Callable[..., T],
+    *args: object,
+    needs: Role = Role.OPERATOR,
+    told: Callable[[BenchwireError], str] = describe,
 ) -> T | None:
     """Do something for the person at the page, beside the event loop; say so if it is refused.
 
+    Everything a page changes goes through here: the person's role is looked at, and the audit log
+    has the deed, under the name of the function that does it, before the page shows it done.
+
     Parameters
     ----------
+    needs
+        The role it takes.
     told
         Gives the words for a refusal.
     """
     # What was pressed may be drawn anew meanwhile; the page it was on stays.
+    page = ui.context.client
+    caller = caller_of(page.request.scope)
+    status = 500
+    try:
+        if not caller.may(needs):
+            raise RoleLacking(
+                f"Your key does not allow that: it takes the role {needs}",
+                hint="Ask whoever runs the server for another key.",
+            )
+        done = await run.io_bound(work, *args)
+        status = 200
+    except BenchwireError as error:
+        status = error.status
+        with page:
+            ui.notify(told(error), type="negative", multi_line=True)
+        return None
+    finally:
+        await caller.note("PAGE", page.request.url.path, status, action_of(work))
+    return done
+
+
+async def ask(
+    work: Callable[..., T], *args: object, told: Callable[[BenchwireError], str] = describe
+) -> T | None:
+    """Look something up for the person at the page, beside the event loop; say why it fails."""
     page = ui.context.client
     try:
         return await run.io_bound(work, *args)
@@ -264,6 +308,19 @@ async def act(
         with page:
             ui.notify(told(error), type="negative", multi_line=True)
         return None
+
+
+def action_of(work: Callable[..., object]) -> str:
+    """Return what a function does in words: ``Plates.move`` is "plates: move"."""
+    inner = work.func if isinstance(work, partial) else work
+    *_, owner, name = ["", *inner.__qualname__.replace("<locals>.", "").split(".")]
+    words = name.strip("_").replace("_", " ")
+    return f"{owner.strip('_').lower()}: {words}" if owner else words
+
+
+def _signed_in() -> str:
+    holder = caller_of(ui.context.client.request.scope).holder
+    return "" if holder is None else f"{holder.name}, {holder.role}"
 
 
 def discard(dialog: ui.dialog) -> None:

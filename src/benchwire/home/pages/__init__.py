@@ -7,7 +7,7 @@ from nicegui import app, ui
 
 from benchwire.foundation.domain import Domain
 from benchwire.foundation.lab import Lab
-from benchwire.foundation.web.auth import KeyRing
+from benchwire.foundation.web.keys import KeyRing
 from benchwire.foundation.web.shell import NavigationEntry, Shell
 from benchwire.foundation.web.watch import Watch
 from benchwire.home.catalogue import Catalogue
@@ -29,7 +29,7 @@ def mount(
 ) -> None:
     """Register every page and mount the dashboard on an application."""
     unfinished = Watch(lab.jobs.unfinished, hub=lab.hub, topic=JOBS_TOPIC)
-    shell = Shell(lab.jobs, path, unfinished, has_login=not keys.is_open, look_up=catalogue.known)
+    shell = Shell(lab.jobs, path, unfinished, keys=keys, look_up=catalogue.known)
     shell.navigation += [
         NavigationEntry("Home", "/", "home"),
         NavigationEntry("Jobs", work.PATH, "checklist"),

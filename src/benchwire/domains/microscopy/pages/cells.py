@@ -12,7 +12,7 @@ from benchwire.domains.microscopy.pages.frames import Frames
 from benchwire.domains.microscopy.schemas import InspectionRequest
 from benchwire.foundation.jobs.states import JobRecord
 from benchwire.foundation.web.plots import describe_chart, drawn_chart, replace_options
-from benchwire.foundation.web.shell import act
+from benchwire.foundation.web.shell import act, ask
 from benchwire.foundation.web.states import heading, section
 from benchwire.foundation.web.tables import table
 
@@ -89,7 +89,7 @@ class FovView:
         """Show the FOV that is chosen."""
         self._loads += 1
         load = self._loads
-        found = await act(self._desk.workflows.traces, self._job_id, self._fov.value)
+        found = await ask(self._desk.workflows.traces, self._job_id, self._fov.value)
         if found is None or load != self._loads:
             return  # it was said why, or another FOV has been chosen since
         self._data = found

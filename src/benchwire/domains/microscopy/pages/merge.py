@@ -59,13 +59,13 @@ class MergeForm:
             {"name": name.value or "", "fovs": fovs.value or ""} for _, name, fovs in self._samples
         ]
 
-        def work() -> dict[str, object]:
+        def merge_samples() -> dict[str, object]:
             listed = self._desk.folders.save_samples(output, samples)
             return self._desk.folders.merge(
                 MergeRequest(sample_yaml=str(listed), input_dir=self._results, output_dir=output)
             )
 
-        found = await act(work)
+        found = await act(merge_samples)
         if found is None:
             return
         ui.notify(str(found["message"]), type="positive")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from benchwire.foundation.catalogue import Item
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.samples.names import SampleLink
 from benchwire.foundation.samples.store import Samples
+from benchwire.foundation.web.roles import Role
 from benchwire.foundation.web.shell import act
 from benchwire.foundation.web.watch import Watch, Watches
 
@@ -146,19 +148,24 @@ def no_url(_: Any) -> str:
     return ""
 
 
-async def attempt(work: Callable[..., T], *arguments: object) -> T | None:
+async def attempt(
+    work: Callable[..., T], *arguments: object, needs: Role = Role.OPERATOR
+) -> T | None:
     """Do something for the person at the page; if it is refused, tell every rule that it breaks."""
-    return await act(work, *arguments, told=_reasons)
+    return await act(work, *arguments, needs=needs, told=_reasons)
 
 
-async def succeeds(work: Callable[..., object], *arguments: object) -> bool:
+async def succeeds(
+    work: Callable[..., object], *arguments: object, needs: Role = Role.OPERATOR
+) -> bool:
     """Attempt something that returns nothing, and say whether it was done."""
 
+    @wraps(work)
     def done() -> bool:
         work(*arguments)
         return True
 
-    return await attempt(done) is True
+    return await attempt(done, needs=needs) is True
 
 
 def _reasons(error: BenchwireError) -> str:

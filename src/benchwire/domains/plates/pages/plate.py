@@ -19,6 +19,7 @@ from benchwire.domains.plates.pages.desk import (
 )
 from benchwire.domains.plates.requests import Page
 from benchwire.domains.plates.scores import SCORES
+from benchwire.foundation.web.roles import Role
 from benchwire.foundation.web.shell import discard, download
 from benchwire.foundation.web.states import empty, failure, heading, second, section
 
@@ -199,7 +200,9 @@ class _View:
             with ui.row():
                 ui.button("Delete", color="negative", on_click=lambda: dialog.submit(True))
                 ui.button("Cancel", on_click=dialog.close).props("flat")
-        if await dialog and await succeeds(self._desk.plates.delete, self._barcode):
+        if await dialog and await succeeds(
+            self._desk.plates.delete, self._barcode, needs=Role.ADMIN
+        ):
             ui.navigate.to("/plates")
         discard(dialog)
 

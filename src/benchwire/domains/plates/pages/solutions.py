@@ -6,6 +6,7 @@ from nicegui import run, ui
 
 from benchwire.domains.plates.pages.desk import Desk, succeeds
 from benchwire.domains.plates.requests import Page
+from benchwire.foundation.web.roles import Role
 from benchwire.foundation.web.states import empty, section
 
 SHOWN = 200
@@ -68,7 +69,9 @@ class _View:
             ui.label(f"in {count} {'well' if count == 1 else 'wells'}").classes("bw-small bw-muted")
             button = ui.button(
                 icon="delete",
-                on_click=lambda: self._do(self._desk.chemistry.delete_solution, item["id"]),
+                on_click=lambda: self._do(
+                    self._desk.chemistry.delete_solution, item["id"], needs=Role.ADMIN
+                ),
             ).props('flat round dense aria-label="Delete the solution"')
             button.set_enabled(item["can_be_deleted"])
 
@@ -128,8 +131,8 @@ class _View:
 
             ui.button("Add", on_click=make).mark("chemical-add")
 
-    async def _do(self, work: Any, *arguments: Any) -> bool:
-        is_done = await succeeds(work, *arguments)
+    async def _do(self, work: Any, *arguments: Any, needs: Role = Role.OPERATOR) -> bool:
+        is_done = await succeeds(work, *arguments, needs=needs)
         if is_done:
             await self.refresh()
         return is_done

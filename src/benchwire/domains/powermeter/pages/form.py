@@ -9,6 +9,7 @@ from benchwire.domains.powermeter.config import MeterConfig
 from benchwire.domains.powermeter.errors import ConfigInvalid
 from benchwire.domains.powermeter.readings import QUANTITIES
 from benchwire.domains.powermeter.service import PowerMeters
+from benchwire.foundation.web.roles import Role
 from benchwire.foundation.web.shell import act
 from benchwire.foundation.web.states import section
 
@@ -90,7 +91,7 @@ class ConfigForm:
         }
         for key in WATCHED:
             changes["alarms"].setdefault(key, {})
-        if await act(self._meters.configure, self._name, changes) is not None:
+        if await act(self._meters.configure, self._name, changes, needs=Role.ADMIN) is not None:
             ui.notify("The configuration was changed", type="positive")
 
 

@@ -15,7 +15,7 @@ from benchwire.foundation.jobs.states import JobRecord, JobState
 from benchwire.foundation.web.item_links import draw_crate, draw_samples
 from benchwire.foundation.web.job_progress import JobProgress
 from benchwire.foundation.web.plots import describe_chart, drawn_chart, replace_options
-from benchwire.foundation.web.shell import act, download
+from benchwire.foundation.web.shell import act, ask, download
 from benchwire.foundation.web.states import badge, failure, heading, section
 from benchwire.foundation.web.tables import table
 
@@ -127,7 +127,7 @@ class _View:
 
     async def load(self) -> None:
         """Show the figures, and the first trace that is listed."""
-        found = await act(self._fittings.figures, self._record.id)
+        found = await ask(self._fittings.figures, self._record.id)
         if found is None:
             return
         with self._summary:
@@ -156,7 +156,7 @@ class _View:
         """Show one trace and its curve."""
         self._chosen = (fov, cell)
         self._show_rows()
-        trace = await act(self._fittings.trace, self._record.id, fov, cell)
+        trace = await ask(self._fittings.trace, self._record.id, fov, cell)
         if trace is None or self._chosen != (fov, cell):
             return  # it was said why, or another one has been chosen since
         fitted = f"R² = {trace['r_squared']:.4f}" if trace["fitted"] else "not fitted"

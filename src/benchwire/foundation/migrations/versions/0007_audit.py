@@ -1,0 +1,25 @@
+"""Who did what."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "audit_entry",
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("who", sa.String(40), nullable=False),
+        sa.Column("role", sa.String(20), nullable=False),
+        sa.Column("address", sa.String(100), nullable=False),
+        sa.Column("method", sa.String(20), nullable=False),
+        sa.Column("path", sa.String(1000), nullable=False),
+        sa.Column("action", sa.String(200), nullable=False),
+        sa.Column("status", sa.Integer, nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+    )
