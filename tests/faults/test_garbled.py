@@ -71,6 +71,10 @@ class LateLine:
             due = self._coming[0][0] if self._coming else deadline
             self._clock.wind(max(min(due, deadline) - now, 1e-6))
 
+    def read_some(self, size: int, timeout: float) -> bytes:
+        first = self.read(1, timeout)
+        return first + self.read(size - 1, 0.0) if first else b""
+
     def discard_input(self) -> None:
         self._let_come()
         self._there = b""
@@ -285,6 +289,10 @@ class TrickyLine:
                 return taken
             due = self._coming[0][0] if self._coming else deadline
             self._clock.wind(max(min(due, deadline) - now, 1e-6))
+
+    def read_some(self, size: int, timeout: float) -> bytes:
+        first = self.read(1, timeout)
+        return first + self.read(size - 1, 0.0) if first else b""
 
     def discard_input(self) -> None:
         self._let_come()
