@@ -23,19 +23,23 @@ UNHURRIED = {
     "journeys/test_battery_lives.py",
 }  # fmt: skip
 
+FAULT_SECONDS = 600
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Have the tests of faults repeat them as often as the figures ask for."""
     parser.addoption("--soak", action="store_true", help="the long form of every fault")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that run one at a time."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that run one at a time, and say how long a fault may take."""
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix()
         if place.startswith(PACED) and place not in UNHURRIED:
             item.add_marker("paced")
+        if place.startswith("faults"):
+            item.add_marker(pytest.mark.timeout(0 if config.getoption("soak") else FAULT_SECONDS))
 
 
 @pytest.fixture

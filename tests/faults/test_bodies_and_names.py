@@ -20,7 +20,7 @@ from tests.faults.conftest import Furnished
 from tests.support import house
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.paced
 
 MB = 1_000_000
 NAMES = (

@@ -20,7 +20,7 @@ from tests.faults.load import Load
 from tests.support.server import Server
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.paced
 CLOCK = "clock"
 HOUR = 3600.0
 STEPS = (HOUR, -HOUR, -10.0)

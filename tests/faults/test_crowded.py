@@ -22,7 +22,7 @@ from tests.faults.test_kill import HEALTH_SECONDS, start_again
 from tests.support.server import Server
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.paced
 QUEUED = 10_000
 # The promise is 50 ms; ten times that tells a wrong way of asking from a busy machine.
 LIST_SECONDS = 0.5

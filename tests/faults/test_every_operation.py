@@ -14,7 +14,7 @@ import pytest
 from tests.faults.conftest import Furnished
 from tests.support import house
 
-pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.paced
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 REAL = 0.7

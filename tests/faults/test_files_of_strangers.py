@@ -22,7 +22,7 @@ from tests.support.battery import minutes, write_signal
 from tests.support.ports import free_port
 from tests.support.server import Server
 
-pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.paced
 
 SEED = 20261128
 MOST_MEMORY = 200_000_000

@@ -17,7 +17,7 @@ import pytest
 from tests.faults.bench import ATTEMPTS, Bench, open_bench
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.paced
 PERIOD = 0.1
 SAFE_SECONDS = 2.0
 SAMPLE_SECONDS = 0.00036

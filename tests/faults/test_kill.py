@@ -18,7 +18,7 @@ from tests.faults.load import Load
 from tests.support.server import Server
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.paced
 SEED = 20261128
 HEALTH_SECONDS = 5.0
 LONGEST_LIFE_SECONDS = 3.0

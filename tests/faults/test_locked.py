@@ -18,7 +18,7 @@ from tests.faults.load import Load
 from tests.faults.test_kill import status_of, until_computed
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.paced
 HOLD = """
 import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)

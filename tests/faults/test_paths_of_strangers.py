@@ -17,7 +17,7 @@ from tests.faults.conftest import Furnished
 from tests.support import house
 from tests.support.traversal import corpus
 
-pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.paced
 
 SECRET = "canary-5b1d7e9c"
 SEED = 20261128

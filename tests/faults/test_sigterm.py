@@ -15,7 +15,7 @@ from tests.faults.bench import Bench, open_bench
 from tests.faults.journal import Journal
 from tests.faults.load import Load
 
-pytestmark = [pytest.mark.paced, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.paced
 SEED = 15
 SAFE_SECONDS = 1.0
 EXIT_SECONDS = 10.0
