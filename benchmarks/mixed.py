@@ -46,6 +46,7 @@ SLOTS, METERS = 16, 4
 P99_GOAL_MS = 250.0
 GROWTH_GOAL = 0.05
 WARM_SECONDS = 15.0
+START_SECONDS = 3.0
 IDLE_SECONDS = 10.0
 PLATES = 20
 
@@ -127,8 +128,9 @@ def fill_plates(client: httpx.Client) -> str:
     return str(client.get("/bms/devices").raise_for_status().json()["devices"][0]["device_id"])
 
 
-def process_movies(folder: str) -> None:
+def process_movies(orders: Connection, folder: str) -> None:
     """Process the same movie again and again, each time into a folder of its own."""
+    orders.recv()
     with httpx.Client(base_url=f"{URL}/api/v1/processing", timeout=60) as client:
         movie = Path(folder) / "movie.ome.tif"
         found = client.post("/load-metadata", json={"file_path": str(movie)}).raise_for_status()
@@ -209,10 +211,9 @@ async def follow(paths: list[str], clients: int, events: list[int], over: asynci
         each.cancel()
 
 
-def clients_of(
-    results: Connection, run: str, battery: str, clients: int, rate: float, seconds: float
-) -> None:
-    """Follow and ask, in a process of their own, and send what was found."""
+def clients_of(orders: Connection, battery: str, clients: int, rate: float, seconds: float) -> None:
+    """Follow a run that is named and ask, in a process of its own, and send what was found."""
+    run = orders.recv()
     live = f"/runs/{run}/live"
     paths = [live, "/api/meters/live", f"/bess/{battery}/live", "/events/jobs"]
     events = [0] * clients
@@ -227,7 +228,7 @@ def clients_of(
             await following
 
     waits, failed = asyncio.run(all_of_it())
-    results.send((waits, failed, events))
+    orders.send((waits, failed, events))
 
 
 # -- what came of it ------------------------------------------------------------------------------
@@ -268,24 +269,29 @@ def measure(folder: Path, seconds: float, clients: int, rate: float) -> bool:
     with bench(folder) as server, httpx.Client(base_url=URL, timeout=120) as client:
         battery = fill_plates(client)
         idle, failed = asyncio.run(ask_at(rate, IDLE_SECONDS, battery))
-        run = start_run(client, seconds + WARM_SECONDS)
-        receiving, sending = spawn.Pipe(duplex=False)
-        movies = spawn.Process(target=process_movies, args=(str(folder),), daemon=True)
+        here, there = spawn.Pipe()
+        movies_here, movies_there = spawn.Pipe()
         asking = spawn.Process(
-            target=clients_of, args=(sending, run, battery, clients, rate, seconds), daemon=True
+            target=clients_of, args=(there, battery, clients, rate, seconds), daemon=True
         )
-        movies.start()
-        missed_before, _ = missed_readings(client)
+        movies = spawn.Process(target=process_movies, args=(movies_there, str(folder)), daemon=True)
         asking.start()
+        movies.start()
+        time.sleep(START_SECONDS)
+        missed_before, _ = missed_readings(client)
+        run = start_run(client, seconds + WARM_SECONDS)
+        movies_here.send(run)
+        time.sleep(START_SECONDS)
+        here.send(run)
         memory: list[float] = []
         used = sum(server.cpu_times()[:2])
         began = time.monotonic()
-        while not receiving.poll(1.0):
+        while not here.poll(1.0):
             memory.append(server.memory_info().rss / 1e6)
-            if not asking.is_alive() and not receiving.poll(0):
+            if not asking.is_alive() and not here.poll(0):
                 raise RuntimeError("the clients have ended early")
         share = (sum(server.cpu_times()[:2]) - used) / (time.monotonic() - began)
-        waits, more_failed, events = receiving.recv()
+        waits, more_failed, events = here.recv()
         missed, readings = missed_readings(client)
         movies.terminate()
         lost, samples = lost_samples(folder, client, run, seconds + WARM_SECONDS)

@@ -16,6 +16,8 @@ from benchwire.foundation.streams import Hub
 from benchwire.foundation.web.sse import json_event
 
 MAX_POINTS = 4000
+# Of all curves together for a viewer who comes late; a screen has no more.
+SNAPSHOT_POINTS = 16_000
 BATCH_SECONDS = 0.1
 # Enough for a smooth curve on any screen at ten batches a second.
 _POINTS_PER_BATCH = 10
@@ -74,10 +76,14 @@ class LiveCurve:
         if batch is not None:
             self._hub.publish(self._topic, batch)
 
-    def so_far(self) -> dict[str, Any]:
-        """Return the whole curve, for a viewer who has just come."""
+    def so_far(self, most: int = MAX_POINTS) -> dict[str, Any]:
+        """Return the whole curve in so many points at most, for a viewer who has just come."""
         with self._lock:
-            return {**self._head, "columns": {key: list(v) for key, v in self._kept.items()}}
+            kept = dict(self._kept)
+            step = max(1, -(-len(next(iter(kept.values()), ())) // most))
+            # Half of the digits are enough to draw it, and half of the bytes.
+            columns = {key: np.array(values[::step], np.float32) for key, values in kept.items()}
+        return {**self._head, "columns": columns}
 
     def _take_batch(self) -> bytes | None:
         waiting, self._waiting = self._waiting, {}
@@ -92,4 +98,5 @@ class LiveCurve:
 
 def snapshot(curves: list[LiveCurve]) -> bytes:
     """Return the first event of a stream: every curve so far."""
-    return json_event("curves", [curve.so_far() for curve in curves])
+    most = SNAPSHOT_POINTS // max(len(curves), SNAPSHOT_POINTS // MAX_POINTS)
+    return json_event("curves", [curve.so_far(most) for curve in curves])
