@@ -246,6 +246,7 @@ def test_schema_of_tables_equals_that_of_migrations(database: Database) -> None:
     from benchwire.domains.plates.tables import metadata as plates
     from benchwire.domains.potentiostat.tables import metadata as potentiostat
     from benchwire.domains.powermeter.tables import metadata as powermeter
+    from benchwire.foundation.audit.tables import metadata as audit
     from benchwire.foundation.jobs.tables import metadata as jobs
     from benchwire.foundation.samples.tables import metadata as samples
 
@@ -253,7 +254,7 @@ def test_schema_of_tables_equals_that_of_migrations(database: Database) -> None:
         context = MigrationContext.configure(
             connection, opts={"include_name": lambda name, *_: name != "alembic_version"}
         )
-        everything = [battery, jobs, microscopy, plates, potentiostat, powermeter, samples]
+        everything = [audit, battery, jobs, microscopy, plates, potentiostat, powermeter, samples]
         assert compare_metadata(context, everything) == []
 
 

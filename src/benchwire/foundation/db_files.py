@@ -24,7 +24,7 @@ COPIES_KEPT = 7
 COPY_EVERY = timedelta(days=1)
 _LOOK_SECONDS = 60.0
 # Copies are for comfort; room on the disk is for measurements.
-_FREE_AFTER_COPY = 0.2
+_FREE_PART, _FREE_BYTES = 0.2, 5_000_000_000
 _STAMP = "%Y%m%dT%H%M%SZ"
 _FORMAT_VERSIONS = slice(18, 20)
 
@@ -108,7 +108,7 @@ def make_copy(data_dir: Path, now: datetime) -> Path | None:
     """
     source = data_dir / DATABASE_FILE
     disk = shutil.disk_usage(data_dir)
-    if disk.free - source.stat().st_size < _FREE_AFTER_COPY * disk.total:
+    if disk.free - source.stat().st_size < min(_FREE_PART * disk.total, _FREE_BYTES):
         logger.warning("the database is not copied, as the disk has little room")
         return None
     copy = data_dir / f"{DATABASE_FILE}.copy-{now:{_STAMP}}"

@@ -25,7 +25,7 @@ from benchwire.domains.microscopy.plan import (
 from benchwire.domains.microscopy.stacks import stacks_of
 from benchwire.foundation import run_record
 from benchwire.foundation.clock import utc_moment
-from benchwire.foundation.files import AllowedFolders, PathForbidden, make_folders
+from benchwire.foundation.files import PARTIAL_SUFFIX, AllowedFolders, PathForbidden, make_folders
 from benchwire.foundation.workers import Reporter
 
 # Raised when FOVs would come out otherwise than before, so that finished ones are done anew.
@@ -242,6 +242,13 @@ def _remove(folder: Path, names: set[str]) -> None:
             path.unlink(missing_ok=True)
 
 
+def _remove_partial(folder: Path) -> None:
+    """Remove what a worker that was killed had begun; nobody writes there any more."""
+    for path in folder.glob(f".*{PARTIAL_SUFFIX}"):
+        if path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
 # -- the run --------------------------------------------------------------------------------
 
 
@@ -286,6 +293,8 @@ def record(
         for fov, item in zip(good, marks, strict=True)
         if (aside := item["verdicts_set_aside"])
     ]
+    for fov in good:
+        _remove_partial(order.folder(fov))
     checksum = None if on_block is None else run_record.input_checksum(order.members, on_block)
     has_changed = order.fingerprint() != mark
     told = {str(fov): reason for fov, reason in ending.failures.items()}
