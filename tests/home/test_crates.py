@@ -598,7 +598,7 @@ def test_what_is_missing_or_cannot_be_made_is_told_before_anything_is_sent(
     }
     wanted: list[BundledFile] = []
     url = serve(lambda: crate_download(a_bundle(wanted), (), scratch=scratch, clock=ManualClock()))
-    for name, status in [("gone", 404), ("folder", 404), ("nothing", 404), ("full", 500)]:
+    for name, status in [("gone", 404), ("folder", 404), ("nothing", 404), ("full", 503)]:
         first = BundledFile("a.csv", "", "text/csv", make=lambda at: made(at, b"1"))
         wanted[:] = [first, makes[name]]
         answer = httpx.get(url)
