@@ -238,13 +238,15 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     allow_many_connections()
     sys.setswitchinterval(_SWITCH_SECONDS)
     listener = _listen(settings.host, settings.port)
+    # Asked now: a signal in the first moment closes it while the rest is still being made.
+    address = listener.getsockname()[:2]
     also = {name: _listen(settings.host, port) for name, port in settings.also.items()}
     alone: list[uvicorn.Server] = []
 
     async def whole(app: "Application") -> None:
         for name, extra_listener in also.items():
             alone.append(await _serve_alone(app.alone(name), extra_listener))
-        publish_address(settings.data_dir, *listener.getsockname()[:2])
+        publish_address(settings.data_dir, *address)
         if ready is not None:
             ready.set()
 
