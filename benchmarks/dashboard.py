@@ -23,6 +23,8 @@ import httpx
 import psutil
 from playwright.sync_api import Browser, sync_playwright
 
+from serving import answers, until
+
 CHROMIUM = "/usr/bin/chromium"
 PORT = 8471
 URL = f"http://127.0.0.1:{PORT}"
@@ -68,27 +70,12 @@ def running_server(folder: Path) -> Iterator[psutil.Process]:
         env={**os.environ, "BENCHWIRE_UI": "true"},
     )  # fmt: skip
     try:
-        until(lambda: answers("/devices") and len(httpx.get(f"{URL}/devices").json()) == 4)
-        until(lambda: answers("/ui/"))
+        until(lambda: answers(f"{URL}/devices") and len(httpx.get(f"{URL}/devices").json()) == 4)
+        until(lambda: answers(f"{URL}/ui/"))
         yield psutil.Process(started.pid)
     finally:
         started.terminate()
         started.wait(20)
-
-
-def until(condition: Any, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.1)
-
-
-def answers(path: str) -> bool:
-    try:
-        return httpx.get(f"{URL}{path}", timeout=30).is_success
-    except httpx.TransportError:
-        return False
 
 
 def start_long_cv() -> None:

@@ -35,8 +35,9 @@ import psutil
 from benchwire.domains.battery.simulation import make_fleet
 from benchwire.domains.microscopy.simulation import write_demo_movie
 from benchwire.foundation.instruments.emulation import EmulatorProcess
+from serving import answers, until
 
-PORT = 8479
+PORT = 8471
 URL = f"http://127.0.0.1:{PORT}"
 POTENTIOSTAT = "benchwire.domains.potentiostat.emulator:emulated"
 POWER_METER = "benchwire.domains.powermeter.emulator:emulated"
@@ -86,23 +87,10 @@ def bench(folder: Path) -> Iterator[psutil.Process]:
         )  # fmt: skip
         stack.callback(server.wait, 30)
         stack.callback(server.terminate)
-        until(lambda: answers("/devices") and len(httpx.get(f"{URL}/devices").json()) == SLOTS)
+        until(
+            lambda: answers(f"{URL}/devices") and len(httpx.get(f"{URL}/devices").json()) == SLOTS
+        )
         yield psutil.Process(server.pid)
-
-
-def until(condition: Any, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.1)
-
-
-def answers(path: str) -> bool:
-    try:
-        return httpx.get(f"{URL}{path}", timeout=30).is_success
-    except httpx.TransportError:
-        return False
 
 
 # -- the load -------------------------------------------------------------------------------------

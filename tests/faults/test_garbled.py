@@ -36,35 +36,19 @@ SoakOr = Callable[[int, int], int]
 # -- late answers, in a time of their own ------------------------------------------------------
 
 
-class LateLine:
-    """A line to an instrument that answers in order, each time after some delay or never."""
+class WoundLine:
+    """The host's end of a line in the time of a manual clock; what is written is up to others."""
 
-    def __init__(
-        self,
-        clock: ManualClock,
-        delay: Callable[[], float | None],
-        answer: Callable[[bytes, int], bytes],
-    ) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
-        self._delay = delay
-        self._answer = answer
         self._coming: deque[tuple[float, bytes]] = deque()
-        self._latest = 0.0
         self._there = b""
-        self.number = 0
-
-    def write(self, request: bytes) -> None:
-        self.number += 1
-        delay = self._delay()
-        if delay is not None:
-            self._latest = max(self._latest, self._clock.monotonic() + delay)
-            self._coming.append((self._latest, self._answer(request, self.number)))
 
     def read(self, size: int, timeout: float) -> bytes:
         deadline = self._clock.monotonic() + timeout
         while True:
-            now = self._clock.monotonic()
             self._let_come()
+            now = self._clock.monotonic()
             if len(self._there) >= size or now >= deadline:
                 taken, self._there = self._there[:size], self._there[size:]
                 return taken
@@ -84,6 +68,29 @@ class LateLine:
     def _let_come(self) -> None:
         while self._coming and self._coming[0][0] <= self._clock.monotonic():
             self._there += self._coming.popleft()[1]
+
+
+class LateLine(WoundLine):
+    """A line to an instrument that answers in order, each time after some delay or never."""
+
+    def __init__(
+        self,
+        clock: ManualClock,
+        delay: Callable[[], float | None],
+        answer: Callable[[bytes, int], bytes],
+    ) -> None:
+        super().__init__(clock)
+        self._delay = delay
+        self._answer = answer
+        self._latest = 0.0
+        self.number = 0
+
+    def write(self, request: bytes) -> None:
+        self.number += 1
+        delay = self._delay()
+        if delay is not None:
+            self._latest = max(self._latest, self._clock.monotonic() + delay)
+            self._coming.append((self._latest, self._answer(request, self.number)))
 
 
 BADNESS = (0.02, 0.1, 0.3, 0.8)
@@ -242,19 +249,18 @@ def test_no_changed_reading_of_a_meter_passes(bits: int, soak_or: SoakOr) -> Non
 # -- a whole run over a line that plays tricks, in a time of its own ---------------------------
 
 
-class TrickyLine:
+class TrickyLine(WoundLine):
     """A transport into an emulated potentiostat that garbles, loses and delays answers.
 
     ``popped`` are the samples that the instrument really gave away, in order.
     """
 
     def __init__(self, clock: ManualClock, chance: random.Random, badness: float) -> None:
+        super().__init__(clock)
         self.device = emulated(1)
         self.popped: list[bytes] = []
         self.exchanges = self.tricks = 0
-        self._clock, self._chance, self._badness = clock, chance, badness
-        self._coming: deque[tuple[float, bytes]] = deque()
-        self._there = b""
+        self._chance, self._badness = chance, badness
 
     def write(self, request: bytes) -> None:
         self._clock.wind(0.0005)
@@ -278,31 +284,6 @@ class TrickyLine:
                     answer *= 2
         due = max(due, self._coming[-1][0]) if self._coming else due
         self._coming.append((due, answer))
-
-    def read(self, size: int, timeout: float) -> bytes:
-        deadline = self._clock.monotonic() + timeout
-        while True:
-            self._let_come()
-            now = self._clock.monotonic()
-            if len(self._there) >= size or now >= deadline:
-                taken, self._there = self._there[:size], self._there[size:]
-                return taken
-            due = self._coming[0][0] if self._coming else deadline
-            self._clock.wind(max(min(due, deadline) - now, 1e-6))
-
-    def read_some(self, size: int, timeout: float) -> bytes:
-        first = self.read(1, timeout)
-        return first + self.read(size - 1, 0.0) if first else b""
-
-    def discard_input(self) -> None:
-        self._let_come()
-        self._there = b""
-
-    def close(self) -> None: ...
-
-    def _let_come(self) -> None:
-        while self._coming and self._coming[0][0] <= self._clock.monotonic():
-            self._there += self._coming.popleft()[1]
 
 
 class WoundLatch(RunLatch):

@@ -157,6 +157,20 @@ def ask(executor: Executor, work: Callable[..., T], *args: Any, seconds: float) 
         return future.result()
 
 
+def packed(work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
+    """Return a piece of work as it is handed to another process.
+
+    Raises
+    ------
+    Failed
+        The function or an argument cannot leave this one.
+    """
+    try:
+        return pickle.dumps((work, args))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise Failed(f"The work cannot be handed over: {error}") from error
+
+
 @dataclass(slots=True)
 class _Task:
     work: Callable[..., Any]
@@ -270,9 +284,9 @@ class ProcessExecutor:
 
     def _do(self, worker: "_Worker | None", task: _Task) -> "_Worker | None":
         try:
-            order = pickle.dumps((task.work, task.args))
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            task.future.set_exception(Failed(f"The work cannot be handed over: {error}"))
+            order = packed(task.work, task.args)
+        except Failed as error:
+            task.future.set_exception(error)
             return worker
         for attempt in range(1, _ATTEMPTS + 1):
             try:

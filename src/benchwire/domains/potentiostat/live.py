@@ -4,6 +4,7 @@ A slot's curve so far is kept in memory at a bounded number of points, so that a
 late sees it whole; what is new goes out in batches, ten a second at most.
 """
 
+import math
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -76,13 +77,15 @@ class LiveCurve:
         if batch is not None:
             self._hub.publish(self._topic, batch)
 
-    def so_far(self, most: int = MAX_POINTS) -> dict[str, Any]:
+    def so_far(self, most: int) -> dict[str, Any]:
         """Return the whole curve in so many points at most, for a viewer who has just come."""
         with self._lock:
-            kept = dict(self._kept)
-            step = max(1, -(-len(next(iter(kept.values()), ())) // most))
+            count = len(next(iter(self._kept.values()), ()))
+            step = max(1, math.ceil(count / most))
             # Half of the digits are enough to draw it, and half of the bytes.
-            columns = {key: np.array(values[::step], np.float32) for key, values in kept.items()}
+            columns = {
+                key: np.array(values[::step], np.float32) for key, values in self._kept.items()
+            }
         return {**self._head, "columns": columns}
 
     def _take_batch(self) -> bytes | None:
@@ -98,5 +101,5 @@ class LiveCurve:
 
 def snapshot(curves: list[LiveCurve]) -> bytes:
     """Return the first event of a stream: every curve so far."""
-    most = SNAPSHOT_POINTS // max(len(curves), SNAPSHOT_POINTS // MAX_POINTS)
+    most = min(MAX_POINTS, SNAPSHOT_POINTS // max(1, len(curves)))
     return json_event("curves", [curve.so_far(most) for curve in curves])

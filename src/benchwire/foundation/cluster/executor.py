@@ -20,7 +20,7 @@ from benchwire.foundation.cluster.connection import (
     Running,
 )
 from benchwire.foundation.errors import Failed
-from benchwire.foundation.workers import OnProgress, TooBusy, WorkStopped, WorkTimedOut
+from benchwire.foundation.workers import OnProgress, TooBusy, WorkStopped, WorkTimedOut, packed
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +72,9 @@ class ClusterExecutor:
             failed.set_exception(WorkStopped("The server is shutting down"))
             return failed
         try:
-            order = pickle.dumps((work, args))
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            failed.set_exception(Failed(f"The work cannot be handed over: {error}"))
+            order = packed(work, args)
+        except Failed as error:
+            failed.set_exception(error)
             return failed
 
         def is_unwanted() -> bool:
