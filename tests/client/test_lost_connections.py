@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from benchwire.client import AnswerLost, Bench, Unreachable, WorkFailed
@@ -158,6 +159,9 @@ def test_frozen_server_is_waited_for(own: Server) -> None:
     with Bench(own.url, api_key="", timeout=1, patience=30) as bench:
         until(lambda: bench.potentiostats.slots(), seconds=20, what="the slot")
         run = bench.potentiostats.ocp(duration=0.2, make_plot=False)
+        # Frozen while it measures, a server loses samples and says so: that is another test.
+        address = f"{own.url}/jobs/{run.id}"
+        until(lambda: httpx.get(address).json()["status"] == "done", seconds=20, what="its end")
         paused, late = threading.Event(), list[str]()
         assert own.process is not None
         process = own.process.pid
