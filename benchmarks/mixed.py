@@ -236,7 +236,8 @@ def lost_samples(folder: Path, client: httpx.Client, run: str, seconds: float) -
                 rows += sum(part.count(b"\n") for part in answer.iter_bytes()) - 1
         lost += expected - rows
         if slot["status"] != "done":
-            print(f"  {slot['slot']}: {slot['status']}: {slot['message']}")
+            after = f"after {rows * SAMPLE_SECONDS:.1f} s"
+            print(f"  {slot['slot']}: {slot['status']} {after}: {slot['message']}")
     return lost, expected * len(status["slots"])
 
 

@@ -1,5 +1,6 @@
 """The command line: of the server and beside it, of whoever runs it, and of its clients."""
 
+import gc
 import logging
 import signal
 import socket
@@ -7,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from platformdirs import user_data_path
@@ -112,7 +113,7 @@ def reader(
     """Start a process that only reads, beside the server that owns the instruments."""
     import uvicorn
 
-    from benchwire.foundation.web.connections import PromptHead, allow_many_connections
+    from benchwire.foundation.web.connections import allow_many_connections
     from benchwire.reader import Reader
 
     allow_many_connections()
@@ -122,11 +123,7 @@ def reader(
     )
     logs.configure(settings.log_format, level=logging.DEBUG if settings.debug else logging.INFO)
     listener = _listen(settings.host, settings.port)
-    config = uvicorn.Config(
-        Reader(settings), http=PromptHead, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS, lifespan="on",
-    )  # fmt: skip
-    uvicorn.Server(config).run([listener])
+    uvicorn.Server(_config(Reader(settings), lifespan="on")).run([listener])
 
 
 @cli.command()
@@ -231,7 +228,7 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     """
     import uvicorn
 
-    from benchwire.foundation.web.connections import PromptHead, allow_many_connections
+    from benchwire.foundation.web.connections import allow_many_connections
     from benchwire.foundation.web.relay import publish_address
     from benchwire.opening import Opening
 
@@ -246,6 +243,10 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     async def whole(app: "Application") -> None:
         for name, extra_listener in also.items():
             alone.append(await _serve_alone(app.alone(name), extra_listener))
+        # What stays for good is not looked through again: doing so stops every thread for a quarter
+        # of a second, half of what an instrument's buffer holds.
+        gc.collect()
+        gc.freeze()
         publish_address(settings.data_dir, *address)
         if ready is not None:
             ready.set()
@@ -266,17 +267,7 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
             await super().shutdown(sockets)
 
     opening = Opening(settings, whole=whole, failed=lambda: server.end())
-    server = Server(
-        uvicorn.Config(
-            opening,
-            http=PromptHead,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-            lifespan="on",
-        )
-    )
+    server = Server(_config(opening, lifespan="on"))
     for number in (signal.SIGINT, signal.SIGTERM):
         # Once it has ended in good order, uvicorn raises the signal anew for whoever was before it.
         signal.signal(number, lambda *_: None)
@@ -289,17 +280,30 @@ async def _serve_alone(app: "ASGIApp", listener: socket.socket) -> "uvicorn.Serv
     """Serve one domain by itself on a port of its own, within the main server's life."""
     import uvicorn
 
-    from benchwire.foundation.web.connections import PromptHead
-
-    config = uvicorn.Config(
-        app, http=PromptHead, log_config=None, access_log=False, server_header=False,
-        date_header=False, lifespan="off",
-    )  # fmt: skip
+    config = _config(app, lifespan="off", date_header=False)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup([listener])
     return server
+
+
+def _config(app: "ASGIApp", **more: Any) -> "uvicorn.Config":
+    """Return how each of the servers speaks HTTP."""
+    import uvicorn
+
+    from benchwire.foundation.web.connections import KEEP_ALIVE_SECONDS, PromptHead
+
+    return uvicorn.Config(
+        app,
+        http=PromptHead,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        **more,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 DEFAULT_QUEUE_LIMIT = 256
-# What many threads publish within this time goes to each subscriber in one write; at two hundred
-# of them a write each would cost more than measuring does. What comes after a pause does not wait.
+# What many threads publish within this time goes to each subscriber in one write, and the longer
+# the more there are: at two hundred of them a write each would cost more than measuring does. What
+# comes after a pause does not wait.
 GATHER_SECONDS = 0.03
+_MOST_GATHER_SECONDS = 0.1
+_GATHER_SECONDS_EACH = 0.0005
 
 
 class Subscription:
@@ -144,7 +147,8 @@ class Hub:
 
     def _plan_handover(self) -> None:
         loop = asyncio.get_running_loop()
-        wait = self._handed_over_at + GATHER_SECONDS - loop.time()
+        gathering = max(GATHER_SECONDS, len(self._subscriptions) * _GATHER_SECONDS_EACH)
+        wait = self._handed_over_at + min(gathering, _MOST_GATHER_SECONDS) - loop.time()
         if wait > 0:
             loop.call_later(wait, self._hand_over)
         else:

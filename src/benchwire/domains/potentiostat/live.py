@@ -1,12 +1,14 @@
 """What is measured, on its way to the charts: thinned to what a screen can show.
 
 A slot's curve so far is kept in memory at a bounded number of points, so that a viewer who comes
-late sees it whole; what is new goes out in batches, ten a second at most.
+late sees it whole; what is new goes out in batches, ten a second at most. Viewers who come at the
+same time are given the same bytes: made anew for each of a hundred, the curves would keep the
+interpreter from the instruments for as long as those can wait.
 """
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from benchwire.foundation.web.sse import json_event
 MAX_POINTS = 4000
 # Of all curves together for a viewer who comes late; a screen has no more.
 SNAPSHOT_POINTS = 16_000
+SNAPSHOT_SECONDS = 2.0
 BATCH_SECONDS = 0.1
 # Enough for a smooth curve on any screen at ten batches a second.
 _POINTS_PER_BATCH = 10
@@ -31,6 +34,48 @@ def topic_of(run_id: str) -> str:
     return f"potentiostat.run.{run_id}"
 
 
+class LiveRun:
+    """The curves of a run while it is measured, each slot's in its present mode."""
+
+    def __init__(self, hub: Hub, clock: Clock, run_id: str) -> None:
+        self._hub = hub
+        self._clock = clock
+        self._topic = topic_of(run_id)
+        self._curves: dict[str, LiveCurve] = {}
+        self._lock = threading.Lock()
+        self._snapshot = b""
+        self._snapshot_at = float("-inf")
+        self._since: list[bytes] = []
+
+    def curve(self, slot: str, mode: str) -> "LiveCurve":
+        """Begin the curve of a slot's next mode in place of the one before."""
+        curve = LiveCurve(self._publish, self._clock, slot, mode)
+        with self._lock:
+            self._curves[slot] = curve
+            self._snapshot_at = float("-inf")
+        return curve
+
+    def hello(self) -> bytes:
+        """Return the first events of a stream: every curve so far."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if now - self._snapshot_at >= SNAPSHOT_SECONDS:
+                curves = [self._curves[slot] for slot in sorted(self._curves)]
+                # What is published from here on may be in the snapshot too, but is in one of both.
+                self._since = []
+                self._snapshot_at = now
+                self._snapshot = snapshot(curves)
+            return b"".join((self._snapshot, *self._since))
+
+    def _publish(self, batch: bytes) -> None:
+        with self._lock:
+            if self._clock.monotonic() - self._snapshot_at < SNAPSHOT_SECONDS:
+                self._since.append(batch)
+            else:
+                self._since = []
+        self._hub.publish(self._topic, batch)
+
+
 class LiveCurve:
     """One slot's curve in its present mode.
 
@@ -39,10 +84,11 @@ class LiveCurve:
     is taken in.
     """
 
-    def __init__(self, hub: Hub, clock: Clock, run_id: str, slot: str, mode: str) -> None:
-        self._hub = hub
+    def __init__(
+        self, publish: Callable[[bytes], None], clock: Clock, slot: str, mode: str
+    ) -> None:
+        self._publish = publish
         self._clock = clock
-        self._topic = topic_of(run_id)
         self._head = {"slot": slot, "mode": mode}
         self._lock = threading.Lock()
         self._kept: dict[str, list[float]] = {}
@@ -68,14 +114,14 @@ class LiveCurve:
             due = self._clock.monotonic() - self._last_sent >= BATCH_SECONDS
             batch = self._take_batch() if due else None
         if batch is not None:
-            self._hub.publish(self._topic, batch)
+            self._publish(batch)
 
     def finish(self) -> None:
         """Send what is left."""
         with self._lock:
             batch = self._take_batch()
         if batch is not None:
-            self._hub.publish(self._topic, batch)
+            self._publish(batch)
 
     def so_far(self, most: int) -> dict[str, Any]:
         """Return the whole curve in so many points at most, for a viewer who has just come."""
@@ -99,7 +145,7 @@ class LiveCurve:
         return json_event("points", {**self._head, "columns": columns})
 
 
-def snapshot(curves: list[LiveCurve]) -> bytes:
-    """Return the first event of a stream: every curve so far."""
+def snapshot(curves: Sequence[LiveCurve]) -> bytes:
+    """Return the event with every curve so far."""
     most = min(MAX_POINTS, SNAPSHOT_POINTS // max(1, len(curves)))
     return json_event("curves", [curve.so_far(most) for curve in curves])

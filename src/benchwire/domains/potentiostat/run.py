@@ -12,7 +12,7 @@ from benchwire import __version__
 from benchwire.domains.potentiostat import work
 from benchwire.domains.potentiostat.acquisition import Measurement, measure
 from benchwire.domains.potentiostat.driver import RunLatch, Stopped
-from benchwire.domains.potentiostat.live import LiveCurve
+from benchwire.domains.potentiostat.live import LiveRun
 from benchwire.domains.potentiostat.modes import Mode, Parameters
 from benchwire.domains.potentiostat.run_folder import RunFolder, RunNames
 from benchwire.domains.potentiostat.slots import Slot
@@ -91,7 +91,7 @@ class ActiveRun:
         self._parts = parts
         self._release = release
         self._latches = {slot.name: RunLatch() for slot in slots}
-        self._curves: dict[str, LiveCurve] = {}
+        self.live = LiveRun(parts.hub, parts.clock, order.run_id)
         self._started: dict[str, float] = {}
         self._reason: StopReason | None = None
         self._lock = threading.Lock()
@@ -105,12 +105,6 @@ class ActiveRun:
         """The run as it is at this moment."""
         with self._lock:
             return self._record
-
-    @property
-    def curves(self) -> list[LiveCurve]:
-        """The curves being measured, by slot."""
-        with self._lock:
-            return [self._curves[name] for name in sorted(self._curves)]
 
     @property
     def is_stored(self) -> bool:
@@ -217,11 +211,6 @@ class ActiveRun:
     ) -> None:
         stem = self.order.names.stem(slot.name, order.name, order.repeat)
         csv_path = self.order.folder.csv_path(slot.name, order.name, stem)
-        curve = LiveCurve(
-            self._parts.hub, self._parts.clock, self.order.run_id, slot.name, order.name
-        )
-        with self._lock:
-            self._curves[slot.name] = curve
         measure(
             Measurement(
                 order.mode, order.parameters, csv_path, self.order.gain,
@@ -229,7 +218,7 @@ class ActiveRun:
             ),
             run=slot.instrument.run,
             latch=latch,
-            live=curve,
+            live=self.live.curve(slot.name, order.name),
             clock=self._parts.clock,
         )  # fmt: skip
         if self.order.make_plot:

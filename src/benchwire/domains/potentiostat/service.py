@@ -509,7 +509,7 @@ class Potentiostats:
 
         def hello() -> bytes:
             active = self._active.get(run_id)
-            return snapshot([] if active is None else active.curves)
+            return snapshot([]) if active is None else active.live.hello()
 
         return topic_of(run_id), hello
 

@@ -7,6 +7,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 15.0
 """How long the head of a request may take, from the moment it can be sent."""
+KEEP_ALIVE_SECONDS = 15
+"""How long a connection is kept for a next request, in which the same time goes for its head.
+
+Many clients keep theirs for five seconds; a server that closes after as many takes every now and
+then a request away from them.
+"""
 MOST_HEAD_BYTES = 64 * 1024
 CUT = "benchwire.cut"
 """Where a request's scope has what ends its connection at once."""

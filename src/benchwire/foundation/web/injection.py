@@ -9,7 +9,8 @@ from starlette.requests import HTTPConnection
 def service(kind: type) -> Any:
     """Return a dependency that gives a route the one object of that type in its application."""
 
-    def look_up(connection: HTTPConnection) -> object:
+    # A coroutine, so that it is not sent to a thread, which would cost more than many a request.
+    async def look_up(connection: HTTPConnection) -> object:
         return connection.app.state.services[kind]
 
     return Depends(look_up)

@@ -28,7 +28,7 @@ async def _body(request: Request) -> AsyncIterator[dict[str, Any]]:
         yield body
 
 
-def _page(page: str | None = None, per_page: str | None = None) -> Page:
+async def _page(page: str | None = None, per_page: str | None = None) -> Page:
     return Page.of(page, per_page)
 
 
@@ -78,14 +78,18 @@ async def refuse_nul(request: Request) -> None:
 
 
 class ImageUrls:
-    """Addresses of images' files."""
+    """Addresses of images' files, below a server's address."""
 
-    def __init__(self, request: Request) -> None:
-        self._base = base_url(request)
+    def __init__(self, base: str) -> None:
+        self._base = base
 
     def __call__(self, record: Mapping[str, Any]) -> str:
         """Return where an image's file is fetched."""
         return f"{self._base}/api/v1/wells/{record['well_id']}/images/{record['id']}/file"
 
 
-Urls = Annotated[ImageUrls, Depends(ImageUrls)]
+async def _urls(request: Request) -> ImageUrls:
+    return ImageUrls(base_url(request))
+
+
+Urls = Annotated[ImageUrls, Depends(_urls)]
