@@ -22,7 +22,7 @@ from benchwire.domains.potentiostat.driver import (
     WaveformStarved,
 )
 from benchwire.domains.potentiostat.emulator import emulated
-from benchwire.domains.potentiostat.slots import Instrument
+from benchwire.domains.potentiostat.instrument import Instrument
 from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.emulation import PtyHost
@@ -62,7 +62,6 @@ def instrument_on_a_bad_line(folder: Path) -> Iterator[tuple[Instrument, BadLine
             SerialPort(str(line.path)),
             lambda port: SerialTransport(port.path, 1_500_000),
             SystemClock(),
-            lambda *_: None,
         )
         try:
             yield instrument, line, host

@@ -36,6 +36,13 @@ class TextFormatter(logging.Formatter):
         return super().formatMessage(record).replace("\r", "\\r").replace("\n", "\\n")
 
 
+def current() -> tuple[str, int]:
+    """Return how this process logs, for `configure` in one that it starts."""
+    root = logging.getLogger()
+    is_json = any(isinstance(handler.formatter, JsonFormatter) for handler in root.handlers)
+    return "json" if is_json else "text", root.level
+
+
 def configure(log_format: str = "auto", level: int = logging.INFO) -> None:
     """Send all logs to standard error; called once by the command line, never by a library."""
     as_text = sys.stderr.isatty() if log_format == "auto" else log_format == "text"

@@ -13,18 +13,22 @@ import os
 import pickle
 import queue
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from benchwire.foundation.errors import BenchwireError, Failed, Invalid, Unavailable
+from benchwire.foundation.processes import (
+    OwnProcess,
+    connect_back,
+    packed_error,
+    unpacked_error,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +36,6 @@ T = TypeVar("T")
 
 STOP_GRACE_SECONDS = 1.5
 IDLE_SECONDS = 300.0
-CONNECT_SECONDS = 30.0
 _ATTEMPTS = 2
 _LOOK_SECONDS = 0.1
 
@@ -347,64 +350,16 @@ class ProcessExecutor:
 _STOP = b"stop"
 
 
-class _Worker:
-    """One worker process and the connection to it.
-
-    It is started as a fresh interpreter that imports this module alone: what the server's own main
-    module imports would take a second and a hundred megabytes in each of them.
-    """
+class _Worker(OwnProcess):
+    """One worker process."""
 
     def __init__(self, memory: int | None) -> None:
-        key = os.urandom(32)
-        with Listener(None, authkey=key) as listener:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", __name__],
-                stdin=subprocess.PIPE,
-                close_fds=True,
-                start_new_session=True,
-            )
-            stdin = self._process.stdin
-            assert stdin is not None  # noqa: S101 - opened as a pipe
-            stdin.write(pickle.dumps((listener.address, key, memory)))
-            stdin.close()
-            self.connection: Connection = _accept(listener, self._process)  # type: ignore[type-arg,unused-ignore]
+        super().__init__(__name__, memory)
 
     def receive(self) -> tuple[str, Any]:
         """Return the worker's next message."""
         kind, payload = self.connection.recv()
-        if kind != "error":
-            return kind, payload
-        try:
-            return kind, pickle.loads(payload["pickled"])  # noqa: S301 - from our own process
-        except Exception:  # noqa: BLE001 - an exception may be built in any way
-            return kind, Failed(payload["text"])
-
-    def end(self) -> None:
-        """End the process at once."""
-        with contextlib.suppress(OSError):
-            self.connection.close()
-        self._process.kill()
-        self._process.wait()
-
-
-def _accept(listener: Listener, process: "subprocess.Popen[bytes]") -> Any:
-    """Wait for a worker to call back, but not for one that has died."""
-    result: Future[Any] = Future()
-
-    def accept() -> None:
-        try:
-            result.set_result(listener.accept())
-        except Exception as error:  # noqa: BLE001 - handed to the one who waits
-            result.set_exception(error)
-
-    threading.Thread(target=accept, daemon=True).start()
-    deadline = time.monotonic() + CONNECT_SECONDS
-    while True:
-        with contextlib.suppress(TimeoutError):
-            return result.result(_LOOK_SECONDS)
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            raise EOFError("the worker did not start")
+        return kind, unpacked_error(payload) if kind == "error" else payload
 
 
 # -- inside the worker process ----------------------------------------------------------------
@@ -429,9 +384,8 @@ def worker_main() -> None:
     with contextlib.suppress(OSError, AttributeError):
         # Drawing a plot must never disturb an instrument's thread.
         os.nice(10)
-    address, key, memory = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - our own parent
+    connection, (memory,) = connect_back()
     _limit_memory(memory)
-    connection = Client(address, authkey=key)
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     stopped = threading.Event()
 
@@ -481,14 +435,9 @@ def _outcome(order: bytes, reporter: _PipeReporter) -> tuple[str, Any]:
             "The work needs more memory than one worker process may have",
             hint="Is the file what it should be? worker_memory_mb sets the limit.",
         )
-        return "error", {"pickled": pickle.dumps(error), "text": error.message}
+        return "error", packed_error(error)
     except Exception as error:  # noqa: BLE001 - handed to the one who asked
-        text = f"{type(error).__name__}: {error}"
-        try:
-            pickled = pickle.dumps(error)
-        except Exception:  # noqa: BLE001 - an exception may hold anything
-            pickled = b""
-        return "error", {"pickled": pickled, "text": text}
+        return "error", packed_error(error)
     return "done", result
 
 

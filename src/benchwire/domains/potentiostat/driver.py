@@ -80,6 +80,7 @@ class RunLatch:
 
     def __init__(self) -> None:
         self._tripped = threading.Event()
+        self._told: Callable[[str], None] | None = None
         self.reason = ""
 
     def trip(self, reason: str) -> None:
@@ -87,6 +88,22 @@ class RunLatch:
         if not self._tripped.is_set():
             self.reason = reason
         self._tripped.set()
+        if (told := self._told) is not None:
+            told(self.reason)
+
+    @contextlib.contextmanager
+    def telling(self, told: Callable[[str], None]) -> Iterator[None]:
+        """Have a function called with the reason when it is tripped, at once if it has been.
+
+        It may be called twice, and from a signal's handler.
+        """
+        self._told = told
+        try:
+            if self._tripped.is_set():
+                told(self.reason)
+            yield
+        finally:
+            self._told = None
 
     def wait(self, seconds: float) -> None:
         """Wait, but no longer than until the latch is tripped."""

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchwire.foundation.clock import Clock
-from benchwire.foundation.streams import Hub
 from benchwire.foundation.web.sse import json_event
 
 MAX_POINTS = 4000
@@ -35,12 +34,17 @@ def topic_of(run_id: str) -> str:
 
 
 class LiveRun:
-    """The curves of a run while it is measured, each slot's in its present mode."""
+    """The curves of a run while it is measured, each slot's in its present mode.
 
-    def __init__(self, hub: Hub, clock: Clock, run_id: str) -> None:
-        self._hub = hub
+    Parameters
+    ----------
+    publish
+        Sends an event to all who follow the run.
+    """
+
+    def __init__(self, publish: Callable[[bytes], None], clock: Clock) -> None:
+        self._send = publish
         self._clock = clock
-        self._topic = topic_of(run_id)
         self._curves: dict[str, LiveCurve] = {}
         self._lock = threading.Lock()
         self._snapshot = b""
@@ -73,7 +77,7 @@ class LiveRun:
                 self._since.append(batch)
             else:
                 self._since = []
-        self._hub.publish(self._topic, batch)
+        self._send(batch)
 
 
 class LiveCurve:

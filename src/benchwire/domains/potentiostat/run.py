@@ -10,9 +10,9 @@ from typing import Any
 
 from benchwire import __version__
 from benchwire.domains.potentiostat import work
-from benchwire.domains.potentiostat.acquisition import Measurement, measure
+from benchwire.domains.potentiostat.acquisition import Measurement
 from benchwire.domains.potentiostat.driver import RunLatch, Stopped
-from benchwire.domains.potentiostat.live import LiveRun
+from benchwire.domains.potentiostat.keeper import InstrumentKeeper
 from benchwire.domains.potentiostat.modes import Mode, Parameters
 from benchwire.domains.potentiostat.run_folder import RunFolder, RunNames
 from benchwire.domains.potentiostat.slots import Slot
@@ -71,6 +71,7 @@ class RunParts:
     clock: Clock
     hub: Hub
     workers: Executor
+    keeper: InstrumentKeeper
 
 
 class ActiveRun:
@@ -91,7 +92,6 @@ class ActiveRun:
         self._parts = parts
         self._release = release
         self._latches = {slot.name: RunLatch() for slot in slots}
-        self.live = LiveRun(parts.hub, parts.clock, order.run_id)
         self._started: dict[str, float] = {}
         self._reason: StopReason | None = None
         self._lock = threading.Lock()
@@ -148,6 +148,7 @@ class ActiveRun:
             while thread.is_alive():
                 thread.join(_REPORT_SECONDS)
                 self._report(context)
+        self._parts.keeper.forget(self.order.run_id)
         record = self.record
         status = run_status(record.slots)
         if status == "cancelled" or (status == "failed" and self._reason is not None):
@@ -211,15 +212,14 @@ class ActiveRun:
     ) -> None:
         stem = self.order.names.stem(slot.name, order.name, order.repeat)
         csv_path = self.order.folder.csv_path(slot.name, order.name, stem)
-        measure(
+        slot.instrument.measure(
             Measurement(
-                order.mode, order.parameters, csv_path, self.order.gain,
+                order.mode, dict(order.parameters), csv_path, self.order.gain,
                 self.order.sampling_interval,
             ),
-            run=slot.instrument.run,
             latch=latch,
-            live=self.live.curve(slot.name, order.name),
-            clock=self._parts.clock,
+            run_id=self.order.run_id,
+            slot=slot.name,
         )  # fmt: skip
         if self.order.make_plot:
             title = f"{order.mode.title}, {self.order.names.experiment}, {slot.name}"

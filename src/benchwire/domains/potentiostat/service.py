@@ -1,5 +1,7 @@
 """Runs on potentiostats: start, follow, cancel, and hand out what was measured."""
 
+import asyncio
+import contextlib
 import logging
 import math
 import platform
@@ -7,7 +9,7 @@ import secrets
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -72,6 +74,7 @@ SUMMARY = "run.json"
 
 RESTARTED = "server restarted"
 STORE_AGAIN_SECONDS = 2.0
+_CURVES_SECONDS = 2.0
 _FINISHED = ("done", "failed", "cancelled")
 
 
@@ -502,14 +505,18 @@ class Potentiostats:
             for run, active in zip(found, current, strict=True)
         ]
 
-    def live(self, run_id: str) -> tuple[str, Callable[[], bytes]]:
+    def live(self, run_id: str) -> tuple[str, Callable[[], Awaitable[bytes]]]:
         """Return the topic of a run's live events and what gives its curves so far."""
         if run_id not in self._active:
             self.record(run_id)
 
-        def hello() -> bytes:
-            active = self._active.get(run_id)
-            return snapshot([]) if active is None else active.live.hello()
+        async def hello() -> bytes:
+            found = b""
+            if run_id in self._active:
+                with contextlib.suppress(BenchwireError, TimeoutError):
+                    async with asyncio.timeout(_CURVES_SECONDS):
+                        found = await asyncio.wrap_future(self.parts.keeper.curves(run_id))
+            return found or snapshot([])
 
         return topic_of(run_id), hello
 

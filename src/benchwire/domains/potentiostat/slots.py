@@ -7,78 +7,13 @@ back. Slots are reserved for a run all together or not at all.
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from benchwire.domains.potentiostat.driver import Potentiostat, Safety, Units
 from benchwire.domains.potentiostat.errors import NoValidSlot, SlotsBusy
-from benchwire.foundation.clock import Clock
-from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.instruments.link import Link
+from benchwire.domains.potentiostat.keeper import HeldInstrument, InstrumentKeeper
 from benchwire.foundation.instruments.ports import SerialPort
-from benchwire.foundation.instruments.transport import Transport
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-# An instrument answers within milliseconds; one that needs longer is not ours or not well.
-IDENTIFY_SECONDS = 2.0
-
-
-class Instrument:
-    """One potentiostat behind its link, made safe each time its port is opened."""
-
-    def __init__(
-        self,
-        port: SerialPort,
-        open_transport: Callable[[SerialPort], Transport],
-        clock: Clock,
-        told_safe: Callable[["Instrument", Safety], None],
-    ) -> None:
-        self.port = port
-        self.serial_number = port.serial_number
-        self._clock = clock
-        self._told_safe = told_safe
-        self._units = Units(clock)
-        self.link = Link(
-            port.path,
-            lambda: open_transport(port),
-            clock,
-            on_open=self._make_safe,
-            probe=lambda transport: self._on(transport).status(),
-        )
-
-    def run(self, work: Callable[[Potentiostat], T]) -> Future[T]:
-        """Have the link's thread do a piece of work on the instrument."""
-        return self.link.run(lambda transport: work(self._on(transport)))
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the port is open and the instrument answered on it."""
-        return self.link.connected
-
-    def identify(self) -> bool:
-        """Open the port and learn the serial number; False when nothing answers on it."""
-        try:
-            self.run(lambda device: device.status()).result(IDENTIFY_SECONDS)
-        except (BenchwireError, TimeoutError):
-            return False
-        return True
-
-    def close(self) -> None:
-        """Make the instrument safe and let the port go."""
-        self.link.close(farewell=lambda transport: self._on(transport).make_safe())
-
-    def _on(self, transport: Transport) -> Potentiostat:
-        return Potentiostat(transport, self._clock, self._units)
-
-    def _make_safe(self, transport: Transport) -> None:
-        device = self._on(transport)
-        safety = device.make_safe()
-        self.serial_number = self.serial_number or device.serial_number()
-        self._told_safe(self, safety)
 
 
 @dataclass(slots=True)
@@ -86,7 +21,7 @@ class Slot:
     """A named place for an instrument; ``run_id`` is the unfinished run that holds it."""
 
     name: str
-    instrument: Instrument
+    instrument: HeldInstrument
     run_id: str | None = None
 
     @property
@@ -108,15 +43,14 @@ class SlotRegistry:
     ----------
     find_ports
         Lists the ports that are there now.
-    open_transport
-        Opens one of them.
+    keeper
+        Holds the instruments on them.
     on_safe
         Told by slot or port name when an instrument was found energised and has been made safe.
     """
 
     find_ports: Callable[[], Sequence[SerialPort]]
-    open_transport: Callable[[SerialPort], Transport]
-    clock: Clock
+    keeper: InstrumentKeeper
     on_safe: Callable[[str], None]
     _slots: dict[str, Slot] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
@@ -207,8 +141,9 @@ class SlotRegistry:
             thread.start()
         for thread in threads:
             thread.join(5.0)
+        self.keeper.close()
 
-    def name_of(self, instrument: Instrument) -> str:
+    def name_of(self, instrument: HeldInstrument) -> str:
         """Return the slot an instrument sits on, its port's name before it has one."""
         with self._lock:
             for slot in self._slots.values():
@@ -216,13 +151,13 @@ class SlotRegistry:
                     return slot.name
         return instrument.port.path.rpartition("/")[2]
 
-    def _identified(self, ports: Sequence[SerialPort]) -> list[Instrument]:
+    def _identified(self, ports: Sequence[SerialPort]) -> list[HeldInstrument]:
         instruments = [
-            Instrument(port, self.open_transport, self.clock, self._was_energised) for port in ports
+            HeldInstrument(self.keeper, port, told_safe=self._was_energised) for port in ports
         ]
         answers: dict[int, bool] = {}
 
-        def identify(number: int, instrument: Instrument) -> None:
+        def identify(number: int, instrument: HeldInstrument) -> None:
             answers[number] = instrument.identify()
 
         threads = [
@@ -239,8 +174,8 @@ class SlotRegistry:
                 instrument.close()
         return [item for number, item in enumerate(instruments) if answers.get(number)]
 
-    def _place(self, instrument: Instrument) -> None:
-        replaced: Instrument | None = None
+    def _place(self, instrument: HeldInstrument) -> None:
+        replaced: HeldInstrument | None = None
         with self._lock:
             serial_number = instrument.serial_number
             for slot in self._slots.values():
@@ -283,9 +218,8 @@ class SlotRegistry:
             logger.info("%s: instrument %s is gone", slot.name, slot.serial_number or "?")
             slot.instrument.close()
 
-    def _was_energised(self, instrument: Instrument, safety: Safety) -> None:
-        if safety.was_running or safety.was_connected:
-            self.on_safe(
-                f"{self.name_of(instrument)}, serial number {instrument.serial_number}: "
-                "the cell was connected and has been opened"
-            )
+    def _was_energised(self, instrument: HeldInstrument) -> None:
+        self.on_safe(
+            f"{self.name_of(instrument)}, serial number {instrument.serial_number}: "
+            "the cell was connected and has been opened"
+        )

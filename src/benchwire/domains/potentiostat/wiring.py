@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from benchwire.domains.potentiostat.checks import RunLimits
 from benchwire.domains.potentiostat.errors import PotentiostatRefusal, render_error
 from benchwire.domains.potentiostat.items import RunItems
+from benchwire.domains.potentiostat.keeper import InstrumentKeeper
+from benchwire.domains.potentiostat.live import topic_of
 from benchwire.domains.potentiostat.metrics import PotentiostatFigures
 from benchwire.domains.potentiostat.nas import NasSettingsFile, SmbShare
 from benchwire.domains.potentiostat.routes import router
@@ -31,7 +33,6 @@ from benchwire.foundation.instruments.ports import (
     explicit_ports,
     find_serial_ports,
 )
-from benchwire.foundation.instruments.transport import SerialTransport
 from benchwire.foundation.lab import Lab
 from benchwire.foundation.web.roles import Need, Role, reading
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAME = "potentiostat"
-BAUDRATE = 1_500_000
 CLAIMS = ("/version", "/health", "/devices", "/modes", "/jobs", "/runs", "/nas", "/admin")
 
 NEEDS = (
@@ -65,10 +65,12 @@ def build(lab: Lab) -> Domain:
         return find_serial_ports(settings.usb_vendor, settings.usb_product)
 
     store = RunStore(lab.database)
+    keeper = InstrumentKeeper(
+        lambda run_id, batch: lab.hub.publish(topic_of(run_id), batch),
+    )
     slots = SlotRegistry(
         find_ports,
-        lambda port: SerialTransport(port.path, BAUDRATE),
-        lab.clock,
+        keeper,
         on_safe=lambda fact: lab.sessions.add_made_safe((fact,)),
     )
     uploads = Uploads(
@@ -83,7 +85,7 @@ def build(lab: Lab) -> Domain:
     index = RunIndex(runs_root)
     potentiostats = Potentiostats(
         slots=slots,
-        parts=RunParts(store, lab.clock, lab.hub, lab.workers),
+        parts=RunParts(store, lab.clock, lab.hub, lab.workers, keeper),
         jobs=lab.jobs,
         uploads=uploads,
         samples=lab.samples,

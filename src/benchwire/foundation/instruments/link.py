@@ -45,6 +45,8 @@ class Link:
         raises, the port counts as not opened.
     probe
         A short exchange made once a second while idle, so that an unplug is noticed.
+    told
+        Called on the link's thread with whether the port is open, when that has changed.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Link:
         *,
         on_open: Callable[[Transport], None] = lambda _: None,
         probe: Callable[[Transport], object] | None = None,
+        told: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.name = name
         self.failure: BenchwireError | None = None
@@ -63,6 +66,7 @@ class Link:
         self._clock = clock
         self._on_open = on_open
         self._probe = probe
+        self._told = told
         self._transport: Transport | None = None
         self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -156,6 +160,7 @@ class Link:
         self._pause = FIRST_PAUSE
         if self.opened > 1:
             logger.info("%s: connected again", self.name)
+        self._told(True)
 
     def _look_after_port(self) -> None:
         """While idle: notice an unplug, and open the port again once it is back."""
@@ -172,6 +177,7 @@ class Link:
             logger.warning("%s: lost: %s", self.name, error.message)
             self._transport.close()
             self._transport = None
+            self._told(False)
         self.failure = error
         self._try_again_at = self._clock.monotonic() + self._pause
         self._pause = min(self._pause * 2, LONGEST_PAUSE)

@@ -1,0 +1,133 @@
+"""What runs in the process that holds the instruments: their links, and what they measure.
+
+Nothing here knows the web, a database or a page, so that no work on those can make an instrument
+wait: its buffers last for half a second.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from benchwire.domains.potentiostat.acquisition import Measurement, measure
+from benchwire.domains.potentiostat.driver import RunLatch, Safety
+from benchwire.domains.potentiostat.instrument import Instrument
+from benchwire.domains.potentiostat.live import LiveRun
+from benchwire.foundation.clock import SystemClock
+from benchwire.foundation.companion import Teller
+from benchwire.foundation.instruments.ports import SerialPort
+from benchwire.foundation.instruments.transport import LinkLost, SerialTransport
+
+BAUDRATE = 1_500_000
+CLOSE_SECONDS = 5.0
+
+
+class Holding:
+    """All potentiostats of a server, by port.
+
+    It tells ``state`` (port, whether it is connected, serial number), ``safe`` (port: its cell was
+    found connected and has been opened) and ``points`` (run id, an event's bytes).
+    """
+
+    def __init__(self, teller: Teller) -> None:
+        self._teller = teller
+        self._clock = SystemClock()
+        self._instruments: dict[str, Instrument] = {}
+        self._latches: dict[int, RunLatch] = {}
+        self._live: dict[str, LiveRun] = {}
+
+    def open(self, port: SerialPort) -> "Future[bool]":
+        """Take a port up for good; the promise says whether an instrument has answered on it."""
+        before = self._instruments.pop(port.path, None)
+
+        def work() -> bool:
+            if before is not None:
+                before.close()
+            instrument = self._instruments[port.path] = Instrument(
+                port,
+                lambda port: SerialTransport(port.path, BAUDRATE),
+                self._clock,
+                told_safe=self._made_safe,
+                told=lambda found, connected: self._teller.tell(
+                    "state", port.path, connected, found.serial_number
+                ),
+            )
+            return instrument.identify()
+
+        return _promised(work)
+
+    def release(self, path: str) -> "Future[None]":
+        """Make an instrument safe and let its port go."""
+        instrument = self._instruments.pop(path, None)
+        return _promised(lambda: None if instrument is None else instrument.close())
+
+    def measure(
+        self, number: int, path: str, run_id: str, slot: str, task: Measurement
+    ) -> "Future[None]":
+        """Measure one mode on an instrument; ``number`` is what it is stopped by."""
+        instrument = self._instruments.get(path)
+        if instrument is None:
+            raise LinkLost("The instrument is not connected")
+        latch = self._latches[number] = RunLatch()
+        live = self._live.get(run_id)
+        if live is None:
+            live = self._live[run_id] = LiveRun(
+                lambda batch: self._teller.offer("points", run_id, batch), self._clock
+            )
+
+        def work() -> None:
+            try:
+                measure(
+                    task,
+                    run=instrument.run,
+                    latch=latch,
+                    live=live.curve(slot, task.mode.name),
+                    clock=self._clock,
+                )
+            finally:
+                del self._latches[number]
+
+        return _promised(work)
+
+    def stop(self, number: int, reason: str) -> None:
+        """Stop a measurement, if it has not ended."""
+        if (latch := self._latches.get(number)) is not None:
+            latch.trip(reason)
+
+    def curves(self, run_id: str) -> bytes:
+        """Return the first events for who begins to follow a run: its curves so far."""
+        live = self._live.get(run_id)
+        return b"" if live is None else live.hello()
+
+    def forget(self, run_id: str) -> None:
+        """Let the curves of a run go."""
+        self._live.pop(run_id, None)
+
+    def close(self) -> None:
+        """Stop all measuring, make every instrument safe and let all ports go."""
+        for latch in list(self._latches.values()):
+            latch.trip("The server has ended")
+        closing = [_promised(one.close) for one in self._instruments.values()]
+        for done in closing:
+            done.exception(CLOSE_SECONDS)
+
+    def _made_safe(self, instrument: Instrument, found: Safety) -> None:
+        if found.was_running or found.was_connected:
+            # The server names the slot by the serial number, which may have been read just now.
+            self._teller.tell("safe", instrument.port.path, instrument.serial_number)
+
+
+def _promised(work: Callable[[], Any]) -> "Future[Any]":
+    """Do work in a thread of its own and return the promise of its result."""
+    future: Future[Any] = Future()
+
+    def do() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - handed to the one who asked
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=do, daemon=True).start()
+    return future

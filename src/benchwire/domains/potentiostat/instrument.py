@@ -1,0 +1,82 @@
+"""One potentiostat behind its link, in the process that holds it."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from benchwire.domains.potentiostat.driver import Potentiostat, Safety, Units
+from benchwire.foundation.clock import Clock
+from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.instruments.link import Link
+from benchwire.foundation.instruments.ports import SerialPort
+from benchwire.foundation.instruments.transport import Transport
+
+T = TypeVar("T")
+
+# An instrument answers within milliseconds; one that needs longer is not ours or not well.
+IDENTIFY_SECONDS = 2.0
+
+
+class Instrument:
+    """A potentiostat that is made safe each time its port is opened.
+
+    Parameters
+    ----------
+    told_safe
+        Called with what was found before it was made safe.
+    told
+        Called with whether it is connected, when that has changed.
+    """
+
+    def __init__(
+        self,
+        port: SerialPort,
+        open_transport: Callable[[SerialPort], Transport],
+        clock: Clock,
+        *,
+        told_safe: Callable[["Instrument", Safety], None] = lambda *_: None,
+        told: Callable[["Instrument", bool], None] = lambda *_: None,
+    ) -> None:
+        self.port = port
+        self.serial_number = port.serial_number
+        self._clock = clock
+        self._told_safe = told_safe
+        self._units = Units(clock)
+        self.link = Link(
+            port.path,
+            lambda: open_transport(port),
+            clock,
+            on_open=self._make_safe,
+            probe=lambda transport: self._on(transport).status(),
+            told=lambda connected: told(self, connected),
+        )
+
+    def run(self, work: Callable[[Potentiostat], T]) -> Future[T]:
+        """Have the link's thread do a piece of work on the instrument."""
+        return self.link.run(lambda transport: work(self._on(transport)))
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the port is open and the instrument answered on it."""
+        return self.link.connected
+
+    def identify(self) -> bool:
+        """Open the port and learn the serial number; False when nothing answers on it."""
+        try:
+            self.run(lambda device: device.status()).result(IDENTIFY_SECONDS)
+        except (BenchwireError, TimeoutError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Make the instrument safe and let the port go."""
+        self.link.close(farewell=lambda transport: self._on(transport).make_safe())
+
+    def _on(self, transport: Transport) -> Potentiostat:
+        return Potentiostat(transport, self._clock, self._units)
+
+    def _make_safe(self, transport: Transport) -> None:
+        device = self._on(transport)
+        safety = device.make_safe()
+        self.serial_number = self.serial_number or device.serial_number()
+        self._told_safe(self, safety)

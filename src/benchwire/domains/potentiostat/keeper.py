@@ -1,0 +1,205 @@
+"""The instruments as the server sees them: a process of its own holds them.
+
+Should that process be killed, another takes its place, which makes every instrument safe as it
+takes up its port; what was being measured has failed, with its data kept.
+"""
+
+import contextlib
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from benchwire.domains.potentiostat.acquisition import Measurement
+from benchwire.domains.potentiostat.driver import RunLatch
+from benchwire.foundation.companion import Companion, CompanionLost
+from benchwire.foundation.errors import BenchwireError
+from benchwire.foundation.instruments.ports import SerialPort
+from benchwire.foundation.instruments.transport import LinkLost
+
+logger = logging.getLogger(__name__)
+
+FACTORY = "benchwire.domains.potentiostat.holding:Holding"
+OPEN_SECONDS = 3.0
+CLOSE_SECONDS = 5.0
+_RESTART_SECONDS = 0.5
+_LONGEST_RESTART_SECONDS = 10.0
+
+
+class InstrumentKeeper:
+    """Starts the process with the first instrument, and again whenever it is lost.
+
+    Parameters
+    ----------
+    on_points
+        Called with a run's id and an event's bytes for each batch of points that is measured.
+    """
+
+    def __init__(self, on_points: Callable[[str, bytes], None]) -> None:
+        self._on_points = on_points
+        self._companion: Companion | None = None
+        self._held: dict[str, HeldInstrument] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._closing = threading.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process; None while there is none."""
+        companion = self._companion
+        return None if companion is None else companion.pid
+
+    def hold(self, instrument: "HeldInstrument") -> bool:
+        """Take up an instrument's port for good; whether it has answered."""
+        with self._lock:
+            self._held[instrument.port.path] = instrument
+        with contextlib.suppress(BenchwireError, TimeoutError):
+            return bool(self._started().ask("open", instrument.port).result(OPEN_SECONDS))
+        return False
+
+    def release(self, instrument: "HeldInstrument") -> None:
+        """Have an instrument made safe and its port let go."""
+        path = instrument.port.path
+        with self._lock:
+            if self._held.get(path) is not instrument:
+                return
+            del self._held[path]
+            companion = self._companion
+        if companion is not None:
+            with contextlib.suppress(BenchwireError, TimeoutError):
+                companion.ask("release", path).result(CLOSE_SECONDS)
+
+    def measure(
+        self, path: str, task: Measurement, *, latch: RunLatch, run_id: str, slot: str
+    ) -> None:
+        """Measure one mode; errors as those of `acquisition.measure`.
+
+        Raises
+        ------
+        LinkLost
+            Also when the process has ended.
+        """
+        companion = self._companion
+        if companion is None:
+            raise LinkLost("The instrument is not connected")
+        number = next(self._numbers)
+        done = companion.ask("measure", number, path, run_id, slot, task)
+        try:
+            with latch.telling(lambda reason: companion.tell("stop", number, reason)):
+                done.result()
+        except CompanionLost:
+            raise LinkLost(
+                "The process that holds the instruments has ended",
+                hint="The instruments have been made safe by a new one. Repeat the run.",
+            ) from None
+
+    def curves(self, run_id: str) -> "Future[bytes]":
+        """Return the promise of the first events for who begins to follow a run."""
+        companion = self._companion
+        if companion is not None:
+            return companion.ask("curves", run_id)
+        none: Future[bytes] = Future()
+        none.set_result(b"")
+        return none
+
+    def forget(self, run_id: str) -> None:
+        """Let the curves of a run go."""
+        if (companion := self._companion) is not None:
+            companion.tell("forget", run_id)
+
+    def close(self) -> None:
+        """End the process; instruments that are still held are made safe by it."""
+        self._closing.set()
+        with self._starting:
+            companion, self._companion = self._companion, None
+        if companion is not None:
+            companion.close()
+
+    def _started(self) -> Companion:
+        with self._starting:
+            if self._closing.is_set():
+                raise CompanionLost("The server is shutting down")
+            if self._companion is None:
+                self._companion = Companion(FACTORY, told=self._heard, lost=self._lost)
+            return self._companion
+
+    def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "points":
+            self._on_points(*arguments)
+            return
+        path, *facts = arguments
+        with self._lock:
+            instrument = self._held.get(path)
+        if instrument is not None:
+            instrument.heard(event, *facts)
+
+    def _lost(self) -> None:
+        self._companion = None
+        with self._lock:
+            for instrument in self._held.values():
+                instrument.is_connected = False
+        threading.Thread(target=self._restart, name="keeper", daemon=True).start()
+
+    def _restart(self) -> None:
+        pause = _RESTART_SECONDS
+        while not self._closing.wait(pause):
+            with self._lock:
+                ports = [instrument.port for instrument in self._held.values()]
+            try:
+                companion = self._started()
+                for port in ports:
+                    companion.ask("open", port)
+            except CompanionLost as error:
+                logger.error("the process for the instruments: %s", error.message)
+                pause = min(2 * pause, _LONGEST_RESTART_SECONDS)
+            else:
+                return
+
+
+class HeldInstrument:
+    """One potentiostat, held by the keeper's process.
+
+    Parameters
+    ----------
+    told_safe
+        Called when its cell was found connected and has been opened.
+    """
+
+    def __init__(
+        self,
+        keeper: InstrumentKeeper,
+        port: SerialPort,
+        *,
+        told_safe: Callable[["HeldInstrument"], None],
+    ) -> None:
+        self.port = port
+        self.serial_number = port.serial_number
+        self.is_connected = False
+        self._keeper = keeper
+        self._told_safe = told_safe
+
+    def identify(self) -> bool:
+        """Have its port opened and learn the serial number; False when nothing answers on it."""
+        return self._keeper.hold(self)
+
+    def measure(self, task: Measurement, *, latch: RunLatch, run_id: str, slot: str) -> None:
+        """Measure one mode on it; see `InstrumentKeeper.measure`."""
+        self._keeper.measure(self.port.path, task, latch=latch, run_id=run_id, slot=slot)
+
+    def close(self) -> None:
+        """Have it made safe and its port let go."""
+        self._keeper.release(self)
+        self.is_connected = False
+
+    def heard(self, event: str, *facts: Any) -> None:
+        """Take in what the process tells of it."""
+        if event == "state":
+            self.is_connected, serial_number = facts
+            self.serial_number = self.serial_number or serial_number
+        elif event == "safe":
+            self.serial_number = self.serial_number or facts[0]
+            # It is written to the database, and what else is told does not wait for that.
+            threading.Thread(target=self._told_safe, args=(self,), daemon=True).start()

@@ -1,0 +1,279 @@
+"""A process of its own beside the server, for what nothing else may hold up.
+
+It holds one object, whose methods are asked for from here, and which tells what happens there. It
+does not die with the server: when the connection ends, it leaves things in order and goes.
+"""
+
+import contextlib
+import importlib
+import itertools
+import logging
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from benchwire.foundation import logs
+from benchwire.foundation.errors import Unavailable
+from benchwire.foundation.processes import (
+    OwnProcess,
+    connect_back,
+    packed_error,
+    unpacked_error,
+)
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 1.0
+# One that says nothing for so long hangs, and what it holds is better held by a new one.
+SILENCE_SECONDS = 15.0
+LEAVE_SECONDS = 8.0
+# What may be dropped is, once so many messages wait for a server that does not read.
+_MOST_WAITING = 2_000
+# A server that draws pages must not be preferred to an instrument's thread.
+_NICENESS = -5
+_SWITCH_SECONDS = 0.001
+_LEAVE = b""
+
+
+class CompanionLost(Unavailable):
+    """The process that was asked has ended."""
+
+    code = "companion.lost"
+
+
+class Companion:
+    """The process, as the server sees it.
+
+    Parameters
+    ----------
+    factory
+        ``module:callable`` that makes the object there; it is called with a `Teller`.
+    told
+        Called with the name and the arguments of each thing told, in order, on one thread.
+    lost
+        Called on the same thread when the process has ended without having been asked to.
+
+    Raises
+    ------
+    CompanionLost
+        It cannot be started.
+    """
+
+    def __init__(
+        self,
+        factory: str,
+        *,
+        told: Callable[[str, tuple[Any, ...]], None],
+        lost: Callable[[], None],
+    ) -> None:
+        self._name = factory.rpartition(":")[2]
+        self._told = told
+        self._lost = lost
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, Future[Any]] = {}
+        self._lock = threading.Lock()
+        self._is_over = False
+        self._closing = threading.Event()
+        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        try:
+            self._process = OwnProcess(__name__, factory, logs.current())
+        except (EOFError, OSError) as error:
+            raise CompanionLost("A process of the server could not be started") from error
+        self._threads = [
+            threading.Thread(target=work, name=f"companion {self._name}", daemon=True)
+            for work in (self._send, self._receive)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    def ask(self, method: str, *arguments: Any) -> Future[Any]:
+        """Have a method called there; the promise carries what it returns or raises."""
+        number = next(self._numbers)
+        order = pickle.dumps((number, method, arguments))
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            if self._is_over:
+                future.set_exception(self._loss())
+                return future
+            self._asked[number] = future
+        self._outgoing.put(order)
+        return future
+
+    def tell(self, method: str, *arguments: Any) -> None:
+        """Have a method called there, after all that was asked before; never waits.
+
+        It may be called from a signal's handler, whatever that has interrupted.
+        """
+        self._outgoing.put(pickle.dumps((None, method, arguments)))
+
+    def close(self) -> None:
+        """End the process once it has left things in order."""
+        self._closing.set()
+        self._outgoing.put(_LEAVE)
+        self._outgoing.put(None)
+        self._process.leave(LEAVE_SECONDS)
+        for thread in self._threads:
+            thread.join(BEAT_SECONDS)
+
+    def _loss(self) -> CompanionLost:
+        return CompanionLost("The process that was to do it has ended")
+
+    def _send(self) -> None:
+        while (message := self._outgoing.get()) is not None:
+            try:
+                self._process.connection.send_bytes(message)
+            except OSError:
+                return  # the other thread hears of it too
+
+    def _receive(self) -> None:
+        try:
+            while self._process.connection.poll(SILENCE_SECONDS):
+                self._take(*self._process.connection.recv())
+            logger.error("%s has not been heard of for %g s", self._name, SILENCE_SECONDS)
+        except (EOFError, OSError):
+            pass
+        if self._closing.is_set():
+            self._fail_all()
+            return
+        logger.error("%s has ended unexpectedly", self._name)
+        self._process.end()
+        self._outgoing.put(None)
+        self._fail_all()
+        self._lost()
+
+    def _take(self, kind: str, number: int | None, content: Any) -> None:
+        if kind == "beat":
+            return
+        if kind == "told":
+            try:
+                self._told(*content)
+            except Exception:
+                logger.exception("what %s told could not be used", self._name)
+            return
+        with self._lock:
+            future = self._asked.pop(number or 0, None)
+        if future is None:
+            return
+        if kind == "done":
+            future.set_result(content)
+        else:
+            future.set_exception(unpacked_error(content))
+
+    def _fail_all(self) -> None:
+        with self._lock:
+            self._is_over = True
+            left, self._asked = list(self._asked.values()), {}
+        for future in left:
+            future.set_exception(self._loss())
+
+
+# -- inside the process -----------------------------------------------------------------------
+
+
+class Held(Protocol):
+    """The object in such a process.
+
+    Its methods are called in the order they were asked for, on one thread; one that takes long
+    returns a promise.
+    """
+
+    def close(self) -> None:
+        """Leave things in order: the server has gone."""
+
+
+class Teller:
+    """Tells the server what happens, without ever waiting for it."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._outgoing: queue.SimpleQueue[tuple[str, int | None, Any]] = queue.SimpleQueue()
+        threading.Thread(target=self._send, name="teller", daemon=True).start()
+
+    def tell(self, event: str, *arguments: Any) -> None:
+        """Say that something happened."""
+        self._outgoing.put(("told", None, (event, arguments)))
+
+    def offer(self, event: str, *arguments: Any) -> None:
+        """Say something that nobody misses while the server does not read."""
+        if self._outgoing.qsize() < _MOST_WAITING:
+            self.tell(event, *arguments)
+
+    def settle(self, number: int, done: "Future[Any]") -> None:
+        """Send how something asked for has ended."""
+        error = done.exception()
+        if error is None:
+            self._outgoing.put(("done", number, done.result()))
+        elif isinstance(error, Exception):
+            self._outgoing.put(("error", number, packed_error(error)))
+
+    def _send(self) -> None:
+        while True:
+            try:
+                message = self._outgoing.get(timeout=BEAT_SECONDS)
+            except queue.Empty:
+                message = ("beat", None, None)
+            with contextlib.suppress(OSError):  # the server has gone; the other thread hears of it
+                self._connection.send(message)
+
+
+def companion_main() -> None:
+    """Do what is asked until the connection ends, then leave things in order."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A terminal or a service manager sends them to every process; the server says what to do.
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(_NICENESS)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    connection, (factory, log) = connect_back()
+    logs.configure(*log)
+    module, _, name = factory.partition(":")
+    teller = Teller(connection)
+    held: Held = getattr(importlib.import_module(module), name)(teller)
+    while True:
+        try:
+            order = connection.recv_bytes()
+        except (EOFError, OSError):
+            break
+        if order == _LEAVE:
+            break
+        _obey(held, teller, *pickle.loads(order))  # noqa: S301 - from our own parent
+    try:
+        held.close()
+    finally:
+        os._exit(0)
+
+
+def _obey(held: Held, teller: Teller, number: int | None, method: str, arguments: Any) -> None:
+    done: Future[Any] = Future()
+    try:
+        found = getattr(held, method)(*arguments)
+    except Exception as error:  # noqa: BLE001 - handed to the one who asked
+        done.set_exception(error)
+    else:
+        if isinstance(found, Future):
+            done = found
+        else:
+            done.set_result(found)
+    if number is not None:
+        done.add_done_callback(lambda ended: teller.settle(number, ended))
+    elif done.done() and (failure := done.exception()) is not None:
+        logger.error("%s failed: %s", method, failure)
+
+
+if __name__ == "__main__":
+    # Run under the module's own name, so that what is pickled here is known to the parent.
+    from benchwire.foundation.companion import companion_main as run
+
+    run()
