@@ -5,6 +5,7 @@ does not die with the server: when the connection ends, it leaves things in orde
 """
 
 import contextlib
+import gc
 import importlib
 import itertools
 import logging
@@ -241,6 +242,9 @@ def companion_main() -> None:
     module, _, name = factory.partition(":")
     teller = Teller(connection)
     held: Held = getattr(importlib.import_module(module), name)(teller)
+    # What was imported is never looked through for garbage again, which would stop every thread.
+    gc.collect()
+    gc.freeze()
     while True:
         try:
             order = connection.recv_bytes()

@@ -383,7 +383,7 @@ def worker_main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         # Drawing a plot must never disturb an instrument's thread.
-        os.nice(10)
+        os.nice(19)
     connection, (memory,) = connect_back()
     _limit_memory(memory)
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
