@@ -5,8 +5,9 @@ processed one after the other, two hundred clients follow event streams, and fif
 second go to plates and batteries at fixed moments, whether or not the ones before were answered.
 
 Printed are lost samples and missed readings, how long small requests took from the moment they were
-due, and the memory of the server's process over the time. The same requests are first timed on the
-idle server, so that what the load costs them is a ratio of one run.
+due, and the memory over the time of the server and of the process that holds the potentiostats. The
+same requests are first timed on the idle server, so that what the load costs them is a ratio of one
+run.
 
 The emulated instruments take half a core of their own, which real ones would not.
 """
@@ -273,13 +274,18 @@ def measure(folder: Path, seconds: float, clients: int, rate: float) -> bool:
         time.sleep(START_SECONDS)
         here.send(run)
         memory: list[float] = []
-        used = sum(server.cpu_times()[:2])
+        holder = next(
+            each for each in server.children() if "benchwire.foundation.companion" in each.cmdline()
+        )
+        used, used_there = (sum(each.cpu_times()[:2]) for each in (server, holder))
         began = time.monotonic()
         while not here.poll(1.0):
-            memory.append(server.memory_info().rss / 1e6)
+            memory.append((server.memory_info().rss + holder.memory_info().rss) / 1e6)
             if not asking.is_alive() and not here.poll(0):
                 raise RuntimeError("the clients have ended early")
-        share = (sum(server.cpu_times()[:2]) - used) / (time.monotonic() - began)
+        seconds_since = time.monotonic() - began
+        share = (sum(server.cpu_times()[:2]) - used) / seconds_since
+        share_there = (sum(holder.cpu_times()[:2]) - used_there) / seconds_since
         waits, more_failed, events = here.recv()
         missed, readings = missed_readings(client)
         movies.terminate()
@@ -289,7 +295,8 @@ def measure(folder: Path, seconds: float, clients: int, rate: float) -> bool:
     early, late = statistics.mean(memory[third : 2 * third]), statistics.mean(memory[2 * third :])
     growth = late / early - 1
     p99, idle_p99 = percentile(waits, 0.99), percentile(idle, 0.99)
-    print(f"{seconds:g} s on {os.cpu_count()} cores; server {share:.0%} of a core")
+    print(f"{seconds:g} s on {os.cpu_count()} cores; server {share:.0%} of a core, "
+          f"the process of the potentiostats {share_there:.0%}")  # fmt: skip
     print(f"  lost samples {lost:,} of {samples:,}")
     print(f"  missed readings {missed - missed_before} of {readings:,}")
     print(f"  {clients} streams, {sum(events):,} events, {events.count(0)} got none")

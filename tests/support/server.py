@@ -1,5 +1,6 @@
 """A real server in a process of its own, started and ended as a person or an accident would."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
+import psutil
 
 START_SECONDS = 60.0
 
@@ -88,8 +90,30 @@ class Server:
         assert self.process is not None
         self.process.send_signal(number)
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def holders(self) -> list[psutil.Process]:
+        """The processes that hold its instruments."""
+        if not self.is_running:
+            return []
+        children = psutil.Process(self.pid).children()
+        return [each for each in children if "benchwire.foundation.companion" in each.cmdline()]
+
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """End it as a power cut would, with the processes that hold its instruments."""
+        holders = self.holders
+        self.kill_alone()
+        for holder in holders:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                holder.kill()
+
+    def kill_alone(self) -> None:
+        """End the process that answers, and no other."""
         self.signal(signal.SIGKILL)
         self.wait()
 

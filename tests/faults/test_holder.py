@@ -1,0 +1,92 @@
+"""The process that holds the potentiostats dies without the server, and the server without it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults.bench import Bench, open_bench
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.paced
+SAFE_SECONDS = 2.0
+SAMPLE_SECONDS = 0.00036
+
+
+def check_prefix(bench: Bench, run: str) -> None:
+    """Check that what a run has measured is there from its first sample on."""
+    rows = bench.table(run)
+    assert len(rows) > 1000
+    assert [row[0] for row in rows] == pytest.approx(
+        [number * SAMPLE_SECONDS for number in range(len(rows))], abs=1e-6
+    )
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process has ended, though perhaps nobody has asked how."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def start_long_runs(bench: Bench) -> list[str]:
+    """Begin a run on every slot and wait for a second of samples of each."""
+    before = {slot: bench.state(slot)["ticks"] for slot in bench.slots}
+    runs = [bench.start_run(slot, 600) for slot in bench.slots]
+    until(
+        lambda: all(bench.state(slot)["ticks"] > before[slot] + 3000 for slot in bench.slots),
+        what="samples",
+    )
+    return runs
+
+
+def check_that_it_works(bench: Bench, slot: str) -> None:
+    again = bench.start_run(slot, 1)
+    until(lambda: bench.get(f"/jobs/{again}")["status"] != "running", seconds=30, what="a run")
+    assert bench.get(f"/jobs/{again}")["status"] == "done" or bench.was_starved(again)
+
+
+def test_a_server_that_is_killed_leaves_every_cell_open(
+    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+) -> None:
+    with open_bench(tmp_path, free_port, slots=2, meters=1) as bench:
+        for _ in range(soak_or(2, 20)):
+            runs = start_long_runs(bench)
+            (holder,) = bench.server.holders
+            bench.server.kill_alone()
+            killed = time.monotonic()
+            until(lambda: not bench.is_any_cell_closed(), seconds=20, what="safety")
+            for slot in bench.slots:
+                assert bench.state(slot)["opened_at"] - killed < SAFE_SECONDS
+                assert not bench.state(slot)["running"]
+            until(lambda holder=holder: has_ended(holder), what="the holder's end")
+            bench.server.start()
+            bench.until_ready()
+            for run in runs:
+                assert bench.get(f"/jobs/{run}")["status"] == "failed"
+                check_prefix(bench, run)
+        check_that_it_works(bench, "slot01")
+
+
+def test_another_takes_the_place_of_a_holder_that_is_killed(
+    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+) -> None:
+    with open_bench(tmp_path, free_port, slots=2, meters=1) as bench:
+        for _ in range(soak_or(2, 20)):
+            runs = start_long_runs(bench)
+            (holder,) = bench.server.holders
+            holder.kill()
+            killed = time.monotonic()
+            until(lambda: not bench.is_any_cell_closed(), seconds=30, what="safety")
+            opened = max(bench.state(slot)["opened_at"] for slot in bench.slots)
+            print(f"open {opened - killed:.2f} s after the holder was killed")
+            for run in runs:
+                until(lambda run=run: bench.get(f"/jobs/{run}")["status"] == "failed", what="end")
+                (slot,) = bench.get(f"/jobs/{run}")["slots"]
+                assert "ended" in slot["message"]
+                check_prefix(bench, run)
+            bench.until_ready()
+        check_that_it_works(bench, "slot02")

@@ -1,0 +1,52 @@
+"""An object for a companion process to hold."""
+
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from benchwire.foundation.companion import Teller
+from benchwire.foundation.errors import Conflict
+
+
+class Notebook:
+    """Writes down what it is told."""
+
+    def __init__(self, teller: Teller) -> None:
+        self._teller = teller
+        self._notes: list[str] = []
+        self._farewell: Path | None = None
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+        self._teller.tell("noted", text, len(self._notes))
+
+    def notes(self) -> list[str]:
+        return self._notes
+
+    def refuse(self, hint: str) -> None:
+        raise Conflict("Not now", hint=hint)
+
+    def fail(self) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    def later(self, seconds: float) -> "Future[str]":
+        done: Future[str] = Future()
+        threading.Timer(seconds, done.set_result, ["now"]).start()
+        return done
+
+    def hang(self) -> None:
+        time.sleep(60)
+
+    def leave_word_in(self, path: Path) -> None:
+        self._farewell = path
+
+    def close(self) -> None:
+        if self._farewell is not None:
+            self._farewell.write_text(" ".join(self._notes))
+
+
+def broken(_teller: Teller) -> Any:
+    """Make nothing at all."""
+    raise RuntimeError("no notebook today")
