@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import Unavailable
+from benchwire.foundation.files import sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ def restore_copy(data_dir: Path) -> str | None:
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(data_dir / DATABASE_FILE)
+            sync_folder(data_dir)
             return copy.name
     return None
 
@@ -127,6 +129,8 @@ def make_copy(data_dir: Path, now: datetime) -> Path | None:
         logger.error("the database is damaged: its copy is not kept; restart to set it aside")
         return None
     partial.replace(copy)
+    # The oldest is not given up for one whose name a power cut may take.
+    sync_folder(data_dir)
     for old_copy in copies(data_dir)[COPIES_KEPT:]:
         old_copy.unlink()
     return copy
