@@ -46,12 +46,6 @@ class InstrumentKeeper:
         self._starting = threading.Lock()
         self._closing = threading.Event()
 
-    @property
-    def pid(self) -> int | None:
-        """The number of the process; None while there is none."""
-        companion = self._companion
-        return None if companion is None else companion.pid
-
     def hold(self, instrument: "HeldInstrument") -> bool:
         """Take up an instrument's port for good; whether it has answered."""
         with self._lock:
