@@ -98,6 +98,11 @@ class Companion:
         """The process's number."""
         return self._process.pid
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the process has ended."""
+        return self._is_over
+
     def ask(self, method: str, *arguments: Any) -> Future[Any]:
         """Have a method called there; the promise carries what it returns or raises."""
         number = next(self._numbers)
@@ -145,14 +150,19 @@ class Companion:
             logger.error("%s has not been heard of for %g s", self._name, SILENCE_SECONDS)
         except (EOFError, OSError):
             pass
+        except Exception:
+            logger.exception("%s says what cannot be understood", self._name)
         if self._closing.is_set():
             self._fail_all()
             return
         logger.error("%s has ended unexpectedly", self._name)
         self._process.end()
         self._outgoing.put(None)
-        self._fail_all()
+        with self._lock:
+            self._is_over = True
+        # Told first: whoever is woken by a failure finds the state that belongs to it.
         self._lost()
+        self._fail_all()
 
     def _take(self, kind: str, number: int | None, content: Any) -> None:
         if kind == "beat":

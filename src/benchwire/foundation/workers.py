@@ -380,7 +380,9 @@ class _PipeReporter:
 
 def worker_main() -> None:
     """Do what is handed over until the connection ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A service manager may send them to every process; the server ends its workers itself.
+        signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         # Drawing a plot must never disturb an instrument's thread.
         os.nice(19)

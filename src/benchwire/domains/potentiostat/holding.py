@@ -6,7 +6,7 @@ wait: its buffers last for half a second.
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 from benchwire.domains.potentiostat.acquisition import Measurement, measure
@@ -107,9 +107,7 @@ class Holding:
         """Stop all measuring, make every instrument safe and let all ports go."""
         for latch in list(self._latches.values()):
             latch.trip("The server has ended")
-        closing = [_promised(one.close) for one in self._instruments.values()]
-        for done in closing:
-            done.exception(CLOSE_SECONDS)
+        wait([_promised(one.close) for one in list(self._instruments.values())], CLOSE_SECONDS)
 
     def _made_safe(self, instrument: Instrument, found: Safety) -> None:
         if found.was_running or found.was_connected:

@@ -116,7 +116,7 @@ class InstrumentKeeper:
         with self._starting:
             if self._closing.is_set():
                 raise CompanionLost("The server is shutting down")
-            if self._companion is None:
+            if self._companion is None or self._companion.is_over:
                 self._companion = Companion(FACTORY, told=self._heard, lost=self._lost)
             return self._companion
 
