@@ -23,8 +23,8 @@ from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from benchwire.foundation.streams import Hub
-from benchwire.foundation.web.sse import EventStream, json_event
+from benchwire.foundation.streams import Hub, json_event
+from benchwire.foundation.web.sse import EventStream
 
 TOPIC = "bench"
 T = TypeVar("T")

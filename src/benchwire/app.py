@@ -32,7 +32,7 @@ from benchwire.foundation.jobs.sessions import Sessions, hold_for_server
 from benchwire.foundation.lab import Lab
 from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.settings import ServerSettings
-from benchwire.foundation.streams import Hub
+from benchwire.foundation.streams import Hub, json_event
 from benchwire.foundation.web import error_handlers
 from benchwire.foundation.web.apis import Api
 from benchwire.foundation.web.auth import Guard
@@ -41,7 +41,6 @@ from benchwire.foundation.web.dispatch import Dispatcher
 from benchwire.foundation.web.keys import KeyRing, NamedKeys
 from benchwire.foundation.web.problems import Problem
 from benchwire.foundation.web.roles import SAFE_METHODS, Needs
-from benchwire.foundation.web.sse import json_event
 from benchwire.foundation.workers import Executor, ProcessExecutor
 from benchwire.home.catalogue import Catalogue
 from benchwire.home.crates.download import clear_leftovers

@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from benchwire.foundation import streams
-from benchwire.foundation.streams import Hub
-from benchwire.foundation.web.sse import EventStream, json_event
+from benchwire.foundation.streams import Hub, json_event
+from benchwire.foundation.web.sse import EventStream
 from tests.support.waiting import until
 
 

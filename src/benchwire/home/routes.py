@@ -12,12 +12,13 @@ from benchwire import __version__
 from benchwire.foundation.audit.log import AuditLog
 from benchwire.foundation.domain import Domain
 from benchwire.foundation.lab import Lab
+from benchwire.foundation.streams import json_event
 from benchwire.foundation.web import error_handlers
 from benchwire.foundation.web.apis import Api
 from benchwire.foundation.web.downloads import files_of
 from benchwire.foundation.web.keys import KeyRing
 from benchwire.foundation.web.roles import Need, Role
-from benchwire.foundation.web.sse import EventStream, json_event
+from benchwire.foundation.web.sse import EventStream
 from benchwire.home import metrics
 from benchwire.home.catalogue import Catalogue
 from benchwire.home.documents import STATIC_PATH, documents_router, static_documents

@@ -13,8 +13,7 @@ from benchwire.foundation.clock import Clock, utc_text
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.link import Link
 from benchwire.foundation.instruments.transport import LinkLost, Transport
-from benchwire.foundation.streams import Hub
-from benchwire.foundation.web.sse import json_event
+from benchwire.foundation.streams import Hub, json_event
 from benchwire_balance import driver
 from benchwire_balance.errors import (
     BalanceUnknown,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchwire.foundation.clock import Clock
-from benchwire.foundation.web.sse import json_event
+from benchwire.foundation.streams import json_event
 
 MAX_POINTS = 4000
 # Of all curves together for a viewer who comes late; a screen has no more.

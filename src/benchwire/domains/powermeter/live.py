@@ -8,8 +8,7 @@ from benchwire.domains.powermeter.periods import LocalTime
 from benchwire.domains.powermeter.points import point_of
 from benchwire.domains.powermeter.readings import CHARTED, Reading
 from benchwire.foundation.clock import Clock
-from benchwire.foundation.streams import Hub
-from benchwire.foundation.web.sse import json_event
+from benchwire.foundation.streams import Hub, json_event
 
 BATCH_SECONDS = 0.1
 

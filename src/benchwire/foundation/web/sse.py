@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Self
 
-import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -29,13 +28,6 @@ _HEADERS = [
 ]
 
 Hello = Callable[[], bytes | Awaitable[bytes]]
-
-
-def json_event(name: str, payload: object, event_id: str | None = None) -> bytes:
-    """Return an event as it goes over the line; what is no number is null."""
-    data = orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY)
-    head = "" if event_id is None else f"id: {event_id}\n"
-    return b"%sevent: %s\ndata: %s\n\n" % (head.encode(), name.encode(), data)
 
 
 class EventStream(Response):
