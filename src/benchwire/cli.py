@@ -1,6 +1,5 @@
 """The command line: of the server and beside it, of whoever runs it, and of its clients."""
 
-import gc
 import logging
 import signal
 import socket
@@ -39,9 +38,6 @@ cli = typer.Typer(
 
 # A backstop: instruments are safe and streams ended long before.
 _SHUTDOWN_SECONDS = 8
-# How long one thread may compute while others wait for the interpreter. With the usual 5 ms, a
-# write of ten steps beside sixteen instruments would take half a second.
-_SWITCH_SECONDS = 0.001
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.")]
@@ -228,12 +224,13 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     """
     import uvicorn
 
+    from benchwire.foundation.processes import keep_for_good, switch_often
     from benchwire.foundation.web.connections import allow_many_connections
     from benchwire.foundation.web.relay import publish_address
     from benchwire.opening import Opening
 
     allow_many_connections()
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    switch_often()
     listener = _listen(settings.host, settings.port)
     # Asked now: a signal in the first moment closes it while the rest is still being made.
     address = listener.getsockname()[:2]
@@ -243,10 +240,7 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     async def whole(app: "Application") -> None:
         for name, extra_listener in also.items():
             alone.append(await _serve_alone(app.alone(name), extra_listener))
-        # What stays for good is not looked through again: doing so stops every thread for a quarter
-        # of a second, half of what an instrument's buffer holds.
-        gc.collect()
-        gc.freeze()
+        keep_for_good()
         publish_address(settings.data_dir, *address)
         if ready is not None:
             ready.set()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from benchwire.domains.microscopy.simulation import write_demo_movie
 from benchwire.foundation.instruments.emulation import EmulatorProcess
@@ -19,6 +20,7 @@ from tests.support.waiting import until
 
 SECONDS = 60.0
 """How long an answer may take where the machine has other things to do."""
+SAMPLE_SECONDS = 0.00036
 STARVED = ("buffer ran over", "computer was too busy", "do not add up")
 ATTEMPTS = 4
 """How often a run is begun anew that a busy machine has starved."""
@@ -88,6 +90,14 @@ class Bench:
         )
         lines = answer.raise_for_status().text.splitlines()[1:]
         return [[float(value) for value in line.split(",")] for line in lines]
+
+    def table_from_the_start(self, run: str) -> list[list[float]]:
+        """Return the rows of a run's last table, each at its time from the first sample on."""
+        rows = self.table(run)
+        assert [row[0] for row in rows] == pytest.approx(
+            [number * SAMPLE_SECONDS for number in range(len(rows))], abs=1e-6
+        )
+        return rows
 
     def until_ready(self) -> None:
         """Wait until all instruments are connected."""

@@ -5,7 +5,6 @@ does not die with the server: when the connection ends, it leaves things in orde
 """
 
 import contextlib
-import gc
 import importlib
 import itertools
 import logging
@@ -13,7 +12,6 @@ import os
 import pickle
 import queue
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -24,7 +22,9 @@ from benchwire.foundation.errors import Unavailable
 from benchwire.foundation.processes import (
     OwnProcess,
     connect_back,
+    keep_for_good,
     packed_error,
+    switch_often,
     unpacked_error,
 )
 
@@ -38,7 +38,6 @@ LEAVE_SECONDS = 8.0
 _MOST_WAITING = 2_000
 # A server that draws pages must not be preferred to an instrument's thread.
 _NICENESS = -5
-_SWITCH_SECONDS = 0.001
 _LEAVE = b""
 
 
@@ -152,14 +151,14 @@ class Companion:
             pass
         except Exception:
             logger.exception("%s says what cannot be understood", self._name)
+        with self._lock:
+            self._is_over = True
         if self._closing.is_set():
             self._fail_all()
             return
         logger.error("%s has ended unexpectedly", self._name)
         self._process.end()
         self._outgoing.put(None)
-        with self._lock:
-            self._is_over = True
         # Told first: whoever is woken by a failure finds the state that belongs to it.
         self._lost()
         self._fail_all()
@@ -184,7 +183,6 @@ class Companion:
 
     def _fail_all(self) -> None:
         with self._lock:
-            self._is_over = True
             left, self._asked = list(self._asked.values()), {}
         for future in left:
             future.set_exception(self._loss())
@@ -246,15 +244,13 @@ def companion_main() -> None:
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         os.nice(_NICENESS)
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    switch_often()
     connection, (factory, log) = connect_back()
     logs.configure(*log)
     module, _, name = factory.partition(":")
     teller = Teller(connection)
     held: Held = getattr(importlib.import_module(module), name)(teller)
-    # What was imported is never looked through for garbage again, which would stop every thread.
-    gc.collect()
-    gc.freeze()
+    keep_for_good()
     while True:
         try:
             order = connection.recv_bytes()

@@ -55,11 +55,6 @@ class Instrument:
         """Have the link's thread do a piece of work on the instrument."""
         return self.link.run(lambda transport: work(self._on(transport)))
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether the port is open and the instrument answered on it."""
-        return self.link.connected
-
     def identify(self) -> bool:
         """Open the port and learn the serial number; False when nothing answers on it."""
         try:

@@ -9,8 +9,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchwire.domains.potentiostat.acquisition import Measurement
 from benchwire.domains.potentiostat.driver import RunLatch
@@ -18,6 +17,9 @@ from benchwire.foundation.companion import Companion, CompanionLost
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.ports import SerialPort
 from benchwire.foundation.instruments.transport import LinkLost
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +78,7 @@ class InstrumentKeeper:
         LinkLost
             Also when the process has ended.
         """
-        companion = self._companion
-        if companion is None:
-            raise LinkLost("The instrument is not connected")
+        companion = self._reached()
         number = next(self._numbers)
         done = companion.ask("measure", number, path, run_id, slot, task)
         try:
@@ -91,13 +91,14 @@ class InstrumentKeeper:
             ) from None
 
     def curves(self, run_id: str) -> "Future[bytes]":
-        """Return the promise of the first events for who begins to follow a run."""
-        companion = self._companion
-        if companion is not None:
-            return companion.ask("curves", run_id)
-        none: Future[bytes] = Future()
-        none.set_result(b"")
-        return none
+        """Return the promise of the first events for who begins to follow a run.
+
+        Raises
+        ------
+        LinkLost
+            There is no process at the moment.
+        """
+        return self._reached().ask("curves", run_id)
 
     def forget(self, run_id: str) -> None:
         """Let the curves of a run go."""
@@ -111,6 +112,11 @@ class InstrumentKeeper:
             companion, self._companion = self._companion, None
         if companion is not None:
             companion.close()
+
+    def _reached(self) -> Companion:
+        if (companion := self._companion) is None:
+            raise LinkLost("The instrument is not connected")
+        return companion
 
     def _started(self) -> Companion:
         with self._starting:
