@@ -1,5 +1,6 @@
 """The process that holds the potentiostats dies without the server, and the server without it."""
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
 SAFE_SECONDS = 2.0
+END_SECONDS = 10.0
 
 
 def has_ended(process: psutil.Process) -> bool:
@@ -80,3 +82,27 @@ def test_another_takes_the_place_of_a_holder_that_is_killed(
                 assert len(bench.table_from_the_start(run)) > 1000
             bench.until_ready()
         check_that_it_works(bench, "slot02")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_server_that_ends_without_its_holder_has_opened_every_cell(
+    tmp_path: Path, free_port: int, number: signal.Signals, soak_or: Callable[[int, int], int]
+) -> None:
+    """Nobody is left who could do it later: another holder does it before the server goes."""
+    with open_bench(tmp_path, free_port, slots=2, meters=1) as bench:
+        for _ in range(soak_or(1, 20)):
+            runs = start_long_runs(bench)
+            (holder,) = bench.server.holders
+            holder.send_signal(number)
+            begun = time.monotonic()
+            assert bench.server.stop() == 0
+            took = time.monotonic() - begun
+            print(f"ended after {took:.2f} s")
+            assert not bench.is_any_cell_closed()
+            assert took < END_SECONDS
+            assert has_ended(holder)
+            bench.server.start()
+            bench.until_ready()
+            for run in runs:
+                assert bench.get(f"/jobs/{run}")["status"] == "failed"
+                assert len(bench.table_from_the_start(run)) > 1000

@@ -69,6 +69,35 @@ def test_errors_come_whole(notebook: Companion) -> None:
     assert notebook.ask("notes").result(10) == []
 
 
+@pytest.mark.parametrize("method", ["unspeakable", "break_off"])
+def test_what_cannot_be_answered_is_an_error(notebook: Companion, method: str) -> None:
+    assert isinstance(notebook.ask(method).exception(10), Exception)
+    assert notebook.ask("notes").result(10) == []
+
+
+def test_an_error_that_is_none_of_ours_is_in_the_log(
+    ears: Ears, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    made.ask("refuse", "Tomorrow.").exception(10)
+    made.ask("fail").exception(10)
+    assert made.close()
+    log = capfd.readouterr().err
+    assert "by nothing" in log
+    assert "companions.py" in log, "where it was raised"
+    assert "Tomorrow" not in log
+
+
+def test_one_whose_work_ends_python_still_leaves_things_in_order(
+    notebook: Companion, ears: Ears, tmp_path: Path
+) -> None:
+    notebook.tell("leave_word_in", tmp_path / "word")
+    notebook.ask("note", "before it").result(10)
+    assert isinstance(notebook.ask("leave_python").exception(10), CompanionLost)
+    assert ears.lost.wait(10)
+    assert (tmp_path / "word").read_text() == "before it"
+
+
 def test_one_that_is_killed_is_told_of_and_asks_fail(notebook: Companion, ears: Ears) -> None:
     waiting = notebook.ask("later", 60)
     assert notebook.ask("notes").result(10) == []
@@ -110,9 +139,34 @@ def test_it_leaves_things_in_order_when_closed(ears: Ears, tmp_path: Path) -> No
     notebook = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
     notebook.tell("leave_word_in", tmp_path / "word")
     notebook.tell("note", "last")
-    notebook.close()
+    assert notebook.close()
     assert (tmp_path / "word").read_text() == "last"
     assert not ears.lost.is_set()
+
+
+def test_whether_things_were_left_in_order_is_known(ears: Ears, tmp_path: Path) -> None:
+    killed = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert not killed.close()
+    failing = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    failing.tell("leave_word_in", tmp_path / "nowhere" / "word")
+    assert not failing.close()
+
+
+def test_one_that_hangs_is_not_waited_for_when_the_server_ends(
+    ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So long that only the silence can be what ends it.
+    monkeypatch.setattr(module, "LEAVE_SECONDS", 600.0)
+    hanging = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    os.kill(hanging.pid, signal.SIGSTOP)
+    assert not hanging.close()
+    assert not ears.lost.is_set()
+    hurried = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    os.kill(hurried.pid, signal.SIGSTOP)
+    hurried.hurry()
+    assert ears.lost.wait(module.SILENCE_SECONDS - 2)
+    assert not hurried.close()
 
 
 def test_it_leaves_things_in_order_when_the_server_is_killed(tmp_path: Path) -> None:
@@ -137,8 +191,7 @@ def test_it_leaves_things_in_order_when_the_server_is_killed(tmp_path: Path) -> 
     assert (tmp_path / "word").read_text() == "orphan"
 
 
-def test_one_that_cannot_be_made_is_lost_at_once(ears: Ears) -> None:
-    made = Companion("tests.support.companions:broken", told=ears.hear, lost=ears.lost.set)
-    assert ears.lost.wait(20)
-    assert isinstance(made.ask("notes").exception(10), CompanionLost)
-    made.close()
+def test_one_that_cannot_be_made_is_refused(ears: Ears) -> None:
+    with pytest.raises(CompanionLost):
+        Companion("tests.support.companions:broken", told=ears.hear, lost=ears.lost.set)
+    assert not ears.lost.is_set(), "what was never there is not lost"

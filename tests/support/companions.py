@@ -31,6 +31,17 @@ class Notebook:
     def fail(self) -> None:
         raise ZeroDivisionError("by nothing")
 
+    def leave_python(self) -> None:
+        raise SystemExit(3)
+
+    def unspeakable(self) -> object:
+        return threading.Lock()
+
+    def break_off(self) -> "Future[str]":
+        done: Future[str] = Future()
+        done.set_exception(KeyboardInterrupt())
+        return done
+
     def later(self, seconds: float) -> "Future[str]":
         done: Future[str] = Future()
         threading.Timer(seconds, done.set_result, ["now"]).start()
@@ -44,6 +55,7 @@ class Notebook:
 
     def close(self) -> None:
         if self._farewell is not None:
+            # A folder that is not there is no order to leave things in.
             self._farewell.write_text(" ".join(self._notes))
 
 

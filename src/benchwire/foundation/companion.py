@@ -13,13 +13,15 @@ import pickle
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
 from benchwire.foundation import logs
-from benchwire.foundation.errors import Unavailable
+from benchwire.foundation.errors import BenchwireError, Unavailable
 from benchwire.foundation.processes import (
+    CONNECT_SECONDS,
     OwnProcess,
     connect_back,
     keep_for_good,
@@ -33,12 +35,17 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 # One that says nothing for so long hangs, and what it holds is better held by a new one.
 SILENCE_SECONDS = 15.0
-LEAVE_SECONDS = 8.0
+# The same where the server is to end, which it may not do before what is held is in order.
+HURRIED_SECONDS = 3.0
+LEAVE_SECONDS = 6.0
+_LOOK_SECONDS = 0.5
+_READY = 0
 # What may be dropped is, once so many messages wait for a server that does not read.
 _MOST_WAITING = 2_000
 # A server that draws pages must not be preferred to an instrument's thread.
 _NICENESS = -5
 _LEAVE = b""
+_BEAT = pickle.dumps(("beat", None, None))
 
 
 class CompanionLost(Unavailable):
@@ -62,7 +69,7 @@ class Companion:
     Raises
     ------
     CompanionLost
-        It cannot be started.
+        It cannot be started, or the object cannot be made.
     """
 
     def __init__(
@@ -80,17 +87,27 @@ class Companion:
         self._lock = threading.Lock()
         self._is_over = False
         self._closing = threading.Event()
+        self._patience = SILENCE_SECONDS
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         try:
             self._process = OwnProcess(__name__, factory, logs.current())
         except (EOFError, OSError) as error:
             raise CompanionLost("A process of the server could not be started") from error
+        self._ready: Future[None] = Future()
+        self._asked[_READY] = self._ready
         self._threads = [
             threading.Thread(target=work, name=f"companion {self._name}", daemon=True)
             for work in (self._send, self._receive)
         ]
         for thread in self._threads:
             thread.start()
+        try:
+            self._ready.result(CONNECT_SECONDS)
+        except (BenchwireError, TimeoutError):
+            self._closing.set()
+            self._process.kill()
+            self.close()
+            raise CompanionLost("A process of the server could not be started") from None
 
     @property
     def pid(self) -> int:
@@ -117,20 +134,25 @@ class Companion:
         return future
 
     def tell(self, method: str, *arguments: Any) -> None:
-        """Have a method called there, after all that was asked before; never waits.
-
-        It may be called from a signal's handler, whatever that has interrupted.
-        """
+        """Have a method called there, after all that was asked before; never waits."""
         self._outgoing.put(pickle.dumps((None, method, arguments)))
 
-    def close(self) -> None:
-        """End the process once it has left things in order."""
+    def hurry(self) -> None:
+        """Wait for a process that says nothing no longer than a moment from here on."""
+        self._patience = min(self._patience, HURRIED_SECONDS)
+
+    def close(self) -> bool:
+        """End the process once it has left things in order; whether it has."""
         self._closing.set()
+        self.hurry()
         self._outgoing.put(_LEAVE)
         self._outgoing.put(None)
-        self._process.leave(LEAVE_SECONDS)
+        is_in_order = self._process.leaves(LEAVE_SECONDS)
+        self._process.kill()
         for thread in self._threads:
             thread.join(BEAT_SECONDS)
+        self._process.end()
+        return is_in_order
 
     def _loss(self) -> CompanionLost:
         return CompanionLost("The process that was to do it has ended")
@@ -144,24 +166,33 @@ class Companion:
 
     def _receive(self) -> None:
         try:
-            while self._process.connection.poll(SILENCE_SECONDS):
+            while self._is_heard():
                 self._take(*self._process.connection.recv())
-            logger.error("%s has not been heard of for %g s", self._name, SILENCE_SECONDS)
+            logger.error("%s has not been heard of for %g s", self._name, self._patience)
+            self._process.kill()
         except (EOFError, OSError):
             pass
         except Exception:
             logger.exception("%s says what cannot be understood", self._name)
         with self._lock:
             self._is_over = True
-        if self._closing.is_set():
-            self._fail_all()
-            return
-        logger.error("%s has ended unexpectedly", self._name)
-        self._process.end()
-        self._outgoing.put(None)
-        # Told first: whoever is woken by a failure finds the state that belongs to it.
-        self._lost()
+            was_ready = _READY not in self._asked
+        if not self._closing.is_set():
+            logger.error("%s has ended unexpectedly", self._name)
+            self._process.end()
+            self._outgoing.put(None)
+            # Told first: whoever is woken by a failure finds the state that belongs to it.
+            if was_ready:
+                self._lost()
         self._fail_all()
+
+    def _is_heard(self) -> bool:
+        """Wait for the next message, as long as patience lasts; whether there is one."""
+        since = time.monotonic()
+        while not self._process.connection.poll(_LOOK_SECONDS):
+            if time.monotonic() - since > self._patience:
+                return False
+        return True
 
     def _take(self, kind: str, number: int | None, content: Any) -> None:
         if kind == "beat":
@@ -173,7 +204,7 @@ class Companion:
                 logger.exception("what %s told could not be used", self._name)
             return
         with self._lock:
-            future = self._asked.pop(number or 0, None)
+            future = self._asked.pop(number, None) if number is not None else None
         if future is None:
             return
         if kind == "done":
@@ -199,7 +230,7 @@ class Held(Protocol):
     """
 
     def close(self) -> None:
-        """Leave things in order: the server has gone."""
+        """Leave things in order: the server has gone. If it raises, they are not."""
 
 
 class Teller:
@@ -207,34 +238,37 @@ class Teller:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._outgoing: queue.SimpleQueue[tuple[str, int | None, Any]] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._send, name="teller", daemon=True).start()
 
     def tell(self, event: str, *arguments: Any) -> None:
         """Say that something happened."""
-        self._outgoing.put(("told", None, (event, arguments)))
+        self._outgoing.put(pickle.dumps(("told", None, (event, arguments))))
 
     def offer(self, event: str, *arguments: Any) -> None:
         """Say something that nobody misses while the server does not read."""
         if self._outgoing.qsize() < _MOST_WAITING:
             self.tell(event, *arguments)
 
-    def settle(self, number: int, done: "Future[Any]") -> None:
-        """Send how something asked for has ended."""
-        error = done.exception()
-        if error is None:
-            self._outgoing.put(("done", number, done.result()))
-        elif isinstance(error, Exception):
-            self._outgoing.put(("error", number, packed_error(error)))
+    def settle(self, number: int | None, done: "Future[Any]") -> None:
+        """Send how something asked for has ended; without a number nobody waits for it."""
+        try:
+            answer = pickle.dumps(("done", number, done.result()))
+        except BaseException as error:
+            if number is None or not isinstance(error, BenchwireError):
+                logger.error("what was asked for has failed", exc_info=error)
+            answer = pickle.dumps(("error", number, packed_error(error)))
+        if number is not None:
+            self._outgoing.put(answer)
 
     def _send(self) -> None:
         while True:
             try:
                 message = self._outgoing.get(timeout=BEAT_SECONDS)
             except queue.Empty:
-                message = ("beat", None, None)
+                message = _BEAT
             with contextlib.suppress(OSError):  # the server has gone; the other thread hears of it
-                self._connection.send(message)
+                self._connection.send_bytes(message)
 
 
 def companion_main() -> None:
@@ -250,19 +284,29 @@ def companion_main() -> None:
     module, _, name = factory.partition(":")
     teller = Teller(connection)
     held: Held = getattr(importlib.import_module(module), name)(teller)
-    keep_for_good()
+    status = 1
+    try:
+        keep_for_good()
+        teller.settle(_READY, _kept(None))
+        _obey_until_the_end(connection, held, teller)
+    finally:
+        try:
+            held.close()
+            status = 0
+        except Exception:
+            logger.exception("things could not be left in order")
+        os._exit(status)
+
+
+def _obey_until_the_end(connection: Any, held: Held, teller: Teller) -> None:
     while True:
         try:
             order = connection.recv_bytes()
         except (EOFError, OSError):
-            break
+            return
         if order == _LEAVE:
-            break
+            return
         _obey(held, teller, *pickle.loads(order))  # noqa: S301 - from our own parent
-    try:
-        held.close()
-    finally:
-        os._exit(0)
 
 
 def _obey(held: Held, teller: Teller, number: int | None, method: str, arguments: Any) -> None:
@@ -272,14 +316,15 @@ def _obey(held: Held, teller: Teller, number: int | None, method: str, arguments
     except Exception as error:  # noqa: BLE001 - handed to the one who asked
         done.set_exception(error)
     else:
-        if isinstance(found, Future):
-            done = found
-        else:
-            done.set_result(found)
-    if number is not None:
-        done.add_done_callback(lambda ended: teller.settle(number, ended))
-    elif done.done() and (failure := done.exception()) is not None:
-        logger.error("%s failed: %s", method, failure)
+        done = found if isinstance(found, Future) else _kept(found)
+    done.add_done_callback(lambda ended: teller.settle(number, ended))
+
+
+def _kept(result: Any) -> "Future[Any]":
+    """Return a promise that has been kept already."""
+    done: Future[Any] = Future()
+    done.set_result(result)
+    return done
 
 
 if __name__ == "__main__":

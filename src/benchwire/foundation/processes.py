@@ -20,6 +20,8 @@ from benchwire.foundation.errors import Failed
 
 CONNECT_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
+# One that the system cannot even kill, as it waits for a disk that does not answer, is left to it.
+_KILL_SECONDS = 5.0
 # How long one thread may compute while others wait for the interpreter. With the usual 5 ms, a
 # write of ten steps beside sixteen instruments would take half a second.
 _SWITCH_SECONDS = 0.001
@@ -62,18 +64,23 @@ class OwnProcess:
         """The number the system knows it by."""
         return self._process.pid
 
-    def leave(self, seconds: float) -> None:
-        """Wait so long (s) for the process to end by itself, then end it."""
+    def leaves(self, seconds: float) -> bool:
+        """Wait so long (s) for the process to end; whether it did, and without an error."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
-        self.end()
+            return self._process.wait(seconds) == 0
+        return False
+
+    def kill(self) -> None:
+        """End the process at once; whoever reads the connection hears its end."""
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_KILL_SECONDS)
 
     def end(self) -> None:
-        """End the process at once."""
+        """End the process at once and close the connection, which nobody may be reading."""
+        self.kill()
         with contextlib.suppress(OSError):
             self.connection.close()
-        self._process.kill()
-        self._process.wait()
 
 
 def _accept(listener: Listener, process: "subprocess.Popen[bytes]") -> Any:
@@ -117,7 +124,7 @@ def keep_for_good() -> None:
     gc.freeze()
 
 
-def packed_error(error: Exception) -> tuple[bytes, str]:
+def packed_error(error: BaseException) -> tuple[bytes, str]:
     """Return an error for another process: whole if that can be, and as text."""
     try:
         pickled = pickle.dumps(error)

@@ -95,7 +95,7 @@ class RunLatch:
     def telling(self, told: Callable[[str], None]) -> Iterator[None]:
         """Have a function called with the reason when it is tripped, at once if it has been.
 
-        It may be called twice, and from a signal's handler.
+        It may be called twice.
         """
         self._told = told
         try:

@@ -34,24 +34,27 @@ class Holding:
         self._clock = SystemClock()
         self._instruments: dict[str, Instrument] = {}
         self._latches: dict[int, RunLatch] = {}
+        self._measuring: dict[int, Future[None]] = {}
         self._live: dict[str, LiveRun] = {}
 
     def open(self, port: SerialPort) -> "Future[bool]":
         """Take a port up for good; the promise says whether an instrument has answered on it."""
-        before = self._instruments.pop(port.path, None)
+        before = self._instruments.get(port.path)
+        if before is not None and before.port == port:
+            return _promised(before.identify)
+        instrument = self._instruments[port.path] = Instrument(
+            port,
+            lambda port: SerialTransport(port.path, BAUDRATE),
+            self._clock,
+            told_safe=self._made_safe,
+            told=lambda found, connected: self._teller.tell(
+                "state", port.path, connected, found.serial_number
+            ),
+        )
 
         def work() -> bool:
             if before is not None:
                 before.close()
-            instrument = self._instruments[port.path] = Instrument(
-                port,
-                lambda port: SerialTransport(port.path, BAUDRATE),
-                self._clock,
-                told_safe=self._made_safe,
-                told=lambda found, connected: self._teller.tell(
-                    "state", port.path, connected, found.serial_number
-                ),
-            )
             return instrument.identify()
 
         return _promised(work)
@@ -85,9 +88,11 @@ class Holding:
                     clock=self._clock,
                 )
             finally:
-                del self._latches[number]
+                del self._latches[number], self._measuring[number]
 
-        return _promised(work)
+        # The thread finds it there however soon it ends.
+        done = self._measuring[number] = Future()
+        return _promised(work, done)
 
     def stop(self, number: int, reason: str) -> None:
         """Stop a measurement, if it has not ended."""
@@ -104,10 +109,12 @@ class Holding:
         self._live.pop(run_id, None)
 
     def close(self) -> None:
-        """Stop all measuring, make every instrument safe and let all ports go."""
+        """Stop all measuring, write what was measured, make every instrument safe, let them go."""
         for latch in list(self._latches.values()):
             latch.trip("The server has ended")
-        wait([_promised(one.close) for one in list(self._instruments.values())], CLOSE_SECONDS)
+        measuring = list(self._measuring.values())
+        closing = [_promised(one.close) for one in list(self._instruments.values())]
+        wait([*closing, *measuring], CLOSE_SECONDS)
 
     def _made_safe(self, instrument: Instrument, found: Safety) -> None:
         if found.was_running or found.was_connected:
@@ -115,9 +122,9 @@ class Holding:
             self._teller.tell("safe", instrument.port.path, instrument.serial_number)
 
 
-def _promised(work: Callable[[], Any]) -> "Future[Any]":
+def _promised(work: Callable[[], Any], future: "Future[Any] | None" = None) -> "Future[Any]":
     """Do work in a thread of its own and return the promise of its result."""
-    future: Future[Any] = Future()
+    future = Future() if future is None else future
 
     def do() -> None:
         try:

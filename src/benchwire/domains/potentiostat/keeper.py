@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ OPEN_SECONDS = 3.0
 CLOSE_SECONDS = 5.0
 _RESTART_SECONDS = 0.5
 _LONGEST_RESTART_SECONDS = 10.0
+# One that has lasted so long was not ended by what it found at its start.
+_STEADY_SECONDS = 30.0
 
 
 class InstrumentKeeper:
@@ -47,6 +50,8 @@ class InstrumentKeeper:
         self._lock = threading.Lock()
         self._starting = threading.Lock()
         self._closing = threading.Event()
+        self._started_at = float("-inf")
+        self._pause = _RESTART_SECONDS
 
     def hold(self, instrument: "HeldInstrument") -> bool:
         """Take up an instrument's port for good; whether it has answered."""
@@ -87,7 +92,7 @@ class InstrumentKeeper:
         except CompanionLost:
             raise LinkLost(
                 "The process that holds the instruments has ended",
-                hint="The instruments have been made safe by a new one. Repeat the run.",
+                hint="A new one makes the instruments safe. Repeat the run.",
             ) from None
 
     def curves(self, run_id: str) -> "Future[bytes]":
@@ -105,13 +110,28 @@ class InstrumentKeeper:
         if (companion := self._companion) is not None:
             companion.tell("forget", run_id)
 
+    def hurry(self) -> None:
+        """Wait for a process that hangs no longer than a moment, as the server is to end."""
+        if (companion := self._companion) is not None:
+            companion.hurry()
+
     def close(self) -> None:
-        """End the process; instruments that are still held are made safe by it."""
+        """Have every instrument made safe and its port let go, and end the process.
+
+        If it is lost at this moment, or does not end in good order, another does it in its place.
+        """
         self._closing.set()
         with self._starting:
             companion, self._companion = self._companion, None
-        if companion is not None:
-            companion.close()
+            if companion is not None and companion.close():
+                return
+            if not self._held:
+                return
+            logger.warning("another process makes the instruments safe")
+            with contextlib.suppress(CompanionLost):
+                if self._start().close():
+                    return
+            logger.error("instruments may have been left as they were")
 
     def _reached(self) -> Companion:
         if (companion := self._companion) is None:
@@ -123,8 +143,18 @@ class InstrumentKeeper:
             if self._closing.is_set():
                 raise CompanionLost("The server is shutting down")
             if self._companion is None or self._companion.is_over:
-                self._companion = Companion(FACTORY, told=self._heard, lost=self._lost)
+                self._companion = self._start()
             return self._companion
+
+    def _start(self) -> Companion:
+        """Start a process that takes up every instrument before it does anything else."""
+        self._started_at = time.monotonic()
+        companion = Companion(FACTORY, told=self._heard, lost=self._lost)
+        with self._lock:
+            ports = [instrument.port for instrument in self._held.values()]
+        for port in ports:
+            companion.ask("open", port).add_done_callback(_note_failure)
+        return companion
 
     def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "points":
@@ -135,28 +165,33 @@ class InstrumentKeeper:
             instrument = self._held.get(path)
         if instrument is not None:
             instrument.heard(event, *facts)
+        elif event == "safe":
+            logger.warning("%s: the cell was connected and has been opened", path)
 
     def _lost(self) -> None:
         self._companion = None
         with self._lock:
             for instrument in self._held.values():
                 instrument.is_connected = False
+        if time.monotonic() - self._started_at > _STEADY_SECONDS:
+            self._pause = _RESTART_SECONDS
         threading.Thread(target=self._restart, name="keeper", daemon=True).start()
 
     def _restart(self) -> None:
-        pause = _RESTART_SECONDS
-        while not self._closing.wait(pause):
-            with self._lock:
-                ports = [instrument.port for instrument in self._held.values()]
+        """Start the process anew, after a pause that grows while it does not last."""
+        while not self._closing.wait(self._pause):
+            self._pause = min(2 * self._pause, _LONGEST_RESTART_SECONDS)
             try:
-                companion = self._started()
-                for port in ports:
-                    companion.ask("open", port)
+                self._started()
             except CompanionLost as error:
                 logger.error("the process for the instruments: %s", error.message)
-                pause = min(2 * pause, _LONGEST_RESTART_SECONDS)
             else:
                 return
+
+
+def _note_failure(opened: "Future[Any]") -> None:
+    if (error := opened.exception()) is not None:
+        logger.error("an instrument could not be taken up again: %s", error)
 
 
 class HeldInstrument:

@@ -6,6 +6,7 @@ same time are given the same bytes: made anew for each of a hundred, the curves 
 interpreter from the instruments for as long as those can wait.
 """
 
+import itertools
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,7 @@ class LiveRun:
         self._send = publish
         self._clock = clock
         self._curves: dict[str, LiveCurve] = {}
+        self._turns = itertools.count(1)
         self._lock = threading.Lock()
         self._snapshot = b""
         self._snapshot_at = float("-inf")
@@ -53,7 +55,8 @@ class LiveRun:
 
     def curve(self, slot: str, mode: str) -> "LiveCurve":
         """Begin the curve of a slot's next mode in place of the one before."""
-        curve = LiveCurve(self._publish, self._clock, slot, mode)
+        head = {"slot": slot, "mode": mode, "turn": next(self._turns)}
+        curve = LiveCurve(self._publish, self._clock, head)
         with self._lock:
             self._curves[slot] = curve
             self._snapshot_at = float("-inf")
@@ -86,14 +89,20 @@ class LiveCurve:
     Points come in as columns of equal length. While few, all are kept; whenever they pass
     `MAX_POINTS` every second one is dropped and from then on only every second, fourth and so on
     is taken in.
+
+    Parameters
+    ----------
+    head
+        What stands beside the columns in each event: slot, mode, and a number of its own, as a
+        mode may be repeated.
     """
 
     def __init__(
-        self, publish: Callable[[bytes], None], clock: Clock, slot: str, mode: str
+        self, publish: Callable[[bytes], None], clock: Clock, head: Mapping[str, Any]
     ) -> None:
         self._publish = publish
         self._clock = clock
-        self._head = {"slot": slot, "mode": mode}
+        self._head = head
         self._lock = threading.Lock()
         self._kept: dict[str, list[float]] = {}
         self._stride = 1

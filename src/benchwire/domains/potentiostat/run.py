@@ -144,11 +144,13 @@ class ActiveRun:
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(_REPORT_SECONDS)
-                self._report(context)
-        self._parts.keeper.forget(self.order.run_id)
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(_REPORT_SECONDS)
+                    self._report(context)
+        finally:
+            self._parts.keeper.forget(self.order.run_id)
         record = self.record
         status = run_status(record.slots)
         if status == "cancelled" or (status == "failed" and self._reason is not None):

@@ -422,6 +422,7 @@ class Potentiostats:
 
     def make_safe(self) -> None:
         """Open every cell that a run has connected; returns at once."""
+        self.parts.keeper.hurry()
         for active in list(self._active.values()):
             active.stop(StopReason.SHUTDOWN)
 

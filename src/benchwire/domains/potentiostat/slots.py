@@ -132,15 +132,7 @@ class SlotRegistry:
         return [slot.name for slot in self.connected()]
 
     def close(self) -> None:
-        """Make every instrument safe and let all ports go, side by side."""
-        threads = [
-            threading.Thread(target=slot.instrument.close, name=f"close {slot.name}", daemon=True)
-            for slot in self.all()
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(5.0)
+        """Make every instrument safe and let all ports go."""
         self.keeper.close()
 
     def name_of(self, instrument: HeldInstrument) -> str:

@@ -83,6 +83,11 @@ class Link:
         return self._transport is not None
 
     @property
+    def was_tried(self) -> bool:
+        """Whether the port has been opened, or could not be."""
+        return self.opened > 0 or self.failure is not None
+
+    @property
     def last_error(self) -> str | None:
         """What went wrong when the port was last used, None if nothing did."""
         return None if self.failure is None else self.failure.message

@@ -124,18 +124,24 @@ window.benchwire = (() => {
       this.timer = setInterval(() => this.draw(), 100);
     }
 
-    append({ slot, mode, columns }) {
+    append({ slot, mode, turn, columns }) {
       if (!Object.keys(columns).length) return;
       const axes = axesOf(columns);
       let curve = this.curves.get(slot);
-      if (!curve || curve.mode !== mode) {
-        curve = { mode, points: [] };
+      if (!curve || curve.turn !== turn) {
+        curve = { mode, turn, points: [], last: -Infinity };
         this.curves.set(slot, curve);
         this.mode = mode;
       }
       this.axes = axes;
       const xs = columns[axes.x], ys = columns[axes.y];
-      for (let i = 0; i < xs.length; i++) curve.points.push([xs[i], axes.sign * ys[i]]);
+      // What was measured while the curves so far were sent is in them and comes once more.
+      const times = columns["Time (s)"];
+      for (let i = 0; i < xs.length; i++) {
+        if (times && times[i] <= curve.last) continue;
+        curve.points.push([xs[i], axes.sign * ys[i]]);
+      }
+      if (times) curve.last = Math.max(curve.last, times.at(-1));
       if (curve.points.length > MAX_POINTS) curve.points = curve.points.filter((_, i) => i % 2 === 0);
       this.element.dataset.points = String(
         [...this.curves.values()].reduce((sum, item) => sum + item.points.length, 0));
