@@ -45,6 +45,8 @@ POWER_METER = "benchwire.domains.powermeter.emulator:emulated"
 SAMPLE_SECONDS = 0.00036
 READING_SECONDS = 0.1
 SLOTS, METERS = 16, 4
+# So many emulated potentiostats share an interpreter: real ones do not wait for each other.
+TOGETHER = 4
 P99_GOAL_MS = 250.0
 GROWTH_GOAL = 0.05
 WARM_SECONDS = 15.0
@@ -57,18 +59,18 @@ PLATES = 20
 def bench(folder: Path) -> Iterator[psutil.Process]:
     """Give the process of a server with its instruments and something in every domain."""
     with ExitStack() as stack:
-        ports = {}
-        for factory, name, count in (
-            (POTENTIOSTAT, "potentiostats", SLOTS), (POWER_METER, "meters", METERS),
-        ):  # fmt: skip
-            emulated = EmulatorProcess(
-                factory, [f"p{n}" for n in range(1, count + 1)], folder / name
-            )
+        ports: dict[str, list[str]] = {"potentiostats": [], "meters": []}
+        for factory, name, first, count in (
+            *((POTENTIOSTAT, "potentiostats", n, TOGETHER) for n in range(1, SLOTS, TOGETHER)),
+            (POWER_METER, "meters", 1, METERS),
+        ):
+            names = [f"p{n}" for n in range(first, first + count)]
+            emulated = EmulatorProcess(factory, names, folder / f"{name}{first}", first)
             stack.callback(emulated.close)
             # A real instrument does not wait for the server's processor.
             with contextlib.suppress(psutil.AccessDenied):
                 psutil.Process(emulated._process.pid).nice(-10)
-            ports[name] = json.dumps([str(path) for path in emulated.paths.values()])
+            ports[name] += [str(path) for path in emulated.paths.values()]
         make_fleet(folder / "recordings", devices=1, days=1, seed=1, cells=1)
         log = stack.enter_context((folder / "server.log").open("wb"))
         server = subprocess.Popen(
@@ -79,8 +81,8 @@ def bench(folder: Path) -> Iterator[psutil.Process]:
             env={
                 **os.environ,
                 "BENCHWIRE_UI": "false",
-                "BENCHWIRE_POTENTIOSTAT_PORTS": ports["potentiostats"],
-                "BENCHWIRE_POWERMETER_PORTS": ports["meters"],
+                "BENCHWIRE_POTENTIOSTAT_PORTS": json.dumps(ports["potentiostats"]),
+                "BENCHWIRE_POWERMETER_PORTS": json.dumps(ports["meters"]),
                 "BENCHWIRE_POWERMETER_POLLING_INTERVAL": str(READING_SECONDS),
                 "BENCHWIRE_COMPUTE_PROCESSES": "1",
             },

@@ -47,7 +47,8 @@ def names_that_exist(furnished: Furnished) -> dict[str, list[str | int]]:
         "meter": meters,
         "mode": ["CV", "OCP", "EIS"],
         "period": ["30s", "5m", "1h"],
-        "kind": ["run", "workflow", "fit", "session", "plate"],
+        # In the query of a search it is a list.
+        "path.kind": ["run", "workflow", "fit", "session", "plate"],
         "item_id": [*runs, *work, "EMPTY"],
         "file_path": [movie],
         "output_dir": [str(furnished.folder / "results")],
@@ -62,10 +63,11 @@ def configuration(folder: Path, names: dict[str, list[str | int]]) -> Path:
     """Write the tool's configuration with the names that exist."""
     lines = [CONFIG.read_text("utf-8"), "[parameters]"]
     lines += [
-        f'{json.dumps(name)} = {{ dictionary = "{name}", probability = {REAL} }}' for name in names
+        f"{json.dumps(name)} = {{ dictionary = {json.dumps(name)}, probability = {REAL} }}"
+        for name in names
     ]
     for name, values in names.items():
-        lines += [f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]
+        lines += [f"[dictionaries.{json.dumps(name)}]", f"values = {json.dumps(values)}"]
     # What is there stays there, for all other operations.
     lines += ["[dictionaries.gone]", 'values = ["999999999"]']
     lines += ["[[operations]]", 'include-method = "DELETE"', "[operations.parameters]"]

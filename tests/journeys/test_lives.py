@@ -177,10 +177,15 @@ def test_interrupted_work_is_told_and_repeated_only_on_request(
     server.start()
     state = emulators.control("p1", "state")
     assert not state["cell_closed"]
-    away = httpx.get(f"{server.url}/away").json()["last_stop"]
-    assert away["interrupted_jobs"] == [run["run_id"]]
-    assert len(away["made_safe"]) == 1
-    assert "E000000000000001" in away["made_safe"][0]
+
+    def last_stop() -> dict[str, Any]:
+        return dict(httpx.get(f"{server.url}/away").json()["last_stop"])
+
+    assert last_stop()["interrupted_jobs"] == [run["run_id"]]
+    # Written down beside the start.
+    until(lambda: last_stop()["made_safe"], what="the notice")
+    (made_safe,) = last_stop()["made_safe"]
+    assert "E000000000000001" in made_safe
     time.sleep(1)
     assert emulators.control("p1", "state")["closings"] == state["closings"]
     assert [job["status"] for job in httpx.get(f"{server.url}/jobs").json()] == ["failed"]

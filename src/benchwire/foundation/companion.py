@@ -93,8 +93,7 @@ class Companion:
             self._process = OwnProcess(__name__, factory, logs.current())
         except (EOFError, OSError) as error:
             raise CompanionLost("A process of the server could not be started") from error
-        self._ready: Future[None] = Future()
-        self._asked[_READY] = self._ready
+        ready = self._asked[_READY] = Future()
         self._threads = [
             threading.Thread(target=work, name=f"companion {self._name}", daemon=True)
             for work in (self._send, self._receive)
@@ -102,7 +101,7 @@ class Companion:
         for thread in self._threads:
             thread.start()
         try:
-            self._ready.result(CONNECT_SECONDS)
+            ready.result(CONNECT_SECONDS)
         except (BenchwireError, TimeoutError):
             self._closing.set()
             self._process.kill()

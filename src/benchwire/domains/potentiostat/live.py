@@ -19,8 +19,8 @@ from benchwire.foundation.clock import Clock
 from benchwire.foundation.streams import json_event
 
 MAX_POINTS = 4000
-# Of all curves together for a viewer who comes late; a screen has no more.
-SNAPSHOT_POINTS = 16_000
+# Of all curves together for a viewer who comes late; a chart shows no more.
+SNAPSHOT_POINTS = 8_000
 SNAPSHOT_SECONDS = 2.0
 BATCH_SECONDS = 0.1
 # Enough for a smooth curve on any screen at ten batches a second.

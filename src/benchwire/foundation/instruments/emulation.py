@@ -164,24 +164,29 @@ class EmulatorProcess:
     Parameters
     ----------
     factory
-        ``module:callable``; called with 1, 2, ... it returns a `Device`.
+        ``module:callable``; called with a number it returns a `Device`.
     names
         What the devices are called; the number of devices follows.
     folder
         Where their paths are made.
+    first
+        The number of the first device.
     """
 
-    def __init__(self, factory: str, names: list[str], folder: Path) -> None:
+    def __init__(self, factory: str, names: list[str], folder: Path, first: int = 1) -> None:
         self.paths = {name: folder / name for name in names}
         self._lock = threading.Lock()
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", __name__, "--factory", factory, "--folder", str(folder), *names],
+            [
+                sys.executable, "-m", __name__, "--factory", factory, "--folder", str(folder),
+                "--first", str(first), *names,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             # A Ctrl-C in the terminal is the server's to handle: its instruments stay until then.
             start_new_session=True,
-        )
+        )  # fmt: skip
         self._answer()
 
     def control(self, name: str, command: str, **arguments: Any) -> Any:
@@ -219,11 +224,11 @@ class EmulatorProcess:
         return answer["result"]
 
 
-def make_devices(factory: str, names: list[str]) -> dict[str, Device]:
-    """Return a device per name from a factory named as ``module:callable``."""
+def make_devices(factory: str, names: list[str], first: int = 1) -> dict[str, Device]:
+    """Return a device per name from a factory named as ``module:callable``, numbered."""
     module, _, attribute = factory.partition(":")
     make = getattr(importlib.import_module(module), attribute)
-    return {name: make(number) for number, name in enumerate(names, 1)}
+    return {name: make(number) for number, name in enumerate(names, first)}
 
 
 def main() -> None:
@@ -231,9 +236,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--factory", required=True)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--first", type=int, default=1)
     parser.add_argument("names", nargs="+")
     arguments = parser.parse_args()
-    host = PtyHost(make_devices(arguments.factory, arguments.names), arguments.folder)
+    devices = make_devices(arguments.factory, arguments.names, arguments.first)
+    host = PtyHost(devices, arguments.folder)
     _say({"result": {name: str(path) for name, path in host.paths.items()}})
     for line in sys.stdin:
         order = json.loads(line)
