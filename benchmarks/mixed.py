@@ -19,6 +19,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -120,7 +121,10 @@ def fill_plates(client: httpx.Client) -> str:
 
 
 def process_movies(orders: Connection, folder: str) -> None:
-    """Process the same movie again and again, each time into a folder of its own."""
+    """Process the same movie again and again, each time into a folder of its own.
+
+    A folder is deleted once the next one is full: together they would be 40 GB.
+    """
     orders.recv()
     with httpx.Client(base_url=f"{URL}/api/v1/processing", timeout=60) as client:
         movie = Path(folder) / "movie.ome.tif"
@@ -137,6 +141,7 @@ def process_movies(orders: Connection, folder: str) -> None:
                 time.sleep(0.5)
             if state != "completed":
                 print(f"a workflow is {state}", flush=True)
+            shutil.rmtree(f"{folder}/results{number - 1}", ignore_errors=True)
 
 
 def small_requests(battery: str) -> Iterator[tuple[str, str, Any]]:
@@ -184,8 +189,8 @@ async def ask_at(rate: float, seconds: float, battery: str) -> tuple[list[float]
     return waits, failed
 
 
-async def follow(paths: list[str], clients: int, events: list[int], over: asyncio.Event) -> None:
-    """Read event streams, as many as there are clients, until the end."""
+async def follow(paths: list[str], events: list[int], over: asyncio.Event) -> None:
+    """Read event streams, one for each count of events, until the end."""
 
     async def read(place: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
@@ -196,30 +201,36 @@ async def follow(paths: list[str], clients: int, events: list[int], over: asynci
         if not over.is_set():
             print(f"a stream of {path} has ended", flush=True)
 
-    readers = [asyncio.create_task(read(place)) for place in range(clients)]
+    readers = [asyncio.create_task(read(place)) for place in range(len(events))]
     await over.wait()
     for each in readers:
         each.cancel()
 
 
-def clients_of(orders: Connection, battery: str, clients: int, rate: float, seconds: float) -> None:
-    """Follow a run that is named and ask, in a process of its own, and send what was found."""
-    run = orders.recv()
-    live = f"/runs/{run}/live"
+def ask(orders: Connection, battery: str, rate: float, seconds: float) -> None:
+    """Send small requests once told to, and tell how long they took and what failed."""
+    orders.recv()
+    orders.send(asyncio.run(ask_at(rate, seconds, battery)))
+
+
+def watch(orders: Connection, battery: str, clients: int) -> None:
+    """Follow streams from a run's id until told to end, and tell how many events came.
+
+    In a process of its own: reading them is more work than asking, and would delay it.
+    """
+    live = f"/runs/{orders.recv()}/live"
     paths = [live, "/api/meters/live", f"/bess/{battery}/live", "/events/jobs"]
     events = [0] * clients
 
-    async def all_of_it() -> tuple[list[float], list[str]]:
+    async def until_told() -> None:
         over = asyncio.Event()
-        following = asyncio.create_task(follow(paths, clients, events, over))
-        try:
-            return await ask_at(rate, seconds, battery)
-        finally:
-            over.set()
-            await following
+        following = asyncio.create_task(follow(paths, events, over))
+        await asyncio.to_thread(orders.recv)
+        over.set()
+        await following
 
-    waits, failed = asyncio.run(all_of_it())
-    orders.send((waits, failed, events))
+    asyncio.run(until_told())
+    orders.send(events)
 
 
 # -- what came of it ------------------------------------------------------------------------------
@@ -261,34 +272,39 @@ def measure(folder: Path, seconds: float, clients: int, rate: float) -> bool:
     with bench(folder) as server, httpx.Client(base_url=URL, timeout=120) as client:
         battery = fill_plates(client)
         idle, failed = asyncio.run(ask_at(rate, IDLE_SECONDS, battery))
-        here, there = spawn.Pipe()
-        movies_here, movies_there = spawn.Pipe()
-        asking = spawn.Process(
-            target=clients_of, args=(there, battery, clients, rate, seconds), daemon=True
-        )
-        movies = spawn.Process(target=process_movies, args=(movies_there, str(folder)), daemon=True)
-        asking.start()
-        movies.start()
+        pipes = {}
+        processes = []
+        for work, given in (
+            (ask, (battery, rate, seconds)), (watch, (battery, clients)),
+            (process_movies, (str(folder),)),
+        ):  # fmt: skip
+            pipes[work], there = spawn.Pipe()
+            processes.append(spawn.Process(target=work, args=(there, *given), daemon=True))
+            processes[-1].start()
+        asking, _, movies = processes
         time.sleep(START_SECONDS)
         missed_before, _ = missed_readings(client)
         run = start_run(client, seconds + WARM_SECONDS)
-        movies_here.send(run)
+        pipes[process_movies].send(run)
         time.sleep(START_SECONDS)
-        here.send(run)
+        pipes[watch].send(run)
+        pipes[ask].send(run)
         memory: list[float] = []
         holder = next(
             each for each in server.children() if "benchwire.foundation.companion" in each.cmdline()
         )
         used, used_there = (sum(each.cpu_times()[:2]) for each in (server, holder))
         began = time.monotonic()
-        while not here.poll(1.0):
+        while not pipes[ask].poll(1.0):
             memory.append((server.memory_info().rss + holder.memory_info().rss) / 1e6)
-            if not asking.is_alive() and not here.poll(0):
+            if not asking.is_alive() and not pipes[ask].poll(0):
                 raise RuntimeError("the clients have ended early")
         seconds_since = time.monotonic() - began
         share = (sum(server.cpu_times()[:2]) - used) / seconds_since
         share_there = (sum(holder.cpu_times()[:2]) - used_there) / seconds_since
-        waits, more_failed, events = here.recv()
+        waits, more_failed = pipes[ask].recv()
+        pipes[watch].send(None)
+        events = pipes[watch].recv()
         missed, readings = missed_readings(client)
         movies.terminate()
         lost, samples = lost_samples(folder, client, run, seconds + WARM_SECONDS)

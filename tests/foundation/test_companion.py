@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from benchwire.foundation import companion as module
@@ -28,6 +30,11 @@ class Ears:
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         self.told.append((event, arguments))
+
+
+def children() -> list[int]:
+    """The processes that this one has started."""
+    return [child.pid for child in psutil.Process().children()]
 
 
 @pytest.fixture
@@ -162,11 +169,60 @@ def test_one_that_hangs_is_not_waited_for_when_the_server_ends(
     os.kill(hanging.pid, signal.SIGSTOP)
     assert not hanging.close()
     assert not ears.lost.is_set()
-    hurried = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    hurry = threading.Event()
+    hurried = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set, hurried=hurry)
     os.kill(hurried.pid, signal.SIGSTOP)
-    hurried.hurry()
+    hurry.set()
     assert ears.lost.wait(module.SILENCE_SECONDS - 2)
     assert not hurried.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stops a process by its /proc entry")
+def test_one_that_stands_still_as_it_starts_is_not_waited_for_by_a_server_that_ends(
+    ears: Ears,
+) -> None:
+    hurry = threading.Event()
+    refused: list[BaseException] = []
+    before = set(children())
+
+    def start() -> None:
+        try:
+            Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set, hurried=hurry)
+        except CompanionLost as error:
+            refused.append(error)
+
+    threads = threading.active_count()
+    starting = threading.Thread(target=start)
+    starting.start()
+    until(lambda: set(children()) - before, what="the process")
+    (child,) = set(children()) - before
+    os.kill(child, signal.SIGSTOP)
+    hurry.set()
+    starting.join(10)
+    assert refused
+    assert not Path(f"/proc/{child}").exists()
+    until(lambda: threading.active_count() <= threads, what="the end of all threads")
+
+
+def test_one_that_hangs_in_the_middle_of_an_answer_is_ended(
+    ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_SECONDS", 2.0)
+    made = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    answer = made.ask("say_half_and_stop")
+    assert isinstance(answer.exception(20), CompanionLost)
+    assert ears.lost.is_set()
+    made.close()
+
+
+def test_the_temporary_folder_is_not_needed(
+    ears: Ears, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is cleaned up now and then, and a server runs for months."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    made = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    assert made.ask("notes").result(10) == []
+    assert made.close()
 
 
 def test_it_leaves_things_in_order_when_the_server_is_killed(tmp_path: Path) -> None:

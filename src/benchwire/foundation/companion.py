@@ -12,6 +12,9 @@ import os
 import pickle
 import queue
 import signal
+import socket
+import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,9 +24,10 @@ from typing import Any, Protocol
 from benchwire.foundation import logs
 from benchwire.foundation.errors import BenchwireError, Unavailable
 from benchwire.foundation.processes import (
-    CONNECT_SECONDS,
+    HURRIED_SECONDS,
     OwnProcess,
     connect_back,
+    has_come,
     keep_for_good,
     packed_error,
     switch_often,
@@ -35,9 +39,7 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 # One that says nothing for so long hangs, and what it holds is better held by a new one.
 SILENCE_SECONDS = 15.0
-# The same where the server is to end, which it may not do before what is held is in order.
-HURRIED_SECONDS = 3.0
-LEAVE_SECONDS = 6.0
+LEAVE_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
 _READY = 0
 # What may be dropped is, once so many messages wait for a server that does not read.
@@ -65,6 +67,9 @@ class Companion:
         Called with the name and the arguments of each thing told, in order, on one thread.
     lost
         Called on the same thread when the process has ended without having been asked to.
+    hurried
+        Once it is set, a process that says nothing is waited for no longer than a moment: the
+        server is to end, which it may not do before what is held is in order.
 
     Raises
     ------
@@ -78,6 +83,7 @@ class Companion:
         *,
         told: Callable[[str, tuple[Any, ...]], None],
         lost: Callable[[], None],
+        hurried: threading.Event | None = None,
     ) -> None:
         self._name = factory.rpartition(":")[2]
         self._told = told
@@ -87,26 +93,25 @@ class Companion:
         self._lock = threading.Lock()
         self._is_over = False
         self._closing = threading.Event()
-        self._patience = SILENCE_SECONDS
+        self._hurried = threading.Event() if hurried is None else hurried
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         try:
-            self._process = OwnProcess(__name__, factory, logs.current())
+            self._process = OwnProcess(__name__, factory, logs.current(), hurried=self._hurried)
+            _give_up_reading(self._process.connection, SILENCE_SECONDS)
         except (EOFError, OSError) as error:
             raise CompanionLost("A process of the server could not be started") from error
         ready = self._asked[_READY] = Future()
-        self._threads = [
+        self._sender, self._receiver = (
             threading.Thread(target=work, name=f"companion {self._name}", daemon=True)
             for work in (self._send, self._receive)
-        ]
-        for thread in self._threads:
-            thread.start()
-        try:
-            ready.result(CONNECT_SECONDS)
-        except (BenchwireError, TimeoutError):
+        )
+        self._sender.start()
+        self._receiver.start()
+        if not has_come(ready, lambda: self._is_over, self._hurried) or ready.exception():
             self._closing.set()
             self._process.kill()
-            self.close()
-            raise CompanionLost("A process of the server could not be started") from None
+            self._part()
+            raise CompanionLost("A process of the server could not be started")
 
     @property
     def pid(self) -> int:
@@ -136,22 +141,24 @@ class Companion:
         """Have a method called there, after all that was asked before; never waits."""
         self._outgoing.put(pickle.dumps((None, method, arguments)))
 
-    def hurry(self) -> None:
-        """Wait for a process that says nothing no longer than a moment from here on."""
-        self._patience = min(self._patience, HURRIED_SECONDS)
-
     def close(self) -> bool:
         """End the process once it has left things in order; whether it has."""
         self._closing.set()
-        self.hurry()
+        self._hurried.set()
         self._outgoing.put(_LEAVE)
-        self._outgoing.put(None)
         is_in_order = self._process.leaves(LEAVE_SECONDS)
         self._process.kill()
-        for thread in self._threads:
-            thread.join(BEAT_SECONDS)
-        self._process.end()
+        self._part()
         return is_in_order
+
+    def _part(self) -> None:
+        """Close the connection once nobody uses it: its number may be that of a file soon."""
+        self._outgoing.put(None)
+        for thread in (self._sender, self._receiver):
+            if thread is not threading.current_thread():
+                thread.join(BEAT_SECONDS)
+        with contextlib.suppress(OSError):
+            self._process.connection.close()
 
     def _loss(self) -> CompanionLost:
         return CompanionLost("The process that was to do it has ended")
@@ -178,12 +185,19 @@ class Companion:
             was_ready = _READY not in self._asked
         if not self._closing.is_set():
             logger.error("%s has ended unexpectedly", self._name)
-            self._process.end()
-            self._outgoing.put(None)
+            self._process.kill()
+            self._part()
             # Told first: whoever is woken by a failure finds the state that belongs to it.
             if was_ready:
-                self._lost()
+                try:
+                    self._lost()
+                except Exception:
+                    logger.exception("the loss of %s could not be made good", self._name)
         self._fail_all()
+
+    @property
+    def _patience(self) -> float:
+        return HURRIED_SECONDS if self._hurried.is_set() else SILENCE_SECONDS
 
     def _is_heard(self) -> bool:
         """Wait for the next message, as long as patience lasts; whether there is one."""
@@ -216,6 +230,14 @@ class Companion:
             left, self._asked = list(self._asked.values()), {}
         for future in left:
             future.set_exception(self._loss())
+
+
+def _give_up_reading(connection: Any, seconds: float) -> None:
+    """Have a read fail that has waited so long, as in the middle of a message of one that hangs."""
+    if sys.platform != "win32":
+        with socket.socket(fileno=os.dup(connection.fileno())) as same:
+            limit = struct.pack("ll", int(seconds), 0)
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
 
 # -- inside the process -----------------------------------------------------------------------

@@ -12,16 +12,19 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
 
 from benchwire.foundation.errors import Failed
 
 CONNECT_SECONDS = 30.0
+# The same where somebody is in a hurry.
+HURRIED_SECONDS = 3.0
 _LOOK_SECONDS = 0.1
 # One that the system cannot even kill, as it waits for a disk that does not answer, is left to it.
-_KILL_SECONDS = 5.0
+_KILL_SECONDS = 1.0
 # How long one thread may compute while others wait for the interpreter. With the usual 5 ms, a
 # write of ten steps beside sixteen instruments would take half a second.
 _SWITCH_SECONDS = 0.001
@@ -36,16 +39,18 @@ class OwnProcess:
         What is run; it calls `connect_back` first.
     given
         Handed over at the start.
+    hurried
+        Once it is set, a process that does not start is waited for no longer than a moment.
 
     Raises
     ------
     EOFError
-        It ended before it called back.
+        It ended before it called back, or did not do so in time.
     """
 
-    def __init__(self, module: str, *given: Any) -> None:
+    def __init__(self, module: str, *given: Any, hurried: threading.Event | None = None) -> None:
         key = os.urandom(32)
-        with Listener(None, authkey=key) as listener:
+        with Listener(_address(), authkey=key) as listener:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", module],
                 stdin=subprocess.PIPE,
@@ -57,7 +62,7 @@ class OwnProcess:
             assert stdin is not None  # noqa: S101 - opened as a pipe
             stdin.write(pickle.dumps((listener.address, key, given)))
             stdin.close()
-            self.connection: Connection = _accept(listener, self._process)  # type: ignore[type-arg,unused-ignore]
+            self.connection: Connection = self._accept(listener, key, hurried)  # type: ignore[type-arg,unused-ignore]
 
     @property
     def pid(self) -> int:
@@ -77,30 +82,49 @@ class OwnProcess:
             self._process.wait(_KILL_SECONDS)
 
     def end(self) -> None:
-        """End the process at once and close the connection, which nobody may be reading."""
+        """End the process at once and close the connection, which nobody else may be using."""
         self.kill()
         with contextlib.suppress(OSError):
             self.connection.close()
 
+    def _accept(self, listener: Listener, key: bytes, hurried: threading.Event | None) -> Any:
+        """Wait for the process to call back, but not for one that has died."""
+        result: Future[Any] = Future()
 
-def _accept(listener: Listener, process: "subprocess.Popen[bytes]") -> Any:
-    """Wait for a process to call back, but not for one that has died."""
-    result: Future[Any] = Future()
+        def accept() -> None:
+            try:
+                result.set_result(listener.accept())
+            except Exception as error:  # noqa: BLE001 - handed to the one who waits
+                result.set_exception(error)
 
-    def accept() -> None:
-        try:
-            result.set_result(listener.accept())
-        except Exception as error:  # noqa: BLE001 - handed to the one who waits
-            result.set_exception(error)
+        threading.Thread(target=accept, daemon=True).start()
+        is_there = has_come(result, lambda: self._process.poll() is not None, hurried)
+        if is_there and result.exception() is None:
+            return result.result()
+        self.kill()
+        if not wait([result], _LOOK_SECONDS).done:
+            # Nothing else wakes a thread that waits for a call.
+            with contextlib.suppress(OSError, EOFError):
+                Client(listener.address, authkey=key).close()
+        raise EOFError("a process did not start")
 
-    threading.Thread(target=accept, daemon=True).start()
-    deadline = time.monotonic() + CONNECT_SECONDS
-    while True:
-        with contextlib.suppress(TimeoutError):
-            return result.result(_LOOK_SECONDS)
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            raise EOFError("a process did not start")
+
+def has_come(
+    promise: "Future[Any]", is_over: Callable[[], bool], hurried: threading.Event | None
+) -> bool:
+    """Wait for a process that starts to keep a promise; False if it has died or takes too long."""
+    since = time.monotonic()
+    while not wait([promise], _LOOK_SECONDS).done:
+        is_hurried = hurried is not None and hurried.is_set()
+        limit = HURRIED_SECONDS if is_hurried else CONNECT_SECONDS
+        if is_over() or time.monotonic() - since > limit:
+            return False
+    return True
+
+
+def _address() -> str | None:
+    # One of Linux's that is no file: files of the temporary folder are cleaned away after days.
+    return f"\0benchwire-{os.urandom(16).hex()}" if sys.platform == "linux" else None
 
 
 def connect_back() -> tuple[Any, tuple[Any, ...]]:

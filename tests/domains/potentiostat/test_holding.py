@@ -1,5 +1,6 @@
 """What holds the instruments, without a server: ports taken up and let go in any order."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,12 @@ def connect_cell(port: SerialPort) -> None:
         transport.close()
 
 
+def handles_of(port: SerialPort) -> list[str]:
+    """The open files of this process that are a port."""
+    names = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [str(name) for name in names if name == Path(port.path).readlink()]
+
+
 def rows(task: Measurement) -> list[float]:
     lines = task.csv_path.read_text("ascii").splitlines()[1:]
     return [float(line.split(",")[0]) for line in lines]
@@ -88,8 +95,10 @@ def test_a_port_taken_up_twice_is_held_once(
     first, second = holding.open(port), holding.open(port)
     assert first.result(5)
     assert second.result(5)
-    connected = [facts for event, facts in ears.heard if event == "state"]
-    assert len(connected) == 1
+    assert {facts for event, facts in ears.heard if event == "state"} == {
+        (port.path, True, "E000000000000001")
+    }
+    assert len(handles_of(port)) == 1
     holding.release(port.path).result(5)
     assert holding.open(port).result(5)
 
@@ -116,6 +125,21 @@ def test_closed_at_once_it_still_opens_the_cell_of_whoever_was_before(
         assert emulators.control("p1", "state")["cell_closed"]
         Instrument(port, lambda port: SerialTransport(port.path, BAUDRATE), SystemClock()).close()
         assert not emulators.control("p1", "state")["cell_closed"]
+
+
+def test_one_that_is_back_but_not_yet_tried_again_is_made_safe_at_the_end(
+    port: SerialPort, emulators: EmulatorProcess
+) -> None:
+    instrument = Instrument(port, lambda port: SerialTransport(port.path, BAUDRATE), SystemClock())
+    instrument.run(lambda device: device.command_insistently(Command.CELL_SWITCH, 1)).result(5)
+    emulators.control("p1", "unplug")
+    until(lambda: not instrument.link.connected, what="the loss")
+    # By now it is looked for every two seconds.
+    time.sleep(3)
+    emulators.control("p1", "replug")
+    assert emulators.control("p1", "state")["cell_closed"]
+    instrument.close()
+    assert not emulators.control("p1", "state")["cell_closed"]
 
 
 def test_what_was_measured_is_written_before_it_goes(

@@ -125,6 +125,43 @@ def test_greeting_comes_first_and_farewell_last(host: PtyHost) -> None:
     assert isinstance(link.run(say(b"x")).exception(5), LinkLost)
 
 
+def test_a_port_that_is_not_open_is_opened_for_the_farewell(host: PtyHost) -> None:
+    order: list[str] = []
+    never = Link(
+        "echo",
+        lambda: SerialTransport(str(host.paths["echo"]), 9600),
+        SystemClock(),
+        on_open=lambda _: order.append("open"),
+    )
+    never.close(farewell=lambda _: order.append("farewell"))
+    assert order == ["open", "farewell"]
+
+
+def test_an_unforeseen_error_ends_no_link(host: PtyHost) -> None:
+    failures = [MemoryError("one"), RuntimeError("two")]
+    asked = threading.Event()
+
+    def probe(_: Transport) -> None:
+        asked.set()
+        if failures:
+            raise failures.pop()
+
+    link = Link(
+        "echo", lambda: SerialTransport(str(host.paths["echo"]), 9600), SystemClock(), probe=probe
+    )
+    for _ in range(2):
+        asked.clear()
+        assert asked.wait(10)
+        assert link.run(say(b"hello")).result(5) == b"hello"
+    assert not failures
+
+    def fail(_: Transport) -> None:
+        raise MemoryError
+
+    link.close(farewell=fail)
+    assert isinstance(link.run(say(b"x")).exception(5), LinkLost)
+
+
 def test_port_whose_greeting_fails_is_not_opened(host: PtyHost) -> None:
     def refuse(_: Transport) -> None:
         raise LinkLost("not our instrument")

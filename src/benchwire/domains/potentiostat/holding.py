@@ -4,6 +4,7 @@ Nothing here knows the web, a database or a page, so that no work on those can m
 wait: its buffers last for half a second.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -18,8 +19,10 @@ from benchwire.foundation.companion import Teller
 from benchwire.foundation.instruments.ports import SerialPort
 from benchwire.foundation.instruments.transport import LinkLost, SerialTransport
 
+logger = logging.getLogger(__name__)
+
 BAUDRATE = 1_500_000
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 4.0
 
 
 class Holding:
@@ -40,22 +43,24 @@ class Holding:
     def open(self, port: SerialPort) -> "Future[bool]":
         """Take a port up for good; the promise says whether an instrument has answered on it."""
         before = self._instruments.get(port.path)
-        if before is not None and before.port == port:
-            return _promised(before.identify)
-        instrument = self._instruments[port.path] = Instrument(
-            port,
-            lambda port: SerialTransport(port.path, BAUDRATE),
-            self._clock,
-            told_safe=self._made_safe,
-            told=lambda found, connected: self._teller.tell(
-                "state", port.path, connected, found.serial_number
-            ),
-        )
+        if before is None or before.port != port:
+            self._instruments[port.path] = Instrument(
+                port,
+                lambda port: SerialTransport(port.path, BAUDRATE),
+                self._clock,
+                told_safe=self._made_safe,
+                told=self._tell_state,
+            )
+        instrument = self._instruments[port.path]
 
         def work() -> bool:
-            if before is not None:
+            if before is not None and before is not instrument:
                 before.close()
-            return instrument.identify()
+            answers = instrument.identify()
+            if before is instrument and answers:
+                # In the link's thread, so that nothing it tells itself comes before and is older.
+                instrument.link.run(lambda _: self._tell_state(instrument, True))
+            return answers
 
         return _promised(work)
 
@@ -114,7 +119,12 @@ class Holding:
             latch.trip("The server has ended")
         measuring = list(self._measuring.values())
         closing = [_promised(one.close) for one in list(self._instruments.values())]
-        wait([*closing, *measuring], CLOSE_SECONDS)
+        left = wait([*closing, *measuring], CLOSE_SECONDS).not_done
+        if left:
+            logger.error("%d instruments or files were not done with in time", len(left))
+
+    def _tell_state(self, instrument: Instrument, connected: bool) -> None:
+        self._teller.tell("state", instrument.port.path, connected, instrument.serial_number)
 
     def _made_safe(self, instrument: Instrument, found: Safety) -> None:
         if found.was_running or found.was_connected:

@@ -65,9 +65,6 @@ class Instrument:
 
     def close(self) -> None:
         """Make the instrument safe and let the port go."""
-        if not self.link.was_tried:
-            # Whoever had it before may have left its cell connected.
-            self.identify()
         self.link.close(farewell=lambda transport: self._on(transport).make_safe())
 
     def _on(self, transport: Transport) -> Potentiostat:

@@ -30,7 +30,7 @@ CLOSE_SECONDS = 5.0
 _RESTART_SECONDS = 0.5
 _LONGEST_RESTART_SECONDS = 10.0
 # One that has lasted so long was not ended by what it found at its start.
-_STEADY_SECONDS = 30.0
+_STEADY_SECONDS = 5.0
 
 
 class InstrumentKeeper:
@@ -50,6 +50,7 @@ class InstrumentKeeper:
         self._lock = threading.Lock()
         self._starting = threading.Lock()
         self._closing = threading.Event()
+        self._hurried = threading.Event()
         self._started_at = float("-inf")
         self._pause = _RESTART_SECONDS
 
@@ -112,8 +113,7 @@ class InstrumentKeeper:
 
     def hurry(self) -> None:
         """Wait for a process that hangs no longer than a moment, as the server is to end."""
-        if (companion := self._companion) is not None:
-            companion.hurry()
+        self._hurried.set()
 
     def close(self) -> None:
         """Have every instrument made safe and its port let go, and end the process.
@@ -121,20 +121,23 @@ class InstrumentKeeper:
         If it is lost at this moment, or does not end in good order, another does it in its place.
         """
         self._closing.set()
+        self._hurried.set()
         with self._starting:
-            companion, self._companion = self._companion, None
-            if companion is not None and companion.close():
+            if (companion := self._companion) is not None and companion.close():
                 return
             if not self._held:
                 return
             logger.warning("another process makes the instruments safe")
-            with contextlib.suppress(CompanionLost):
+            try:
                 if self._start().close():
                     return
+            except Exception:
+                logger.exception("a process for the instruments cannot be started")
             logger.error("instruments may have been left as they were")
 
     def _reached(self) -> Companion:
-        if (companion := self._companion) is None:
+        companion = self._companion
+        if companion is None or companion.is_over:
             raise LinkLost("The instrument is not connected")
         return companion
 
@@ -142,18 +145,19 @@ class InstrumentKeeper:
         with self._starting:
             if self._closing.is_set():
                 raise CompanionLost("The server is shutting down")
-            if self._companion is None or self._companion.is_over:
-                self._companion = self._start()
-            return self._companion
+            companion = self._companion
+            return self._start() if companion is None or companion.is_over else companion
 
     def _start(self) -> Companion:
         """Start a process that takes up every instrument before it does anything else."""
         self._started_at = time.monotonic()
-        companion = Companion(FACTORY, told=self._heard, lost=self._lost)
+        companion = Companion(FACTORY, told=self._heard, lost=self._lost, hurried=self._hurried)
+        # What is held or let go from here on is asked of this process, after what is held now.
         with self._lock:
-            ports = [instrument.port for instrument in self._held.values()]
-        for port in ports:
-            companion.ask("open", port).add_done_callback(_note_failure)
+            self._companion = companion
+            for instrument in self._held.values():
+                opened = companion.ask("open", instrument.port)
+                opened.add_done_callback(_note_failure)
         return companion
 
     def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -169,10 +173,11 @@ class InstrumentKeeper:
             logger.warning("%s: the cell was connected and has been opened", path)
 
     def _lost(self) -> None:
-        self._companion = None
         with self._lock:
-            for instrument in self._held.values():
-                instrument.is_connected = False
+            # By now there may be another already, which has told how things are.
+            if self._companion is None or self._companion.is_over:
+                for instrument in self._held.values():
+                    instrument.is_connected = False
         if time.monotonic() - self._started_at > _STEADY_SECONDS:
             self._pause = _RESTART_SECONDS
         threading.Thread(target=self._restart, name="keeper", daemon=True).start()
@@ -183,8 +188,10 @@ class InstrumentKeeper:
             self._pause = min(2 * self._pause, _LONGEST_RESTART_SECONDS)
             try:
                 self._started()
-            except CompanionLost as error:
-                logger.error("the process for the instruments: %s", error.message)
+            except Exception:
+                # Nobody else would try again, and cells may be connected.
+                if not self._closing.is_set():
+                    logger.exception("the process for the instruments cannot be started")
             else:
                 return
 

@@ -83,11 +83,6 @@ class Link:
         return self._transport is not None
 
     @property
-    def was_tried(self) -> bool:
-        """Whether the port has been opened, or could not be."""
-        return self.opened > 0 or self.failure is not None
-
-    @property
     def last_error(self) -> str | None:
         """What went wrong when the port was last used, None if nothing did."""
         return None if self.failure is None else self.failure.message
@@ -106,7 +101,11 @@ class Link:
     def close(
         self, farewell: Callable[[Transport], object] | None = None, seconds: float = 3.0
     ) -> None:
-        """Let the port go, after a last piece of work if it is open; waits for it so long."""
+        """Let the port go, after a last piece of work; waits for it so long.
+
+        For that work a port which is not open is opened once more: whoever had it before may have
+        left the instrument as it should not stay.
+        """
         self._farewell = farewell
         with self._gate:
             self._closing.set()
@@ -176,6 +175,10 @@ class Link:
                 self._probe(self._transport)
         except BenchwireError as error:
             self._lost(error)
+        except Exception as error:
+            # Without this thread whoever waits for the instrument would wait for ever.
+            logger.exception("%s: an unforeseen error", self.name)
+            self._lost(LinkLost(f"The instrument could not be reached ({type(error).__name__})"))
 
     def _lost(self, error: BenchwireError) -> None:
         if self._transport is not None:
@@ -188,14 +191,20 @@ class Link:
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def _end(self) -> None:
-        if self._transport is not None:
-            try:
-                if self._farewell is not None:
-                    self._farewell(self._transport)
-            except BenchwireError as error:
-                logger.error("%s: not reached for the last time: %s", self.name, error.message)
-            self._transport.close()
-            self._transport = None
+        try:
+            if self._farewell is not None:
+                self._farewell(self._opened())
+        except BenchwireError as error:
+            logger.error("%s: not reached for the last time: %s", self.name, error.message)
+        except Exception:
+            logger.exception("%s: not reached for the last time", self.name)
+        finally:
+            if self._transport is not None:
+                self._transport.close()
+                self._transport = None
+            self._refuse_waiting()
+
+    def _refuse_waiting(self) -> None:
         while True:
             try:
                 left = self._waiting.get_nowait()
