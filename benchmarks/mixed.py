@@ -54,6 +54,7 @@ WARM_SECONDS = 15.0
 START_SECONDS = 3.0
 IDLE_SECONDS = 10.0
 PLATES = 20
+CLIENT_NICENESS = 10
 
 
 @contextmanager
@@ -216,8 +217,10 @@ def ask(orders: Connection, battery: str, rate: float, seconds: float) -> None:
 def watch(orders: Connection, battery: str, clients: int) -> None:
     """Follow streams from a run's id until told to end, and tell how many events came.
 
-    In a process of its own: reading them is more work than asking, and would delay it.
+    In a process of its own: reading them is more work than asking, and would delay it. Clients are
+    other computers; here they yield to the server, whose processor they share.
     """
+    os.nice(CLIENT_NICENESS)
     live = f"/runs/{orders.recv()}/live"
     paths = [live, "/api/meters/live", f"/bess/{battery}/live", "/events/jobs"]
     events = [0] * clients
