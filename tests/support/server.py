@@ -107,6 +107,10 @@ class Server:
     def kill(self) -> None:
         """End it as a power cut would, with the processes that hold its instruments."""
         holders = self.holders
+        for holder in holders:
+            # In the moment between the two it would open every cell.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                holder.suspend()
         self.kill_alone()
         for holder in holders:
             with contextlib.suppress(psutil.NoSuchProcess):
