@@ -37,6 +37,10 @@ def children() -> list[int]:
     return [child.pid for child in psutil.Process().children()]
 
 
+def notebook_for(ears: Ears, hurried: threading.Event | None = None) -> Companion:
+    return Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set, hurried=hurried)
+
+
 @pytest.fixture
 def ears() -> Ears:
     return Ears()
@@ -44,7 +48,7 @@ def ears() -> Ears:
 
 @pytest.fixture
 def notebook(ears: Ears) -> Iterator[Companion]:
-    made = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    made = notebook_for(ears)
     yield made
     made.close()
 
@@ -85,7 +89,7 @@ def test_what_cannot_be_answered_is_an_error(notebook: Companion, method: str) -
 def test_an_error_that_is_none_of_ours_is_in_the_log(
     ears: Ears, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    made = notebook_for(ears)
     made.ask("refuse", "Tomorrow.").exception(10)
     made.ask("fail").exception(10)
     assert made.close()
@@ -117,7 +121,7 @@ def test_one_that_is_killed_is_told_of_and_asks_fail(notebook: Companion, ears: 
 
 def test_one_that_hangs_is_ended(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENCE_SECONDS", 3.0)
-    notebook = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    notebook = notebook_for(ears)
     assert notebook.ask("notes").result(10) == []
     os.kill(notebook.pid, signal.SIGSTOP)
     assert ears.lost.wait(20)
@@ -127,7 +131,7 @@ def test_one_that_hangs_is_ended(ears: Ears, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_work_that_takes_long_is_no_silence(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENCE_SECONDS", 3.0)
-    notebook = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    notebook = notebook_for(ears)
     notebook.ask("hang")
     assert not ears.lost.wait(6)
     os.kill(notebook.pid, signal.SIGKILL)
@@ -143,7 +147,7 @@ def test_signals_of_a_terminal_are_not_its_business(notebook: Companion) -> None
 
 
 def test_it_leaves_things_in_order_when_closed(ears: Ears, tmp_path: Path) -> None:
-    notebook = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    notebook = notebook_for(ears)
     notebook.tell("leave_word_in", tmp_path / "word")
     notebook.tell("note", "last")
     assert notebook.close()
@@ -152,10 +156,10 @@ def test_it_leaves_things_in_order_when_closed(ears: Ears, tmp_path: Path) -> No
 
 
 def test_whether_things_were_left_in_order_is_known(ears: Ears, tmp_path: Path) -> None:
-    killed = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    killed = notebook_for(ears)
     os.kill(killed.pid, signal.SIGKILL)
     assert not killed.close()
-    failing = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    failing = notebook_for(ears)
     failing.tell("leave_word_in", tmp_path / "nowhere" / "word")
     assert not failing.close()
 
@@ -165,12 +169,12 @@ def test_one_that_hangs_is_not_waited_for_when_the_server_ends(
 ) -> None:
     # So long that only the silence can be what ends it.
     monkeypatch.setattr(module, "LEAVE_SECONDS", 600.0)
-    hanging = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    hanging = notebook_for(ears)
     os.kill(hanging.pid, signal.SIGSTOP)
     assert not hanging.close()
     assert not ears.lost.is_set()
     hurry = threading.Event()
-    hurried = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set, hurried=hurry)
+    hurried = notebook_for(ears, hurry)
     os.kill(hurried.pid, signal.SIGSTOP)
     hurry.set()
     assert ears.lost.wait(module.SILENCE_SECONDS - 2)
@@ -187,7 +191,7 @@ def test_one_that_stands_still_as_it_starts_is_not_waited_for_by_a_server_that_e
 
     def start() -> None:
         try:
-            Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set, hurried=hurry)
+            notebook_for(ears, hurry)
         except CompanionLost as error:
             refused.append(error)
 
@@ -208,7 +212,7 @@ def test_one_that_hangs_in_the_middle_of_an_answer_is_ended(
     ears: Ears, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SILENCE_SECONDS", 2.0)
-    made = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    made = notebook_for(ears)
     answer = made.ask("say_half_and_stop")
     assert isinstance(answer.exception(20), CompanionLost)
     assert ears.lost.is_set()
@@ -220,7 +224,7 @@ def test_the_temporary_folder_is_not_needed(
 ) -> None:
     """It is cleaned up now and then, and a server runs for months."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    made = Companion(NOTEBOOK, told=ears.hear, lost=ears.lost.set)
+    made = notebook_for(ears)
     assert made.ask("notes").result(10) == []
     assert made.close()
 

@@ -109,7 +109,6 @@ class Companion:
         self._receiver.start()
         if not has_come(ready, lambda: self._is_over, self._hurried) or ready.exception():
             self._closing.set()
-            self._process.kill()
             self._part()
             raise CompanionLost("A process of the server could not be started")
 
@@ -147,12 +146,15 @@ class Companion:
         self._hurried.set()
         self._outgoing.put(_LEAVE)
         is_in_order = self._process.leaves(LEAVE_SECONDS)
-        self._process.kill()
         self._part()
         return is_in_order
 
     def _part(self) -> None:
-        """Close the connection once nobody uses it: its number may be that of a file soon."""
+        """End the process and close the connection.
+
+        Not before nobody uses it: its number may be that of a file soon.
+        """
+        self._process.kill()
         self._outgoing.put(None)
         for thread in (self._sender, self._receiver):
             if thread is not threading.current_thread():
@@ -185,7 +187,6 @@ class Companion:
             was_ready = _READY not in self._asked
         if not self._closing.is_set():
             logger.error("%s has ended unexpectedly", self._name)
-            self._process.kill()
             self._part()
             # Told first: whoever is woken by a failure finds the state that belongs to it.
             if was_ready:
@@ -331,13 +332,12 @@ def _obey_until_the_end(connection: Any, held: Held, teller: Teller) -> None:
 
 
 def _obey(held: Held, teller: Teller, number: int | None, method: str, arguments: Any) -> None:
-    done: Future[Any] = Future()
     try:
         found = getattr(held, method)(*arguments)
     except Exception as error:  # noqa: BLE001 - handed to the one who asked
-        done.set_exception(error)
-    else:
-        done = found if isinstance(found, Future) else _kept(found)
+        found = Future()
+        found.set_exception(error)
+    done = found if isinstance(found, Future) else _kept(found)
     done.add_done_callback(lambda ended: teller.settle(number, ended))
 
 

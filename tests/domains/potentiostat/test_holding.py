@@ -69,6 +69,10 @@ def held_potential(folder: Path, seconds: float) -> Measurement:
     return Measurement(mode, parameters, folder / "ca.csv", 0, None)
 
 
+def instrument_on(port: SerialPort) -> Instrument:
+    return Instrument(port, lambda port: SerialTransport(port.path, BAUDRATE), SystemClock())
+
+
 def connect_cell(port: SerialPort) -> None:
     """Do what a process does that is killed during a run."""
     transport = SerialTransport(port.path, BAUDRATE)
@@ -123,14 +127,14 @@ def test_closed_at_once_it_still_opens_the_cell_of_whoever_was_before(
     for _ in range(5):
         connect_cell(port)
         assert emulators.control("p1", "state")["cell_closed"]
-        Instrument(port, lambda port: SerialTransport(port.path, BAUDRATE), SystemClock()).close()
+        instrument_on(port).close()
         assert not emulators.control("p1", "state")["cell_closed"]
 
 
 def test_one_that_is_back_but_not_yet_tried_again_is_made_safe_at_the_end(
     port: SerialPort, emulators: EmulatorProcess
 ) -> None:
-    instrument = Instrument(port, lambda port: SerialTransport(port.path, BAUDRATE), SystemClock())
+    instrument = instrument_on(port)
     instrument.run(lambda device: device.command_insistently(Command.CELL_SWITCH, 1)).result(5)
     emulators.control("p1", "unplug")
     until(lambda: not instrument.link.connected, what="the loss")

@@ -1,7 +1,7 @@
 """The link on real pseudo-terminals: one thread, opened again after anything."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,14 +43,17 @@ def host(tmp_path: Path) -> Iterator[PtyHost]:
     made.close()
 
 
+def open_port(host: PtyHost) -> SerialTransport:
+    return SerialTransport(str(host.paths["echo"]), 9600)
+
+
+def link_to(host: PtyHost, **work: Callable[[Transport], object]) -> Link:
+    return Link("echo", lambda: open_port(host), SystemClock(), **work)  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def link(host: PtyHost) -> Iterator[Link]:
-    made = Link(
-        "echo",
-        lambda: SerialTransport(str(host.paths["echo"]), 9600),
-        SystemClock(),
-        probe=say(b"?"),
-    )
+    made = link_to(host, probe=say(b"?"))
     yield made
     made.close()
 
@@ -108,17 +111,12 @@ def test_unplug_in_the_middle_fails_the_work(link: Link, host: PtyHost) -> None:
 def test_port_is_held_alone(link: Link, host: PtyHost) -> None:
     link.run(say(b"x")).result(5)
     with pytest.raises(LinkLost):
-        SerialTransport(str(host.paths["echo"]), 9600)
+        open_port(host)
 
 
 def test_greeting_comes_first_and_farewell_last(host: PtyHost) -> None:
     order: list[str] = []
-    link = Link(
-        "echo",
-        lambda: SerialTransport(str(host.paths["echo"]), 9600),
-        SystemClock(),
-        on_open=lambda _: order.append("open"),
-    )
+    link = link_to(host, on_open=lambda _: order.append("open"))
     link.run(lambda _: order.append("work")).result(5)
     link.close(farewell=lambda _: order.append("farewell"))
     assert order == ["open", "work", "farewell"]
@@ -127,12 +125,7 @@ def test_greeting_comes_first_and_farewell_last(host: PtyHost) -> None:
 
 def test_a_port_that_is_not_open_is_opened_for_the_farewell(host: PtyHost) -> None:
     order: list[str] = []
-    never = Link(
-        "echo",
-        lambda: SerialTransport(str(host.paths["echo"]), 9600),
-        SystemClock(),
-        on_open=lambda _: order.append("open"),
-    )
+    never = link_to(host, on_open=lambda _: order.append("open"))
     never.close(farewell=lambda _: order.append("farewell"))
     assert order == ["open", "farewell"]
 
@@ -146,9 +139,7 @@ def test_an_unforeseen_error_ends_no_link(host: PtyHost) -> None:
         if failures:
             raise failures.pop()
 
-    link = Link(
-        "echo", lambda: SerialTransport(str(host.paths["echo"]), 9600), SystemClock(), probe=probe
-    )
+    link = link_to(host, probe=probe)
     for _ in range(2):
         asked.clear()
         assert asked.wait(10)
@@ -166,12 +157,7 @@ def test_port_whose_greeting_fails_is_not_opened(host: PtyHost) -> None:
     def refuse(_: Transport) -> None:
         raise LinkLost("not our instrument")
 
-    link = Link(
-        "echo",
-        lambda: SerialTransport(str(host.paths["echo"]), 9600),
-        SystemClock(),
-        on_open=refuse,
-    )
+    link = link_to(host, on_open=refuse)
     assert isinstance(link.run(say(b"x")).exception(5), LinkLost)
     assert not link.connected
     link.close()

@@ -121,7 +121,7 @@ class InstrumentKeeper:
         If it is lost at this moment, or does not end in good order, another does it in its place.
         """
         self._closing.set()
-        self._hurried.set()
+        self.hurry()
         with self._starting:
             if (companion := self._companion) is not None and companion.close():
                 return
@@ -135,9 +135,13 @@ class InstrumentKeeper:
                 logger.exception("a process for the instruments cannot be started")
             logger.error("instruments may have been left as they were")
 
-    def _reached(self) -> Companion:
+    @property
+    def _running(self) -> Companion | None:
         companion = self._companion
-        if companion is None or companion.is_over:
+        return None if companion is None or companion.is_over else companion
+
+    def _reached(self) -> Companion:
+        if (companion := self._running) is None:
             raise LinkLost("The instrument is not connected")
         return companion
 
@@ -145,8 +149,7 @@ class InstrumentKeeper:
         with self._starting:
             if self._closing.is_set():
                 raise CompanionLost("The server is shutting down")
-            companion = self._companion
-            return self._start() if companion is None or companion.is_over else companion
+            return self._running or self._start()
 
     def _start(self) -> Companion:
         """Start a process that takes up every instrument before it does anything else."""
@@ -175,7 +178,7 @@ class InstrumentKeeper:
     def _lost(self) -> None:
         with self._lock:
             # By now there may be another already, which has told how things are.
-            if self._companion is None or self._companion.is_over:
+            if self._running is None:
                 for instrument in self._held.values():
                     instrument.is_connected = False
         if time.monotonic() - self._started_at > _STEADY_SECONDS:

@@ -151,6 +151,10 @@ class SlotRegistry:
 
         def identify(number: int, instrument: HeldInstrument) -> None:
             answers[number] = instrument.identify()
+            if not answers[number]:
+                logger.warning("no instrument answers on %s", instrument.port.path)
+                # Beside the others: what does not answer takes a second to let go.
+                instrument.close()
 
         threads = [
             threading.Thread(target=identify, args=item, daemon=True)
@@ -160,10 +164,6 @@ class SlotRegistry:
             thread.start()
         for thread in threads:
             thread.join()
-        for number, instrument in enumerate(instruments):
-            if not answers.get(number):
-                logger.warning("no instrument answers on %s", instrument.port.path)
-                instrument.close()
         return [item for number, item in enumerate(instruments) if answers.get(number)]
 
     def _place(self, instrument: HeldInstrument) -> None:

@@ -224,7 +224,7 @@ class EmulatorProcess:
         return answer["result"]
 
 
-def make_devices(factory: str, names: list[str], first: int = 1) -> dict[str, Device]:
+def make_devices(factory: str, names: list[str], first: int) -> dict[str, Device]:
     """Return a device per name from a factory named as ``module:callable``, numbered."""
     module, _, attribute = factory.partition(":")
     make = getattr(importlib.import_module(module), attribute)
@@ -236,7 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--factory", required=True)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--first", type=int, required=True)
     parser.add_argument("names", nargs="+")
     arguments = parser.parse_args()
     devices = make_devices(arguments.factory, arguments.names, arguments.first)
