@@ -14,7 +14,6 @@ The emulated instruments take half a core of their own, which real ones would no
 
 import argparse
 import asyncio
-import contextlib
 import itertools
 import json
 import multiprocessing
@@ -69,9 +68,6 @@ def bench(folder: Path) -> Iterator[psutil.Process]:
             names = [f"p{n}" for n in range(first, first + count)]
             emulated = EmulatorProcess(factory, names, folder / f"{name}{first}", first)
             stack.callback(emulated.close)
-            # A real instrument does not wait for the server's processor.
-            with contextlib.suppress(psutil.AccessDenied):
-                psutil.Process(emulated._process.pid).nice(-10)
             ports[name] += [str(path) for path in emulated.paths.values()]
         make_fleet(folder / "recordings", devices=1, days=1, seed=1, cells=1)
         log = stack.enter_context((folder / "server.log").open("wb"))

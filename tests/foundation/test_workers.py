@@ -125,6 +125,12 @@ def test_time_limit_ends_work(executor: Executor) -> None:
     assert isinstance(executor.submit(work.hang, time_limit=0.2).exception(30), WorkTimedOut)
 
 
+def test_work_leaves_the_processor_to_everything_else(executor: Executor) -> None:
+    process, session = executor.submit(work.niceness).result(30)
+    assert process == 19
+    assert session.endswith("nice 19\n") or not session
+
+
 def test_worker_loads_neither_pages_nor_web(executor: Executor) -> None:
     loaded = executor.submit(work.loaded_modules).result(30)
     assert not {"nicegui", "fastapi", "uvicorn", "sqlalchemy"} & set(loaded)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 from benchwire.foundation.errors import Failed
 from benchwire.foundation.workers import Reporter
@@ -64,6 +65,12 @@ def beat(_: Reporter, path: str) -> None:
 
 def unsendable(_: Reporter) -> object:
     return lambda: None
+
+
+def niceness(_: Reporter) -> tuple[int, str]:
+    """Return that of the process, and that of its session as the system has it."""
+    session = Path("/proc/self/autogroup")
+    return os.nice(0), session.read_text() if session.exists() else ""
 
 
 def loaded_modules(_: Reporter) -> list[str]:

@@ -30,6 +30,7 @@ from benchwire.foundation.processes import (
     has_come,
     keep_for_good,
     packed_error,
+    set_niceness,
     switch_often,
     unpacked_error,
 )
@@ -298,8 +299,7 @@ def companion_main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         # A terminal or a service manager sends them to every process; the server says what to do.
         signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(_NICENESS)
+    set_niceness(_NICENESS)
     switch_often()
     connection, (factory, log) = connect_back()
     logs.configure(*log)
@@ -311,6 +311,8 @@ def companion_main() -> None:
         keep_for_good()
         teller.settle(_READY, _kept(None))
         _obey_until_the_end(connection, held, teller)
+    except Exception:
+        logger.exception("work has ended before it should")
     finally:
         try:
             held.close()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
 from typing import Any
 
 from benchwire.foundation.errors import Failed
@@ -28,6 +29,7 @@ _KILL_SECONDS = 1.0
 # How long one thread may compute while others wait for the interpreter. With the usual 5 ms, a
 # write of ten steps beside sixteen instruments would take half a second.
 _SWITCH_SECONDS = 0.001
+_SESSION_NICENESS = Path("/proc/self/autogroup")
 
 
 class OwnProcess:
@@ -105,7 +107,7 @@ class OwnProcess:
         if not wait([result], _LOOK_SECONDS).done:
             # Nothing else wakes a thread that waits for a call.
             with contextlib.suppress(OSError, EOFError):
-                Client(listener.address, authkey=key).close()
+                Client(listener.address).close()
         raise EOFError("a process did not start")
 
 
@@ -131,6 +133,19 @@ def connect_back() -> tuple[Any, tuple[Any, ...]]:
     """Return, in such a process, the connection to whoever started it, and what it was given."""
     address, key, given = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from our own parent
     return Client(address, authkey=key), given
+
+
+def set_niceness(niceness: int) -> None:
+    """Have this process get less of the processor than others that want it too, or more.
+
+    From -20, the most, to 19, the least; more than its parent only if the system lets it. To Linux
+    a session competes as one with the others, and a niceness counts only within it. As a process of
+    ours has a session of its own, that is given the same.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(niceness)
+    with contextlib.suppress(OSError):
+        _SESSION_NICENESS.write_text(str(niceness))
 
 
 def switch_often() -> None:

@@ -27,6 +27,7 @@ from benchwire.foundation.processes import (
     OwnProcess,
     connect_back,
     packed_error,
+    set_niceness,
     unpacked_error,
 )
 
@@ -383,9 +384,8 @@ def worker_main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         # A service manager may send them to every process; the server ends its workers itself.
         signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
-        # Drawing a plot must never disturb an instrument's thread.
-        os.nice(19)
+    # Drawing a plot must never disturb an instrument's thread.
+    set_niceness(19)
     connection, (memory,) = connect_back()
     _limit_memory(memory)
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()

@@ -128,6 +128,8 @@ window.benchwire = (() => {
       if (!Object.keys(columns).length) return;
       const axes = axesOf(columns);
       let curve = this.curves.get(slot);
+      // A batch may be late; what has begun since is not taken back.
+      if (curve && turn < curve.turn) return;
       if (!curve || curve.turn !== turn) {
         curve = { mode, turn, points: [], last: -Infinity };
         this.curves.set(slot, curve);
