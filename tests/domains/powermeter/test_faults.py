@@ -269,7 +269,7 @@ def test_the_recording_is_read_for_one_at_a_time(steady: Bench) -> None:
     assert found.count(200) >= 1
     assert set(found) <= {200, 409}
     assert found.count(409) >= 4
-    assert not steady.status()["stale"]
+    until(lambda: not steady.status()["stale"], seconds=3, what="readings after the recording")
 
 
 def test_the_recording_of_a_deaf_meter_is_no_empty_one(steady: Bench) -> None:

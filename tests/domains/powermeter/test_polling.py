@@ -8,7 +8,7 @@ import pytest
 from benchwire.domains.powermeter import recorder as recording
 from benchwire.domains.powermeter.polling import Poller
 from benchwire.domains.powermeter.readings import Reading, Totals
-from benchwire.domains.powermeter.recorder import RETRY_SECONDS, Recorder
+from benchwire.domains.powermeter.recorder import GATHER_SECONDS, RETRY_SECONDS, Recorder
 from benchwire.foundation.clock import Schedule, SystemClock
 from benchwire.foundation.db import DatabaseUnavailable
 from tests.support.clock import ManualClock
@@ -96,18 +96,39 @@ def reading(at: int) -> Reading:
     return Reading(at, (0,) * 11, False, Totals())
 
 
-def test_readings_gather_while_a_write_is_under_way(recorder: Recorder, disk: Disk) -> None:
+def test_readings_gather_while_a_write_is_under_way(
+    recorder: Recorder, disk: Disk, clock: ManualClock
+) -> None:
     for at in range(5):
         recorder.add(reading(at))
     assert disk.batches == [([0], False)]
     assert recorder.newest is None
     assert recorder.waiting == 5
+    clock.wind(GATHER_SECONDS)
     disk.promises[0].set_result(None)
     assert disk.batches[1:] == [([1, 2, 3, 4], False)]
     assert recorder.newest == reading(0)
     disk.promises[1].set_result(None)
     assert recorder.newest == reading(4)
     assert recorder.waiting == 0
+
+
+def test_writes_do_not_follow_one_another_at_once(
+    recorder: Recorder, disk: Disk, clock: ManualClock
+) -> None:
+    recorder.add(reading(0))
+    disk.promises[0].set_result(None)
+    recorder.add(reading(1))
+    recorder.add(reading(2))
+    assert disk.batches == [([0], False)]
+    assert recorder.waiting == 2
+    clock.wind(GATHER_SECONDS)
+    recorder.push()
+    assert disk.batches[1:] == [([1, 2], False)]
+    disk.promises[1].set_result(None)
+    clock.wind(GATHER_SECONDS)
+    recorder.add(reading(3))
+    assert disk.batches[2:] == [([3], False)], "after a pause nothing waits"
 
 
 def test_a_failed_write_is_tried_again_in_order(

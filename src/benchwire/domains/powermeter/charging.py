@@ -36,6 +36,11 @@ class Session:
         """What flowed from start to end."""
         return self.totals.since(self.before)
 
+    @property
+    def is_at_an_end(self) -> bool:
+        """Whether it has only just begun, or is over."""
+        return self.reason is not None or self.started_at == self.active_at
+
 
 def session_id(meter: str, started_at: int) -> str:
     """Return the public id of a session: its meter and when it began, in UTC."""

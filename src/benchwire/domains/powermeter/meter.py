@@ -389,7 +389,7 @@ class Meter:
         if reading is not None or sessions or events:
             self.recorder.add(reading, sessions, events)
         for session in sessions:
-            if session.reason is not None or session.started_at == session.active_at:
+            if session.is_at_an_end:
                 self.feed.tell("session", session_json(session, self.name))
         for event in events:
             logger.warning("%s: %s %s", self.name, event.kind,

@@ -1,5 +1,8 @@
 """Readings on their way to the disk: one write at a time, the next batch gathers meanwhile.
 
+Meters that are read ten times a second would otherwise keep the disk syncing all the time, and
+every other write waiting for it.
+
 While the database is away everything waits here and is tried again, up to a limit that is told.
 """
 
@@ -19,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MOST_WAITING = 100_000
 RETRY_SECONDS = 1.0
+# The shortest time from one write of mere readings to the next; after a pause they do not wait.
+GATHER_SECONDS = 0.2
 
 
 class Batch:
@@ -32,6 +37,11 @@ class Batch:
 
     def __bool__(self) -> bool:
         return bool(self.readings or self.sessions or self.events)
+
+    @property
+    def is_news(self) -> bool:
+        """Whether somebody is told of what is in it, and may ask for it at once."""
+        return bool(self.events) or any(item.is_at_an_end for item in self.sessions.values())
 
 
 class Append(Protocol):
@@ -72,6 +82,8 @@ class Recorder:
         self._writing: Batch | None = None
         self._is_again = False
         self._retry_at: float | None = None
+        self._gather_until = float("-inf")
+        self._is_draining = False
         self._newest = newest
         self.dropped = 0
         self.last_error: str | None = None
@@ -94,7 +106,10 @@ class Recorder:
         sessions: Iterable[Session] = (),
         events: Iterable[AlarmEvent] = (),
     ) -> None:
-        """Take something in; it is written at once or with the next batch."""
+        """Take something in; it is written at once or with the next batch.
+
+        The next batch goes with the next reading, or as the meter is looked after.
+        """
         with self._lock:
             batch = self._gathering
             if reading is not None:
@@ -106,14 +121,16 @@ class Recorder:
     def push(self) -> None:
         """Begin the next write, if none is under way and none is being put off."""
         with self._lock:
+            now = self._clock.monotonic()
             if self._retry_at is not None:
-                if self._clock.monotonic() < self._retry_at:
+                if now < self._retry_at:
                     return
                 self._retry_at = None
-            elif self._writing is not None or not self._gathering:
+            elif self._writing is not None or not self._is_due(now):
                 return
             if self._writing is None:
                 self._writing, self._gathering = self._gathering, Batch()
+                self._gather_until = now + GATHER_SECONDS
             batch, again = self._writing, self._is_again
         try:
             promise = self._append(
@@ -135,6 +152,7 @@ class Recorder:
     def drain(self, seconds: float) -> None:
         """Try until all is on the disk, or for so long; say what is lost."""
         deadline = self._clock.monotonic() + seconds
+        self._is_draining = True
         while self.waiting and (left := deadline - self._clock.monotonic()) > 0:
             self.push()
             with self._lock:
@@ -144,6 +162,11 @@ class Recorder:
 
     def _has_anything(self) -> bool:
         return bool(self._writing or self._gathering)
+
+    def _is_due(self, now: float) -> bool:
+        """Whether there is something that does not wait for more."""
+        batch = self._gathering
+        return bool(batch) and (now >= self._gather_until or self._is_draining or batch.is_news)
 
     def _written(self, outcome: Future[None]) -> None:
         error = outcome.exception()
