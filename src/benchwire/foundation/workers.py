@@ -37,6 +37,9 @@ T = TypeVar("T")
 
 STOP_GRACE_SECONDS = 1.5
 IDLE_SECONDS = 300.0
+# Work yields to the server and its instruments, and still gets a tenth of a core that others want:
+# somebody waits for its plots and previews.
+_NICENESS = 10
 _ATTEMPTS = 2
 _LOOK_SECONDS = 0.1
 
@@ -384,8 +387,7 @@ def worker_main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         # A service manager may send them to every process; the server ends its workers itself.
         signal.signal(number, signal.SIG_IGN)
-    # Drawing a plot must never disturb an instrument's thread.
-    set_niceness(19)
+    set_niceness(_NICENESS)
     connection, (memory,) = connect_back()
     _limit_memory(memory)
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
