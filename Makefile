@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MARK := .venv/.installed
+PARALLEL := --numprocesses 2 --dist loadfile
 CRATES := .venv/crate-validator
 
 .PHONY: demo test check audit soak bench docs clean
@@ -9,11 +10,11 @@ CRATES := .venv/crate-validator
 demo: $(MARK)
 	$(BIN)/benchwire demo --data-dir .demo
 
-# Tests that keep time with emulated instruments and browsers have the machine to themselves.
-# Those of them that fail run once more: a machine may stall for a second, a fault stays.
+# Two at a time. Those that keep time with emulated instruments and browsers, and fail, run once more
+# with the machine to themselves: a machine may stall for a second, a fault stays.
 test: $(MARK) $(CRATES)/.installed
-	$(BIN)/python -m pytest -m "not paced" --numprocesses 2 --dist loadfile
-	$(BIN)/python -m pytest -m paced || \
+	$(BIN)/python -m pytest -m "not paced" $(PARALLEL)
+	$(BIN)/python -m pytest -m paced $(PARALLEL) || \
 		{ test $$? -eq 1 && $(BIN)/python -m pytest -m paced --last-failed; }
 
 # Every fault as often as docs/reliability.md says; takes hours.

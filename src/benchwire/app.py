@@ -318,10 +318,11 @@ class Application:
         threading.Thread(target=self._make_safe, name="make safe", daemon=True).start()
 
     def _make_safe(self) -> None:
+        self.lab.jobs.refuse()
         for domain in self.domains:
             domain.make_safe()
-        self.lab.hub.close()
         self.lab.jobs.stop_all()
+        self.lab.hub.close()
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:

@@ -264,6 +264,27 @@ def test_clean_stop_fails_running_work_and_leaves_a_clean_record(database: Datab
     assert report.interrupted_jobs == ("j1",)
 
 
+def test_work_that_its_domain_stops_before_the_end_is_named_as_well(database: Database) -> None:
+    """Instruments are made safe first; by the time the life ends, their runs have long ended."""
+    made_safe = threading.Event()
+
+    def work(_: JobContext) -> None:
+        made_safe.wait(10)
+        raise JobStopped("server stopped")
+
+    before = Life(database, JobKind("test.work", work))
+    submit(before, "test.work")
+    until(lambda: before.jobs.get("j1").state is JobState.RUNNING)
+    before.jobs.refuse()
+    made_safe.set()
+    record = before.end_of("j1")
+    assert (record.state, record.message) == (JobState.FAILED, "server stopped")
+    before.jobs.close()
+    report = Life(database).sessions.away_report()
+    assert not report.unclean
+    assert report.interrupted_jobs == ("j1",)
+
+
 def test_first_start_has_nothing_to_tell(database: Database) -> None:
     assert Life(database).sessions.away_report() is None
 

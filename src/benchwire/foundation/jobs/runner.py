@@ -188,6 +188,7 @@ class Jobs:
         self._queues: dict[str, deque[str]] = {}
         self._running: dict[str, _Running] = {}
         self._unsaved: dict[str, JobRecord] = {}
+        self._cut_short: list[str] = []
         self._lock = threading.RLock()
         self._accepting = False
 
@@ -239,20 +240,24 @@ class Jobs:
 
     def close(self, seconds: float = 5.0) -> None:
         """Stop every running job, wait for their ends, and record this life's end."""
-        interrupted = self.stop_all()
+        self.stop_all()
         deadline = self._clock.monotonic() + seconds
         for running in self._snapshot():
             running.thread.join(max(0.0, deadline - self._clock.monotonic()))
-        self._sessions.end(interrupted)
-
-    def stop_all(self) -> tuple[str, ...]:
-        """Ask every running job to stop and take no more; returns at once with their ids."""
         with self._lock:
-            self._accepting = False
-            stops = {job_id: running.stop for job_id, running in self._running.items()}
-        for stop in stops.values():
-            stop.ask(StopReason.SHUTDOWN)
-        return tuple(stops)
+            # What has not ended by now never will.
+            cut_short = dict.fromkeys((*self._cut_short, *self._running))
+        self._sessions.end(tuple(cut_short))
+
+    def refuse(self) -> None:
+        """Take no more jobs; what stops from here on is cut short by the server's end."""
+        self._accepting = False
+
+    def stop_all(self) -> None:
+        """Ask every running job to stop and take no more; returns at once."""
+        self.refuse()
+        for running in self._snapshot():
+            running.stop.ask(StopReason.SHUTDOWN)
 
     # -- what clients do --------------------------------------------------------------------
 
@@ -512,14 +517,17 @@ class Jobs:
         except BenchwireError as error:
             logger.error("the start of job %s could not be stored: %s", record.id, error.message)
 
-    @staticmethod
-    def _stopped(kind: JobKind, stop: Stop, error: JobStopped) -> dict[str, Any]:
-        if stop.reason is StopReason.TIME_LIMIT:
+    def _stopped(self, kind: JobKind, stop: Stop, error: JobStopped) -> dict[str, Any]:
+        reason = stop.reason
+        if reason is None and not self._accepting:
+            # Its domain has stopped it before this could ask.
+            reason = StopReason.SHUTDOWN
+        if reason is StopReason.TIME_LIMIT:
             return {
                 "state": JobState.FAILED,
                 "message": f"Stopped at its time limit of {kind.time_limit:g} s",
             }
-        if stop.reason is StopReason.SHUTDOWN:
+        if reason is StopReason.SHUTDOWN:
             if kind.resumable:
                 return {"state": JobState.QUEUED, "interrupted": True}
             return {
@@ -547,6 +555,8 @@ class Jobs:
         with self._lock:
             running = self._running.pop(job_id)
             self._records.pop(job_id, None)
+            if end.get("interrupted"):
+                self._cut_short.append(job_id)
         if running.timer is not None:
             running.timer.cancel()
         logger.info("job %s ended: %s", job_id, record.state.value)
