@@ -33,8 +33,16 @@ class Ears:
 
 
 def children() -> list[int]:
-    """The processes that this one has started."""
-    return [child.pid for child in psutil.Process().children()]
+    """The processes that this one has started, once they are no copies of it any more."""
+    own = psutil.Process()
+    return [child.pid for child in own.children() if has_other_work(child, own)]
+
+
+def has_other_work(child: psutil.Process, parent: psutil.Process) -> bool:
+    try:
+        return child.cmdline() != parent.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def notebook_for(ears: Ears, hurried: threading.Event | None = None) -> Companion:

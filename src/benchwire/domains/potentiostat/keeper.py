@@ -85,6 +85,8 @@ class InstrumentKeeper:
             Also when the process has ended.
         """
         companion = self._reached()
+        # A cell may be connected from here on: should the process be lost, another must come soon.
+        self._pause = _RESTART_SECONDS
         number = next(self._numbers)
         done = companion.ask("measure", number, path, run_id, slot, task)
         try:
