@@ -55,6 +55,15 @@ class Bench:
     def until_connected(self, meter: str | None = None, *, seconds: float = 7.0) -> None:
         until(lambda: self.status(meter)["connected"], seconds=seconds, what="the connection")
 
+    def until_at_rest(self) -> None:
+        """Wait until no poll is under way and all that was read is on the disk."""
+
+        def rests() -> bool:
+            status = self.status()
+            return status["age_s"] > 0.3 and not status["waiting_readings"]
+
+        until(rests, what="the rest")
+
     def until_points(self, count: int, meter: str | None = None, *, seconds: float = 10.0) -> None:
         until(
             lambda: self.status(meter)["data_count"] >= count,

@@ -214,7 +214,7 @@ def test_polling_keeps_its_rhythm(shared: Bench) -> None:
 
 def test_statistics_are_what_a_client_computes(both: Bench) -> None:
     both.configure(polling_interval=3600)
-    until(lambda: both.status()["age_s"] > 0.3, what="the rest")
+    both.until_at_rest()
     points = both.get("data/5m")["data"]
     found = both.get("stats/5m")
     assert found["sample_count"] == len(points)

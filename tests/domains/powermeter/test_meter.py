@@ -311,7 +311,7 @@ def test_long_intervals_lose_nothing_while_the_stamps_catch_up(
 ) -> None:
     meter = stepped.meter()
     stepped.configure(polling_interval=3600)
-    until(lambda: stepped.status()["age_s"] > 0.3, what="the rest")
+    stepped.until_at_rest()
     clock.offset = -timedelta(minutes=10)
     assert _tolerance(300) > 300 * SLEW
     before = meter.latest.totals
