@@ -13,7 +13,7 @@ from benchwire.foundation.db import Database, open_database
 from tests.support import ports
 from tests.support.browser import running_browser
 
-# They keep time with emulated instruments or browsers, which others on the same cores would upset.
+# They keep time with emulated instruments or browsers, which a busy machine may upset.
 PACED = (
     "client", "domains/potentiostat", "domains/powermeter", "foundation/instruments", "home",
     "journeys",
@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that run one at a time, and say how long a fault may take."""
+    """Mark the tests that keep time, and say how long a fault may take."""
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix()
