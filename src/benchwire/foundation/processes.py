@@ -146,15 +146,12 @@ def set_niceness(niceness: int) -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         os.nice(niceness)
-    for _ in range(_SESSION_TRIES):
-        try:
-            _SESSION_NICENESS.write_text(str(niceness))
-        except BlockingIOError:
+    with contextlib.suppress(OSError):
+        for _ in range(_SESSION_TRIES):
+            with contextlib.suppress(BlockingIOError):
+                _SESSION_NICENESS.write_text(str(niceness))
+                return
             time.sleep(_SESSION_PAUSE_SECONDS)
-        except OSError:
-            return
-        else:
-            return
 
 
 def switch_often() -> None:

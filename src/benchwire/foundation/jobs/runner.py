@@ -246,8 +246,8 @@ class Jobs:
             running.thread.join(max(0.0, deadline - self._clock.monotonic()))
         with self._lock:
             # What has not ended by now never will.
-            cut_short = dict.fromkeys((*self._cut_short, *self._running))
-        self._sessions.end(tuple(cut_short))
+            cut_short = (*self._cut_short, *self._running)
+        self._sessions.end(cut_short)
 
     def refuse(self) -> None:
         """Take no more jobs; what stops from here on is cut short by the server's end."""
