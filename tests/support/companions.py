@@ -66,6 +66,39 @@ class Notebook:
             self._farewell.write_text(" ".join(self._notes))
 
 
+class Shelf:
+    """Has things laid on it, and tells what lies there."""
+
+    def __init__(self, teller: Teller) -> None:
+        self._teller = teller
+        self._lies: dict[str, int] = {}
+
+    def open(self, key: str, weight: int) -> int:
+        if weight < 0:
+            raise Conflict("Nothing weighs less than nothing")
+        self._lies[key] = weight
+        self._teller.tell("lies", key, weight, os.getpid())
+        return weight
+
+    def release(self, key: str) -> None:
+        self._lies.pop(key, None)
+
+    def lies(self) -> dict[str, int]:
+        return self._lies
+
+    def close(self) -> None:
+        for key in self._lies:
+            self._teller.tell("fell", key)
+        time.sleep(0.2)
+
+
+def fragile(teller: Teller) -> Shelf:
+    """Make a shelf, or none while the file says so."""
+    if Path(os.environ["SHELF_IS_BROKEN"]).exists():
+        raise RuntimeError("no shelf today")
+    return Shelf(teller)
+
+
 def broken(_teller: Teller) -> Any:
     """Make nothing at all."""
     raise RuntimeError("no notebook today")

@@ -97,7 +97,9 @@ class Companion:
         self._hurried = threading.Event() if hurried is None else hurried
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         try:
-            self._process = OwnProcess(__name__, factory, logs.current(), hurried=self._hurried)
+            self._process = OwnProcess(
+                __name__, factory, logs.current(), hurried=self._hurried, label=factory
+            )
             _give_up_reading(self._process.connection, SILENCE_SECONDS)
         except (EOFError, OSError) as error:
             raise CompanionLost("A process of the server could not be started") from error
@@ -268,10 +270,12 @@ class Teller:
         """Say that something happened."""
         self._outgoing.put(pickle.dumps(("told", None, (event, arguments))))
 
-    def offer(self, event: str, *arguments: Any) -> None:
-        """Say something that nobody misses while the server does not read."""
-        if self._outgoing.qsize() < _MOST_WAITING:
+    def offer(self, event: str, *arguments: Any) -> bool:
+        """Say something, unless the server does not read; whether it will be heard."""
+        is_room = self._outgoing.qsize() < _MOST_WAITING
+        if is_room:
             self.tell(event, *arguments)
+        return is_room
 
     def settle(self, number: int | None, done: "Future[Any]") -> None:
         """Send how something asked for has ended; without a number nobody waits for it."""
@@ -292,6 +296,22 @@ class Teller:
                 message = _BEAT
             with contextlib.suppress(OSError):  # the server has gone; the other thread hears of it
                 self._connection.send_bytes(message)
+
+
+def promised(work: Callable[[], Any], future: "Future[Any] | None" = None) -> "Future[Any]":
+    """Do work in a thread of its own and return the promise of its result."""
+    future = Future() if future is None else future
+
+    def do() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - handed to the one who asked
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=do, daemon=True).start()
+    return future
 
 
 def companion_main() -> None:

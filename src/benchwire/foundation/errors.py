@@ -45,6 +45,10 @@ class BenchwireError(Exception):
         self.hint = hint
         self.details = tuple(details)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Take it to another process as it is, whatever a subclass's constructor asks for."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
 
 class Invalid(BenchwireError):
     """The request cannot be used as it is."""
@@ -86,3 +90,12 @@ class Failed(BenchwireError):
 
     status = 500
     code = "work.failed"
+
+
+def _as_it_was(
+    kind: type[BenchwireError], arguments: tuple[Any, ...], facts: dict[str, Any]
+) -> BenchwireError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(facts)
+    return error

@@ -45,6 +45,8 @@ class OwnProcess:
         Handed over at the start.
     hurried
         Once it is set, a process that does not start is waited for no longer than a moment.
+    label
+        What tells it from others of the module where the system lists them.
 
     Raises
     ------
@@ -52,11 +54,17 @@ class OwnProcess:
         It ended before it called back, or did not do so in time.
     """
 
-    def __init__(self, module: str, *given: Any, hurried: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        *given: Any,
+        hurried: threading.Event | None = None,
+        label: str = "",
+    ) -> None:
         key = os.urandom(32)
         with Listener(_address(), authkey=key) as listener:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", module],
+                [sys.executable, "-m", module, label],
                 stdin=subprocess.PIPE,
                 close_fds=True,
                 # A Ctrl-C in the terminal is the server's to handle.

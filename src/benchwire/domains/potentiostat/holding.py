@@ -5,17 +5,14 @@ wait: its buffers last for half a second.
 """
 
 import logging
-import threading
-from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import Any
 
 from benchwire.domains.potentiostat.acquisition import Measurement, measure
 from benchwire.domains.potentiostat.driver import RunLatch, Safety
 from benchwire.domains.potentiostat.instrument import Instrument
 from benchwire.domains.potentiostat.live import LiveRun
 from benchwire.foundation.clock import SystemClock
-from benchwire.foundation.companion import Teller
+from benchwire.foundation.companion import Teller, promised
 from benchwire.foundation.instruments.ports import SerialPort
 from benchwire.foundation.instruments.transport import LinkLost, SerialTransport
 
@@ -62,12 +59,12 @@ class Holding:
                 instrument.link.run(lambda _: self._tell_state(instrument, True))
             return answers
 
-        return _promised(work)
+        return promised(work)
 
     def release(self, path: str) -> "Future[None]":
         """Make an instrument safe and let its port go."""
         instrument = self._instruments.pop(path, None)
-        return _promised(lambda: None if instrument is None else instrument.close())
+        return promised(lambda: None if instrument is None else instrument.close())
 
     def measure(
         self, number: int, path: str, run_id: str, slot: str, task: Measurement
@@ -97,7 +94,7 @@ class Holding:
 
         # The thread finds it there however soon it ends.
         done = self._measuring[number] = Future()
-        return _promised(work, done)
+        return promised(work, done)
 
     def stop(self, number: int, reason: str) -> None:
         """Stop a measurement, if it has not ended."""
@@ -118,7 +115,7 @@ class Holding:
         for latch in list(self._latches.values()):
             latch.trip("The server has ended")
         measuring = list(self._measuring.values())
-        closing = [_promised(one.close) for one in list(self._instruments.values())]
+        closing = [promised(one.close) for one in list(self._instruments.values())]
         left = wait([*closing, *measuring], CLOSE_SECONDS).not_done
         if left:
             logger.error("%d instruments or files were not done with in time", len(left))
@@ -130,19 +127,3 @@ class Holding:
         if found.was_running or found.was_connected:
             # The server names the slot by the serial number, which may have been read just now.
             self._teller.tell("safe", instrument.port.path, instrument.serial_number)
-
-
-def _promised(work: Callable[[], Any], future: "Future[Any] | None" = None) -> "Future[Any]":
-    """Do work in a thread of its own and return the promise of its result."""
-    future = Future() if future is None else future
-
-    def do() -> None:
-        try:
-            result = work()
-        except BaseException as error:  # noqa: BLE001 - handed to the one who asked
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    threading.Thread(target=do, daemon=True).start()
-    return future

@@ -43,7 +43,7 @@ class LiveRun:
         Sends an event to all who follow the run.
     """
 
-    def __init__(self, publish: Callable[[bytes], None], clock: Clock) -> None:
+    def __init__(self, publish: Callable[[bytes], object], clock: Clock) -> None:
         self._send = publish
         self._clock = clock
         self._curves: dict[str, LiveCurve] = {}
@@ -98,7 +98,7 @@ class LiveCurve:
     """
 
     def __init__(
-        self, publish: Callable[[bytes], None], clock: Clock, head: Mapping[str, Any]
+        self, publish: Callable[[bytes], object], clock: Clock, head: Mapping[str, Any]
     ) -> None:
         self._publish = publish
         self._clock = clock

@@ -133,7 +133,7 @@ class SlotRegistry:
 
     def close(self) -> None:
         """Make every instrument safe and let all ports go."""
-        self.keeper.close()
+        self.keeper.close(until_in_order=True)
 
     def name_of(self, instrument: HeldInstrument) -> str:
         """Return the slot an instrument sits on, its port's name before it has one."""
