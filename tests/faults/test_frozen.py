@@ -35,10 +35,10 @@ def readings(bench: Bench) -> list[dict[str, object]]:
     return list(bench.get("/api/data/24h")["data"])
 
 
-def test_a_frozen_server_misses_readings_and_no_sample(
+def test_a_frozen_server_misses_no_reading_and_no_sample(
     tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
 ) -> None:
-    """Potentiostats are held by a process of their own, meters by the server's."""
+    """Potentiostats are held by a process of their own, and meters by another."""
     seconds = soak_or(4, 30)
     with open_bench(tmp_path, free_port, slots=2, meters=1) as bench:
         until(lambda: len(readings(bench)) > 10, what="readings")
@@ -55,8 +55,9 @@ def test_a_frozen_server_misses_readings_and_no_sample(
                 break
         assert bench.get(f"/jobs/{run}")["status"] == "done", bench.get(f"/jobs/{run}")
         assert len(bench.table_from_the_start(run)) == int((seconds + 6) / SAMPLE_SECONDS)
-        until(lambda: len(readings(bench)) > 30, what="readings after it")
-        check_gap(bench, seconds)
+        until(lambda: len(readings(bench)) > 10 * (seconds + 3), what="readings after it")
+        assert longest_step(bench)[1] < 10 * PERIOD
+        assert bench.get("/api/stats/24h")["energy"]["gap_s"] == 0
         # Nothing that was due meanwhile is asked for now.
         state = bench.state("slot01")
         assert not state["running"]
@@ -92,16 +93,43 @@ def test_a_frozen_holder_leaves_its_instruments_safe(
         until(lambda: bench.get(f"/jobs/{again}")["status"] == "done", seconds=20, what="a run")
 
 
+def test_a_frozen_reader_of_meters_leaves_a_gap_and_no_burst(
+    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+) -> None:
+    """For a while it is waited for; after a longer one another process takes its place."""
+    seconds = soak_or(4, 30)
+    with open_bench(tmp_path, free_port, slots=1, meters=1) as bench:
+        until(lambda: len(readings(bench)) > 10, what="readings")
+        (reader,) = bench.server.meter_readers
+        reader.send_signal(signal.SIGSTOP)
+        if seconds < SILENCE_SECONDS:
+            time.sleep(seconds)
+            reader.send_signal(signal.SIGCONT)
+        else:
+            until(lambda: not reader.is_running(), seconds=seconds, what="its end")
+        before = len(readings(bench))
+        until(lambda: len(readings(bench)) > before + 20, what="readings after it")
+        check_gap(bench, min(seconds, SILENCE_SECONDS))
+
+
+def longest_step(bench: Bench) -> tuple[datetime, float]:
+    """Return the longest time (s) between two readings, and when the later one was taken."""
+    times = [datetime.fromisoformat(str(point["utc"])) for point in readings(bench)]
+    return max(
+        ((after, (after - before).total_seconds()) for before, after in itertools.pairwise(times)),
+        key=lambda step: step[1],
+    )
+
+
 def check_gap(bench: Bench, seconds: float) -> None:
     """Check that readings have a gap of that length, and neither a burst nor a sum over it."""
+    end, longest = longest_step(bench)
+    assert seconds - PERIOD <= longest < seconds + 3
     times = [datetime.fromisoformat(str(point["utc"])) for point in readings(bench)]
-    steps = [(after - before).total_seconds() for before, after in itertools.pairwise(times)]
-    longest = max(range(len(steps)), key=steps.__getitem__)
-    assert seconds - PERIOD <= steps[longest] < seconds + 2
-    after = [at for at in times if 0 <= (at - times[longest + 1]).total_seconds() < 1]
+    after = [at for at in times if 0 <= (at - end).total_seconds() < 1]
     assert len(after) <= 1 / PERIOD + 2, "what was missed is caught up with"
     gap = bench.get("/api/stats/24h")["energy"]["gap_s"]
-    assert gap == pytest.approx(steps[longest], abs=1.0)
+    assert gap == pytest.approx(longest, abs=1.0)
 
 
 def test_a_short_freeze_loses_no_sample(tmp_path: Path, free_port: int) -> None:

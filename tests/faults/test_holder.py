@@ -1,4 +1,4 @@
-"""The process that holds the potentiostats dies without the server, and the server without it."""
+"""A process that holds instruments dies without the server, and the server without it."""
 
 import signal
 import time
@@ -9,11 +9,13 @@ import psutil
 import pytest
 
 from tests.faults.bench import Bench, open_bench
+from tests.faults.meter_journal import MeterJournal
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
 SAFE_SECONDS = 2.0
 END_SECONDS = 10.0
+READ_AGAIN_SECONDS = 5.0
 
 
 def has_ended(process: psutil.Process) -> bool:
@@ -107,3 +109,48 @@ def test_a_server_that_ends_without_its_holder_has_opened_every_cell(
             for run in runs:
                 assert bench.get(f"/jobs/{run}")["status"] == "failed"
                 assert len(bench.table_from_the_start(run)) > 1000
+
+
+def test_another_takes_the_place_of_a_reader_of_meters(
+    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+) -> None:
+    """The gap is told, what was shown is stored, and no count begins anew."""
+    with open_bench(tmp_path, free_port, slots=1, meters=2) as bench:
+        run = bench.start_run("slot01", 600)
+        journal = MeterJournal(bench.server.url)
+        for turn in range(soak_or(2, 20)):
+            bench.meters.control("p1", "unplug")
+            until(lambda: not bench.get("/api/status")["connected"], what="the unplug")
+            bench.meters.control("p1", "replug")
+            until(lambda: bench.get("/api/status")["connected"], what="the meter")
+            missed = bench.get("/api/status")["missed_polls"]
+            (reader,) = bench.server.meter_readers
+            reader.kill()
+            killed = time.monotonic()
+            until(lambda: not bench.get("/api/status")["connected"], what="the loss")
+            until(lambda: bench.get("/api/status")["connected"], what="the meter")
+            took = time.monotonic() - killed
+            print(f"read again after {took:.2f} s")
+            assert took < READ_AGAIN_SECONDS
+            assert bench.get("/api/status")["reconnects"] == turn + 1
+            # Ten were due in each second.
+            until(
+                lambda missed=missed: bench.get("/api/status")["missed_polls"] >= missed + 5,
+                what="the count",
+            )
+        until(lambda: bench.get("/api/meters")[1]["connected"], what="the other meter")
+        assert journal.lost() == set()
+        assert bench.get(f"/jobs/{run}")["status"] == "running"
+        bench.server.meter_readers[0].kill()
+        begun = time.monotonic()
+        assert bench.server.stop() == 0
+        assert time.monotonic() - begun < END_SECONDS
+
+
+def test_a_reader_of_meters_ends_with_its_server(tmp_path: Path, free_port: int) -> None:
+    with open_bench(tmp_path, free_port, slots=1, meters=1) as bench:
+        (reader,) = bench.server.meter_readers
+        bench.server.kill_alone()
+        until(lambda: has_ended(reader), what="its end")
+        bench.server.start()
+        bench.until_ready()

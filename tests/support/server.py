@@ -98,15 +98,21 @@ class Server:
 
     @property
     def holders(self) -> list[psutil.Process]:
-        """The processes that hold its instruments."""
-        if not self.is_running:
-            return []
-        children = psutil.Process(self.pid).children()
-        return [each for each in children if "benchwire.foundation.companion" in each.cmdline()]
+        """The processes that hold its potentiostats."""
+        return self._companions("potentiostat.holding:Holding")
+
+    @property
+    def meter_readers(self) -> list[psutil.Process]:
+        """The processes that read its meters."""
+        return self._companions("powermeter.holding:Holding")
+
+    def _companions(self, name: str) -> list[psutil.Process]:
+        children = psutil.Process(self.pid).children() if self.is_running else []
+        return [each for each in children if name in " ".join(each.cmdline())]
 
     def kill(self) -> None:
         """End it as a power cut would, with the processes that hold its instruments."""
-        holders = self.holders
+        holders = [*self.holders, *self.meter_readers]
         for holder in holders:
             # In the moment between the two it would open every cell.
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -8,8 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
+from benchwire.domains.powermeter import wiring
 from benchwire.foundation.db import DATABASE_FILE
 from tests.domains.powermeter.conftest import Bench, emulated, serve
 from tests.support.server import Server
@@ -28,6 +30,33 @@ def steady(bench: Bench) -> Bench:
 
 def new_points(bench: Bench, count: int, *, seconds: float = 7.0) -> None:
     bench.until_points(bench.status()["data_count"] + count, seconds=seconds)
+
+
+def test_a_meter_that_nobody_has_named_is_read_once_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then it is no fault, and costs no process."""
+    with emulated(tmp_path) as emulators:
+        emulators.control("p1", "unplug")
+        monkeypatch.setattr(wiring, "DEFAULT_PORT", str(emulators.paths["p1"]))
+        with serve(emulators, tmp_path / "data", monkeypatch, ports="[]") as opened:
+            time.sleep(1.5)
+            status = opened.status()
+            assert (status["connected"], status["condition"]) == (False, "unplugged")
+            assert "There is no port" in status["last_error"]
+            assert opened.get("alarms")["events"] == []
+            assert reading_processes() == []
+            emulators.control("p1", "replug")
+            opened.until_points(3)
+            assert len(reading_processes()) == 1
+            assert opened.status()["last_error"] is None
+        assert reading_processes() == []
+
+
+def reading_processes() -> list[psutil.Process]:
+    """The processes that this one has started to read meters."""
+    children = psutil.Process().children()
+    return [each for each in children if "powermeter.holding" in " ".join(each.cmdline())]
 
 
 def test_an_unplug_shows_and_the_replug_heals(steady: Bench) -> None:

@@ -1,38 +1,33 @@
-"""One meter at work: asked on schedule, watched, recorded, and shown live."""
+"""One meter at work: read in a process of its own, watched, recorded, and shown live."""
 
+import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchwire.domains.powermeter import driver
 from benchwire.domains.powermeter.alarms import STALE, WATCHED, AlarmEvent, AlarmWatch
 from benchwire.domains.powermeter.charging import Session, SessionWatch, session_id
 from benchwire.domains.powermeter.config import MeterConfig
-from benchwire.domains.powermeter.errors import (
-    FrameDamaged,
-    MeterSilent,
-    MeterUnusable,
-    RecordingUnderWay,
-)
+from benchwire.domains.powermeter.errors import MeterSilent, RecordingUnderWay
 from benchwire.domains.powermeter.integration import steps
 from benchwire.domains.powermeter.live import LiveFeed
-from benchwire.domains.powermeter.polling import Poller
+from benchwire.domains.powermeter.polled_port import Answer, Counts, PortState
 from benchwire.domains.powermeter.protocol import Frame, Identity
 from benchwire.domains.powermeter.readings import Reading, Totals
 from benchwire.domains.powermeter.recorder import Recorder
 from benchwire.domains.powermeter.stamps import SLEW, Stamps
 from benchwire.foundation.clock import SECOND, Clock, moment, utc_text
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.instruments.link import Link
-from benchwire.foundation.instruments.transport import PortHeld, Transport
+from benchwire.foundation.instruments.transport import LinkLost
+from benchwire.foundation.keeper import Keeper
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 # What lies between two readings is known if hardly any were missed.
 GAP_PERIODS, SHORTEST_GAP_SECONDS = 5, 2.0
@@ -40,12 +35,9 @@ GAP_PERIODS, SHORTEST_GAP_SECONDS = 5, 2.0
 _CLOCK_STEP_SECONDS = 1.0
 _LEAD_WORTH_TELLING_SECONDS = 60.0
 _ANSWER_SECONDS = 30.0
-_CONDITIONS: dict[type[BenchwireError], str] = {
-    MeterSilent: "no answer",
-    FrameDamaged: "damaged answers",
-    MeterUnusable: "no meter",
-    PortHeld: "port held",
-}
+_RELEASE_SECONDS = 5.0
+# Until the process that reads it has had time to start, no reading of a meter is overdue.
+_START_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +50,21 @@ class Past:
 
 
 class Meter:
-    """A meter, from its port to the recorder.
+    """A meter, from what its port tells to the recorder.
 
     Parameters
     ----------
     id, name
         As stored.
-    open_port
-        Opens a serial port by its path.
+    keeper
+        Has its port read.
     recorder
         Takes what is read.
     on_event
         Called with every alarm raised or cleared.
     is_expected
-        Whether it is a fault that the meter has never been there.
+        Whether it is a fault that the meter has never been there. If it is none, nothing is read
+        before there is a port.
     """
 
     def __init__(
@@ -84,7 +77,7 @@ class Meter:
         clock: Clock,
         recorder: Recorder,
         feed: LiveFeed,
-        open_port: Callable[[str], Transport],
+        keeper: Keeper["Meter"],
         on_event: Callable[["Meter", AlarmEvent], None],
         is_expected: bool = True,
     ) -> None:
@@ -92,23 +85,25 @@ class Meter:
         self.config = config
         self.identity: Identity | None = None
         self.latest = past.newest
-        self.frame_errors = 0
         self.last_read_ms: float | None = None
         self.recorder = recorder
         self.stamps = Stamps(clock, None if past.newest is None else past.newest.at)
         self.feed = feed
         self._clock = clock
-        self._open_port = open_port
+        self._keeper = keeper
         self._on_event = on_event
         self._is_expected = is_expected
         self._recording = threading.Lock()
         self._age_told_at = float("-inf")
         self._lock = threading.RLock()
         self._read_at: float | None = None
-        self._reconnects_before = 0
-        self._failure: BenchwireError | None = None
+        self._port = PortState()
+        # What was counted at other ports and by other processes.
+        self._counted_before = Counts()
+        self._is_taken_up = False
+        self._was_lost = False
         self._shown: object = None
-        self._started_at = self.stamps.now()
+        self._read_since = self.stamps.now() + int(_START_SECONDS * SECOND)
         self._sessions = SessionWatch(
             config.session_threshold_a,
             config.session_end_delay_s,
@@ -118,22 +113,19 @@ class Meter:
         self._alarms = AlarmWatch(
             config.limits, {event.kind: event for event in past.standing_alarms}
         )
-        self._link = self._new_link()
-        self._poller = Poller(name, self._poll, config.polling_interval, clock)
 
     # -- state ------------------------------------------------------------------------------
 
     @property
     def is_connected(self) -> bool:
         """Whether the port is open and the meter's last answer was good."""
-        return self._link.connected and self._failure is None
+        return self._port.is_connected
 
     @property
     def last_error(self) -> str | None:
         """Why it is not connected or not recorded, None if all is well."""
-        failure = self._link.failure or self._failure
-        if failure is not None:
-            return failure.message
+        if self._port.failure is not None:
+            return self._port.failure
         ahead = self.stamps.ahead_s
         if ahead > _LEAD_WORTH_TELLING_SECONDS:
             return f"The computer's clock was set back; stamps are {ahead:.0f} s ahead of it"
@@ -142,20 +134,12 @@ class Meter:
     @property
     def condition(self) -> str:
         """How it stands with the meter in a word or two, for people."""
-        failure = self._link.failure or self._failure
-        if failure is not None:
-            return _CONDITIONS.get(type(failure), "unplugged")
-        return "connected" if self._link.connected else "connecting"
+        return self._port.condition
 
     @property
-    def reconnects(self) -> int:
-        """How often a port was opened again."""
-        return self._reconnects_before + max(0, self._link.opened - 1)
-
-    @property
-    def missed_polls(self) -> int:
-        """Polls on schedule that brought nothing."""
-        return self._poller.missed
+    def counts(self) -> Counts:
+        """What went wrong at its port since the server was started, and how often."""
+        return self._counted_before.plus(self._port.counts)
 
     @property
     def age(self) -> float | None:
@@ -215,15 +199,10 @@ class Meter:
             self._sessions.end_delay = config.session_end_delay_s
             self._sessions.interval = config.polling_interval
             self._alarms.limits = config.limits
-            old = self._link if before.port != config.port else None
-            if old is not None:
-                self._reconnects_before += max(0, old.opened - 1)
-                self._failure = None
-                self._link = self._new_link()
-        if old is not None:
-            old.close()
-            self._poller.wake()
-        self._poller.set_interval(config.polling_interval)
+            if before.port != config.port:
+                self._begin_anew(PortState())
+        if self._is_taken_up:
+            self._keeper.take_up(self)
         self.look_after()
 
     def recording(self) -> list[tuple[float, float]]:
@@ -238,28 +217,29 @@ class Meter:
             raise RecordingUnderWay(
                 "The recording is being read already", hint="Ask again in a few seconds."
             )
-
-        def read(transport: Transport) -> list[tuple[float, float]]:
-            with self._silence.kept():
-                return driver.recording(transport)
-
         try:
-            return self._ask(read)
+            found: list[tuple[float, float]] = self._ask("recording")
+            return found
         finally:
             self._recording.release()
 
     def turn_screen(self, action: str) -> None:
         """Show the previous or next page on the meter's screen, or rotate it."""
-        self._ask(lambda transport: driver.turn_screen(transport, action))
+        self._ask("turn_screen", action)
 
-    def _ask(self, work: Callable[[Transport], T]) -> T:
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        if (process := self._keeper.reached()) is None:
+            raise LinkLost(
+                "The meter is not connected", hint="It is being taken up; ask again in a second."
+            )
         try:
-            return self._link.run(work).result(_ANSWER_SECONDS)
+            return process.ask(method, self.key, *arguments).result(_ANSWER_SECONDS)
         except TimeoutError as error:
             raise MeterSilent from error
 
     def look_after(self) -> None:
         """Send, settle, and raise what is due by the clock alone; called a few times a second."""
+        self._take_up()
         now = self.stamps.now()
         with self._lock:
             settled = self._sessions.settle(now)
@@ -280,72 +260,83 @@ class Meter:
             self.feed.tell("age", {"age_s": self.age})
 
     def close(self) -> None:
-        """Let the port go and see what was read onto the disk."""
-        self._poller.close()
-        self._link.close()
+        """See what was read onto the disk, once nothing is read any more."""
         self.recorder.drain(5.0)
 
-    # -- polling ----------------------------------------------------------------------------
+    def let_go(self) -> None:
+        """Have its port let go for good."""
+        with contextlib.suppress(BenchwireError, TimeoutError):
+            self._keeper.release(self).result(_RELEASE_SECONDS)
+        self.close()
 
-    def _new_link(self) -> Link:
-        port = self.config.port
-        self._silence = silence = driver.Silence(self._clock)
+    # -- its port ---------------------------------------------------------------------------
 
-        def greet(transport: Transport) -> None:
-            with silence.kept():
-                driver.greet(transport)
+    @property
+    def key(self) -> str:
+        """What the process that reads it calls it by."""
+        return str(self.id)
 
-        return Link(
-            port,
-            lambda: self._open_port(port),
-            self._clock,
-            on_open=greet,
-            probe=driver.look,
-        )
+    @property
+    def opening(self) -> tuple[str, str, float]:
+        """How it is to be read: its key, the port, the polling interval (s)."""
+        config = self.config
+        return self.key, config.port, config.polling_interval
 
-    def _poll(self) -> bool:
-        link = self._link
-        try:
-            frame, at = link.run(self._read).result()
-        except BenchwireError as error:
-            if link is self._link:
-                self._failure = error
-                self.look_after()
-            return False
-        if link is not self._link:
-            return False
-        was_lost, self._failure = self._failure is not None, None
-        self._take(frame, at)
-        if was_lost:
-            self.look_after()
-        return True
+    def heard(self, event: str, *facts: Any) -> None:
+        """Take in what the process tells of it."""
+        path, fact = facts
+        if event == "reading":
+            self._take(path, fact)
+        else:
+            self._take_in(path, fact)
 
-    def _read(self, transport: Transport) -> tuple[Frame, int]:
-        """Ask for a reading; a damaged answer is dropped, counted, and asked for once more."""
-        began = self._clock.monotonic()
-        with self._silence.kept():
-            try:
-                frame = driver.read(transport)
-            except FrameDamaged as error:
-                self.frame_errors += 1
-                logger.warning("%s: %s", self.name, error.message)
-                try:
-                    frame = driver.read(transport)
-                except FrameDamaged:
-                    self.frame_errors += 1
-                    raise
-        at = self.stamps.next()
-        self.last_read_ms = (self._clock.monotonic() - began) * 1e3
-        return frame, at
-
-    def _take(self, frame: Frame, at: int) -> None:
+    def lost(self) -> None:
+        """Take in that the process has ended; another will take its place."""
         with self._lock:
-            reading = self._reading_of(frame, at)
+            self._was_lost = True
+            self._begin_anew(
+                PortState(failure="What reads the meters has ended and is started anew")
+            )
+
+    def _take_up(self) -> None:
+        """Have the port read, as soon as there is one that somebody may mean."""
+        if not self._is_taken_up and (self._is_expected or Path(self.config.port).exists()):
+            self._is_taken_up = True
+            self._keeper.take_up(self)
+        elif not self._is_taken_up:
+            failure = f"There is no port {self.config.port}"
+            self._port = PortState(condition="unplugged", failure=failure)
+
+    def _begin_anew(self, state: PortState) -> None:
+        self._counted_before, self._port = self.counts, state
+
+    def _take_in(self, path: str, state: PortState) -> None:
+        with self._lock:
+            if path != self.config.port:
+                return  # it has another by now
+            before, self._port = self._port, state
+            self._read_since = min(self._read_since, self.stamps.now())
+        if (before.is_connected, before.failure) != (state.is_connected, state.failure):
+            self.look_after()
+
+    # -- readings ---------------------------------------------------------------------------
+
+    def _take(self, path: str, answer: Answer) -> None:
+        frame = answer.frame
+        age = time.monotonic() - answer.at
+        read_at = self._clock.monotonic() - age
+        with self._lock:
+            if path != self.config.port:
+                return
+            self.last_read_ms = answer.took_ms
+            self._count_what_nobody_did(read_at)
+            at = self.stamps.next(age)
+            reading = self._reading_of(frame, at, read_at)
             self.identity = frame.identity
             if not self.recorder.has_room():
                 # Left out as if it had not been read, so that totals and what is stored agree.
                 return
-            self.latest, self._read_at = reading, self._clock.monotonic()
+            self.latest, self._read_at = reading, read_at
             sessions = self._sessions.see(reading)
             events = self._alarms.see(
                 at, {key: reading.value(index) for key, index in WATCHED.items()}
@@ -353,9 +344,16 @@ class Meter:
         self._note(reading, sessions, events)
         self.feed.feed(reading)
 
-    def _reading_of(self, frame: Frame, at: int) -> Reading:
+    def _count_what_nobody_did(self, read_at: float) -> None:
+        """Count the polls that were due while no process was there to make them."""
+        if self._was_lost and self._read_at is not None:
+            due = round((read_at - self._read_at) / self.config.polling_interval)
+            self._counted_before = self._counted_before.plus(Counts(missed=max(0, due - 1)))
+        self._was_lost = False
+
+    def _reading_of(self, frame: Frame, at: int, read_at: float) -> Reading:
         before = self.latest
-        elapsed = None if self._read_at is None else self._clock.monotonic() - self._read_at
+        elapsed = None if self._read_at is None else read_at - self._read_at
         if before is None:
             return Reading(at, frame.codes, True, Totals())
         seconds = (at - before.at) / SECOND
@@ -377,8 +375,8 @@ class Meter:
         if newest is None and not self._is_expected:
             return []
         # What was not read while the server was off is no fault of the meter.
-        since = self._started_at if newest is None else max(newest.at, self._started_at)
-        if self.is_stale and since == self._started_at:
+        since = self._read_since if newest is None else max(newest.at, self._read_since)
+        if self.is_stale and since == self._read_since:
             return []
         age = (now - since) / SECOND
         return self._alarms.see_age(now, age, self.config.polling_interval)

@@ -28,9 +28,9 @@ _GAUGES: dict[str, tuple[str, Callable[[Meter], float | None]]] = {
     "temperature_celsius": ("Temperature of the newest reading.", _latest(TEMPERATURE)),
 }
 _COUNTERS: dict[str, tuple[str, Callable[[Meter], float]]] = {
-    "reconnects": ("Ports opened again.", lambda meter: meter.reconnects),
-    "frame_errors": ("Damaged answers dropped.", lambda meter: meter.frame_errors),
-    "missed_polls": ("Polls that brought nothing.", lambda meter: meter.missed_polls),
+    "reconnects": ("Ports opened again.", lambda meter: meter.counts.reconnects),
+    "frame_errors": ("Damaged answers dropped.", lambda meter: meter.counts.frame_errors),
+    "missed_polls": ("Polls that brought nothing.", lambda meter: meter.counts.missed),
     "dropped_readings": ("Given up before the disk.", lambda meter: meter.recorder.dropped),
 }
 

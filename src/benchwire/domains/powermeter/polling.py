@@ -40,12 +40,6 @@ class Poller:
                 self._schedule = Schedule(interval, self._clock.monotonic())
                 self._changed.notify_all()
 
-    def wake(self) -> None:
-        """Poll now, as after a change of port."""
-        with self._changed:
-            self._retry_at = self._clock.monotonic()
-            self._changed.notify_all()
-
     def close(self, seconds: float = 5.0) -> None:
         """End the thread."""
         with self._changed:

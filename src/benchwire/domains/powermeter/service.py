@@ -4,7 +4,7 @@ import contextlib
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ from benchwire.domains.powermeter.recorder import Recorder
 from benchwire.domains.powermeter.store import Buckets, MeterRecord, PowerStore
 from benchwire.foundation.clock import SECOND, Clock
 from benchwire.foundation.instruments.ports import all_serial_ports, is_serial_device
-from benchwire.foundation.instruments.transport import Transport
+from benchwire.foundation.keeper import Keeper
 from benchwire.foundation.samples.names import SampleLink
 from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.streams import Hub
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 METER_ITEM, SESSION_ITEM = "meter", "session"
 """What both are called in lists over all domains."""
 
+READER = "benchwire.domains.powermeter.holding:Holding"
 WATCH_SECONDS = 0.25
 PURGE_SECONDS = 15.0
 # Deleted only this long after it has left every window, so that nobody is reading it.
@@ -74,8 +75,6 @@ class PowerMeters:
         Whether somebody has named them, so that one that was never there is worth an alarm.
     beginning
         Configuration, without a port, that a new meter begins with.
-    open_port
-        Opens a serial port by its path.
     samples
         A session is named with the samples that its meter is named with when it begins.
     listeners
@@ -91,7 +90,6 @@ class PowerMeters:
         declared: Sequence[str],
         is_expected: bool,
         beginning: Mapping[str, Any],
-        open_port: Callable[[str], Transport],
         samples: Samples,
         listeners: Sequence[Listener] = (),
     ) -> None:
@@ -101,7 +99,7 @@ class PowerMeters:
         self._declared = tuple(dict.fromkeys(declared))
         self._is_expected = is_expected
         self._beginning = dict(beginning)
-        self._open_port = open_port
+        self._keeper: Keeper[Meter] = Keeper(READER)
         self._samples = samples
         self._listeners = tuple(listeners)
         # Held while a change is made, which may wait for the disk; readers use the other.
@@ -133,6 +131,7 @@ class PowerMeters:
         self._over.set()
         if self._watcher.is_alive():
             self._watcher.join(5)
+        self._keeper.close(until_in_order=False)
         closing = [threading.Thread(target=meter.close) for meter in self.all()]
         for thread in closing:
             thread.start()
@@ -190,7 +189,7 @@ class PowerMeters:
             clock=self._clock,
             recorder=Recorder(append, self._clock, newest),
             feed=LiveFeed(self.hub, self._clock, record.id, record.name),
-            open_port=self._open_port,
+            keeper=self._keeper,
             on_event=self._tell,
             is_expected=self._is_expected or record.declared_port is None,
         )
@@ -283,7 +282,7 @@ class PowerMeters:
             with self._lock:
                 meter = self._meters.pop(name, None)
             if meter is not None:
-                meter.close()
+                meter.let_go()
             self.store.remove_meter(record.id)
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> MeterConfig:
@@ -388,7 +387,7 @@ class PowerMeters:
     def status(self, name: str | None = None) -> dict[str, Any]:
         """Return how a meter is and what is stored of it."""
         meter = self.meter(name)
-        now = meter.stamps.now()
+        counts, now = meter.counts, meter.stamps.now()
         local = LocalTime.at(now)
         ends = self.store.ends_of(meter.id, Window(self._cutoff(meter), now))
         count = 0 if ends is None else round(ends[1].totals.number - ends[0].totals.number) + 1
@@ -400,9 +399,9 @@ class PowerMeters:
             "newest_data": ends and local.text(ends[1].at),
             "retention_minutes": meter.config.data_retention_minutes,
             "age_s": meter.age,
-            "reconnects": meter.reconnects,
-            "frame_errors": meter.frame_errors,
-            "missed_polls": meter.missed_polls,
+            "reconnects": counts.reconnects,
+            "frame_errors": counts.frame_errors,
+            "missed_polls": counts.missed,
             "last_read_ms": meter.last_read_ms,
             "waiting_readings": meter.recorder.waiting,
             "dropped_readings": meter.recorder.dropped,

@@ -30,13 +30,13 @@ class Stamps:
         self._last_monotonic = clock.monotonic()
         self._leapt_at: float | None = None
 
-    def next(self) -> int:
-        """Return the stamp of this moment, later than any before."""
+    def next(self, age: float = 0.0) -> int:
+        """Return the stamp of what was so long (s) ago, later than any before."""
         with self._lock:
-            stamp = self._present()
+            stamp = self._before(age)
             if self._last is not None:
                 stamp = max(stamp, self._last + 1)
-            self._last, self._last_monotonic = stamp, self._clock.monotonic()
+            self._last, self._last_monotonic = stamp, self._clock.monotonic() - age
             return stamp
 
     def now(self) -> int:
@@ -59,11 +59,16 @@ class Stamps:
         return float("inf") if leapt_at is None else self._clock.monotonic() - leapt_at
 
     def _present(self) -> int:
-        wall, now = microseconds(self._clock.now()), self._clock.monotonic()
+        return self._before(0.0)
+
+    def _before(self, age: float) -> int:
+        wall = microseconds(self._clock.now()) - int(age * SECOND)
+        at = self._clock.monotonic() - age
         if self._last is None:
             return wall
-        expected = self._last + int((now - self._last_monotonic) * (1 - SLEW) * 1e6)
-        if wall - expected > LEAP_SECONDS * SECOND + (now - self._last_monotonic) * SLEW * SECOND:
-            self._leapt_at = now
-            self._last, self._last_monotonic = wall, now
+        passed = at - self._last_monotonic
+        expected = self._last + int(passed * (1 - SLEW) * SECOND)
+        if wall - expected > LEAP_SECONDS * SECOND + passed * SLEW * SECOND:
+            self._leapt_at = at
+            self._last, self._last_monotonic = wall, at
         return max(wall, expected)

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from benchwire.domains.powermeter.driver import BAUDRATE
 from benchwire.domains.powermeter.errors import MeterRefusal, render_error
 from benchwire.domains.powermeter.items import MeterItems
 from benchwire.domains.powermeter.metrics import PowerMeterFigures
@@ -18,7 +17,6 @@ from benchwire.domains.powermeter.store import PowerStore
 from benchwire.domains.powermeter.webhook import Webhook
 from benchwire.foundation.catalogue import Notice
 from benchwire.foundation.domain import Dashboard, Domain
-from benchwire.foundation.instruments.transport import SerialTransport
 from benchwire.foundation.lab import Lab
 from benchwire.foundation.web.roles import Need, Role
 
@@ -63,7 +61,6 @@ def build(lab: Lab) -> Domain:
             "polling_interval": settings.polling_interval,
             "data_retention_minutes": settings.data_retention_minutes,
         },
-        open_port=lambda path: SerialTransport(path, BAUDRATE),
         samples=lab.samples,
         listeners=listeners,
     )
