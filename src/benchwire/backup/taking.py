@@ -142,10 +142,13 @@ def take_backup(
             try:
                 manifest = _fill(part, settings, roots, clock, progress)
                 part.rename(folder)
+                sync_folder(shelf)
             except BaseException:
+                # Under its first name again: what is being deleted is no backup.
+                with contextlib.suppress(OSError):
+                    folder.rename(part)
                 shutil.rmtree(part, ignore_errors=True)
                 raise
-            sync_folder(shelf)
             deleted = _thin_out(folder, manifest, keep) if keep else ()
     except OSError as error:
         raise BackupFailed(

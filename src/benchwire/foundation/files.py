@@ -205,12 +205,16 @@ def make_usable(folder: Path) -> None:
     ------
     PathInvalid
         It cannot be made or written.
+    DiskRefused
+        The disk is full or failing, which is no fault of the request.
     """
     try:
         make_folders(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if error.errno != errno.EROFS and (refusal := disk_refusal(error)) is not None:
+            raise refusal from error
         raise PathInvalid(
             f"The folder {folder.name} cannot be written: {error.strerror}"
         ) from error
