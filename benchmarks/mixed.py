@@ -5,7 +5,7 @@ processed one after the other, two hundred clients follow event streams, and fif
 second go to plates and batteries at fixed moments, whether or not the ones before were answered.
 
 Printed are lost samples and missed readings, how long small requests took from the moment they were
-due, and the memory over the time of the server and of the process that holds the potentiostats. The
+due, and the memory over the time of the server and of the processes that hold the instruments. The
 same requests are first timed on the idle server, so that what the load costs them is a ratio of one
 run.
 
@@ -254,6 +254,11 @@ def lost_samples(folder: Path, client: httpx.Client, run: str, seconds: float) -
     return lost, expected * len(status["slots"])
 
 
+def processor_time(processes: list[psutil.Process]) -> float:
+    """Return the processor time (s) that processes have taken so far."""
+    return sum(sum(each.cpu_times()[:2]) for each in processes)
+
+
 def missed_readings(client: httpx.Client) -> tuple[int, int]:
     """Return how many polls of all meters were missed so far, and how many went well."""
     names = [meter["meter"] for meter in client.get("/api/meters").json()]
@@ -289,18 +294,18 @@ def measure(folder: Path, seconds: float, clients: int, rate: float) -> bool:
         pipes[watch].send(run)
         pipes[ask].send(run)
         memory: list[float] = []
-        holder = next(
+        companions = [
             each for each in server.children() if "benchwire.foundation.companion" in each.cmdline()
-        )
-        used, used_there = (sum(each.cpu_times()[:2]) for each in (server, holder))
+        ]
+        used, used_there = processor_time([server]), processor_time(companions)
         began = time.monotonic()
         while not pipes[ask].poll(1.0):
-            memory.append((server.memory_info().rss + holder.memory_info().rss) / 1e6)
+            memory.append(sum(each.memory_info().rss for each in (server, *companions)) / 1e6)
             if not asking.is_alive() and not pipes[ask].poll(0):
                 raise RuntimeError("the clients have ended early")
         seconds_since = time.monotonic() - began
-        share = (sum(server.cpu_times()[:2]) - used) / seconds_since
-        share_there = (sum(holder.cpu_times()[:2]) - used_there) / seconds_since
+        share = (processor_time([server]) - used) / seconds_since
+        share_there = (processor_time(companions) - used_there) / seconds_since
         waits, more_failed = pipes[ask].recv()
         pipes[watch].send(None)
         events = pipes[watch].recv()
@@ -313,7 +318,7 @@ def measure(folder: Path, seconds: float, clients: int, rate: float) -> bool:
     growth = late / early - 1
     p99, idle_p99 = percentile(waits, 0.99), percentile(idle, 0.99)
     print(f"{seconds:g} s on {os.cpu_count()} cores; server {share:.0%} of a core, "
-          f"the process of the potentiostats {share_there:.0%}")  # fmt: skip
+          f"the processes of the instruments {share_there:.0%}")  # fmt: skip
     print(f"  lost samples {lost:,} of {samples:,}")
     print(f"  missed readings {missed - missed_before} of {readings:,}")
     print(f"  {clients} streams, {sum(events):,} events, {events.count(0)} got none")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,21 @@ def test_what_is_asked_is_done_in_order(notebook: Companion, ears: Ears) -> None
             notebook.ask("note", str(number))
     assert notebook.ask("notes").result(10) == [str(number) for number in range(200)]
     assert ears.told == [("noted", (str(number), number + 1)) for number in range(200)]
+
+
+def test_the_last_words_of_one_that_leaves_are_heard(ears: Ears) -> None:
+    """Though whoever hears them takes his time."""
+    heard = []
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        time.sleep(0.001)
+        heard.append(arguments)
+
+    made = Companion(NOTEBOOK, told=hear, lost=ears.lost.set)
+    for number in range(1500):
+        made.tell("note", str(number) + 200 * " ")
+    assert made.close()
+    assert len(heard) == 1500
 
 
 def test_what_takes_long_holds_nothing_up(notebook: Companion) -> None:

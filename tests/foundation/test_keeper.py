@@ -109,6 +109,7 @@ def test_it_is_started_until_it_lasts(
     cup, plate = Thing("cup", 3), Thing("plate", 5)
     with pytest.raises(CompanionLost):
         keeper.hold(cup)
+    assert "cannot be started" not in caplog.text, "it is tried once, for the one who waits"
     keeper.take_up(plate)
     until(lambda: "cannot be started" in caplog.text, what="a try")
     broken.unlink()
@@ -136,3 +137,12 @@ def test_at_the_end_another_leaves_things_in_order_where_that_is_needed(is_neede
     keeper.close(until_in_order=is_needed)
     assert (("fell",) in cup.told) == is_needed
     assert keeper.reached() is None
+
+
+def test_what_is_let_go_while_the_process_starts_is_not_taken_up(keeper: Keeper[Thing]) -> None:
+    cup, plate = Thing("cup", 3), Thing("plate", 5)
+    keeper.take_up(cup)
+    keeper.take_up(plate)
+    keeper.release(cup).result(10)
+    until(lambda: plate.process, seconds=20, what="the other thing")
+    assert lies(keeper) == {"plate": 5}

@@ -89,7 +89,6 @@ class Shelf:
     def close(self) -> None:
         for key in self._lies:
             self._teller.tell("fell", key)
-        time.sleep(0.2)
 
 
 def fragile(teller: Teller) -> Shelf:

@@ -42,6 +42,9 @@ BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 15.0
 LEAVE_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
+# How long a process that leaves waits for its last words to be read, and how long it takes to take
+# in as many as may wait.
+_FLUSH_SECONDS, _TAKE_IN_SECONDS = 2.0, 3.0
 _READY = 0
 # What may be dropped is, once so many messages wait for a server that does not read.
 _MOST_WAITING = 2_000
@@ -161,7 +164,7 @@ class Companion:
         self._outgoing.put(None)
         for thread in (self._sender, self._receiver):
             if thread is not threading.current_thread():
-                thread.join(BEAT_SECONDS)
+                thread.join(_TAKE_IN_SECONDS)
         with contextlib.suppress(OSError):
             self._process.connection.close()
 
@@ -263,7 +266,7 @@ class Teller:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._outgoing: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         threading.Thread(target=self._send, name="teller", daemon=True).start()
 
     def tell(self, event: str, *arguments: Any) -> None:
@@ -276,6 +279,12 @@ class Teller:
         if is_room:
             self.tell(event, *arguments)
         return is_room
+
+    def flush(self, seconds: float) -> None:
+        """Wait until all that was said so far is on its way, at most so long (s)."""
+        sent = threading.Event()
+        self._outgoing.put(sent)
+        sent.wait(seconds)
 
     def settle(self, number: int | None, done: "Future[Any]") -> None:
         """Send how something asked for has ended; without a number nobody waits for it."""
@@ -294,6 +303,9 @@ class Teller:
                 message = self._outgoing.get(timeout=BEAT_SECONDS)
             except queue.Empty:
                 message = _BEAT
+            if isinstance(message, threading.Event):
+                message.set()
+                continue
             with contextlib.suppress(OSError):  # the server has gone; the other thread hears of it
                 self._connection.send_bytes(message)
 
@@ -339,6 +351,7 @@ def companion_main() -> None:
             status = 0
         except Exception:
             logger.exception("things could not be left in order")
+        teller.flush(_FLUSH_SECONDS)
         os._exit(status)
 
 

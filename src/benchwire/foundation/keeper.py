@@ -72,40 +72,35 @@ class Keeper(Generic[K]):
         Raises
         ------
         CompanionLost
-            No process can be started at the moment; that is tried on.
+            No process can be started at the moment.
         """
         with self._lock:
             self._held[kept.key] = kept
-        try:
-            companion = self._started()
-        except CompanionLost:
-            self._start_later(self._pause)
-            raise
-        return self._opened(companion, kept)
+        companion = self._started()
+        with self._lock:
+            if self._held.get(kept.key) is not kept:
+                raise CompanionLost("It has been let go meanwhile")
+            return companion.ask("open", *kept.opening)
 
     def take_up(self, kept: K) -> None:
         """Take something up, or anew as it is to be opened now, as soon as there is a process."""
         with self._lock:
             self._held[kept.key] = kept
-            companion = self.reached()
-        if companion is None:
-            self._start_later(0)
-        else:
-            self._opened(companion, kept).add_done_callback(_note_failure)
+            if (companion := self.reached()) is not None:
+                self._open(companion, kept)
+                return
+        self._start_later(at_once=True)
 
     def release(self, kept: K) -> "Future[Any]":
         """Let something go; the promise says when that is done."""
         with self._lock:
-            companion = self._companion
             if self._held.get(kept.key) is kept:
                 del self._held[kept.key]
-            else:
-                companion = None
-        if companion is None:
-            done: Future[Any] = Future()
-            done.set_result(None)
-            return done
-        return companion.ask("release", kept.key)
+                if self._companion is not None:
+                    return self._companion.ask("release", kept.key)
+        done: Future[Any] = Future()
+        done.set_result(None)
+        return done
 
     def reached(self) -> Companion | None:
         """Return the process, if there is one at the moment."""
@@ -156,11 +151,6 @@ class Keeper(Generic[K]):
                 logger.exception("a process that does it cannot be started")
             logger.error("what was held may have been left as it was")
 
-    def _opened(self, companion: Companion, kept: K) -> "Future[Any]":
-        # What it is opened with may change: the last to ask is the one who asks for the latest.
-        with self._lock:
-            return companion.ask("open", *kept.opening)
-
     def _started(self) -> Companion:
         with self._starting:
             if self._closing.is_set():
@@ -177,8 +167,15 @@ class Keeper(Generic[K]):
         with self._lock:
             self._companion = companion
             for kept in self._held.values():
-                companion.ask("open", *kept.opening).add_done_callback(_note_failure)
+                self._open(companion, kept)
         return companion
+
+    def _open(self, companion: Companion, kept: K) -> None:
+        def note(opened: "Future[Any]") -> None:
+            if (error := opened.exception()) is not None:
+                logger.error("%s could not be taken up: %s", kept.key, error)
+
+        companion.ask("open", *kept.opening).add_done_callback(note)
 
     def _lost(self) -> None:
         with self._lock:
@@ -188,20 +185,21 @@ class Keeper(Generic[K]):
                     kept.lost()
         if time.monotonic() - self._started_at > _STEADY_SECONDS:
             self._pause = _RESTART_SECONDS
-        self._start_later(self._pause)
+        self._start_later(at_once=False)
 
-    def _start_later(self, pause: float) -> None:
+    def _start_later(self, *, at_once: bool) -> None:
         with self._lock:
             if self._is_starting:
                 return
             self._is_starting = True
-        threading.Thread(target=self._keep_starting, args=(pause,), daemon=True).start()
+        threading.Thread(target=self._keep_starting, args=(at_once,), daemon=True).start()
 
-    def _keep_starting(self, pause: float) -> None:
+    def _keep_starting(self, at_once: bool) -> None:
         """Start the process, after a pause that grows while it does not last."""
-        while not self._closing.wait(pause):
-            pause = self._pause
-            self._pause = min(2 * self._pause, _LONGEST_RESTART_SECONDS)
+        while not self._closing.wait(0 if at_once else self._pause):
+            if not at_once:
+                self._pause = min(2 * self._pause, _LONGEST_RESTART_SECONDS)
+            at_once = False
             try:
                 self._started()
             except Exception:
@@ -213,8 +211,3 @@ class Keeper(Generic[K]):
                 if self.reached() is not None:
                     self._is_starting = False
                     return
-
-
-def _note_failure(opened: "Future[Any]") -> None:
-    if (error := opened.exception()) is not None:
-        logger.error("what was held could not be taken up again: %s", error)

@@ -1,16 +1,25 @@
 """The rhythm of polls, and the queue to the disk."""
 
+import contextlib
 import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
 from benchwire.domains.powermeter import recorder as recording
+from benchwire.domains.powermeter.driver import BAUDRATE
+from benchwire.domains.powermeter.polled_port import Answer, PolledPort, PortState
 from benchwire.domains.powermeter.polling import Poller
 from benchwire.domains.powermeter.readings import Reading, Totals
 from benchwire.domains.powermeter.recorder import GATHER_SECONDS, RETRY_SECONDS, Recorder
 from benchwire.foundation.clock import Schedule, SystemClock
 from benchwire.foundation.db import DatabaseUnavailable
+from benchwire.foundation.instruments.emulation import EmulatorProcess
+from benchwire.foundation.instruments.transport import SerialTransport
+from tests.domains.powermeter.conftest import FAST, emulated
 from tests.support.clock import ManualClock
 from tests.support.waiting import until
 
@@ -44,6 +53,7 @@ def test_a_crash_in_a_poll_does_not_end_the_polling() -> None:
         return True
 
     poller = Poller("m", poll, 0.05, SystemClock())
+    poller.start()
     until(lambda: len(polls) >= 5, what="polls after the crash")
     poller.close()
     assert poller.missed > 0
@@ -57,11 +67,109 @@ def test_a_change_of_the_interval_wakes_the_sleeper() -> None:
         return True
 
     poller = Poller("m", poll, 3600, SystemClock())
+    poller.start()
     assert polled.wait(1)
     polled.clear()
     poller.set_interval(1800)
     assert polled.wait(1)
     poller.close()
+
+
+class Listener:
+    """Hears what a port tells, and may do something between being told and noting it."""
+
+    def __init__(self) -> None:
+        self.states: list[PortState] = []
+        self.readings: list[Answer] = []
+        self.first: Callable[[], None] | None = None
+        self.hears = True
+
+    def reading(self, answer: Answer) -> bool:
+        if self.hears:
+            self.readings.append(answer)
+        return self.hears
+
+    def state(self, state: PortState) -> bool:
+        first, self.first = self.first, None
+        if first is not None:
+            first()
+        if self.hears:
+            self.states.append(state)
+        return self.hears
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
+
+
+@pytest.fixture
+def polled(tmp_path: Path, listener: Listener) -> Iterator[tuple[PolledPort, EmulatorProcess]]:
+    """An emulated meter that is polled twenty times a second."""
+    with emulated(tmp_path) as emulators:
+        path = str(emulators.paths["p1"])
+        port = PolledPort(
+            path, FAST, SystemClock(),
+            open_port=lambda path: SerialTransport(path, BAUDRATE), told=listener,
+        )  # fmt: skip
+        until(lambda: listener.readings, what="a reading")
+        yield port, emulators
+        port.close()
+
+
+def test_a_port_that_is_not_there_is_told_at_once(
+    listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(50):
+        port = PolledPort(
+            f"/dev/ttyNone{number}", 0.5, SystemClock(),
+            open_port=lambda path: SerialTransport(path, BAUDRATE), told=listener,
+        )  # fmt: skip
+        until(lambda number=number: len(listener.states) > number, what="the state")
+        port.close()
+    assert all("no port" in (state.failure or "") for state in listener.states)
+    assert "went wrong" not in caplog.text
+
+
+def test_what_a_port_tells_last_is_the_latest(
+    polled: tuple[PolledPort, EmulatorProcess], listener: Listener
+) -> None:
+    """Though another thread finds it changed while it is being told."""
+    port, emulators = polled
+    other = threading.Thread(target=port.tell_state)
+
+    def find_it_changed() -> None:
+        emulators.control("p1", "replug")
+        count = len(listener.readings)
+        other.start()
+        with contextlib.suppress(AssertionError):
+            until(lambda: len(listener.readings) > count, seconds=1.5, what="a reading")
+
+    listener.first = find_it_changed
+    emulators.control("p1", "unplug")
+    until(lambda: not listener.states[-1].is_connected, what="the unplug")
+    until(lambda: listener.states[-1].is_connected, seconds=10, what="what it is like now")
+    other.join()
+    time.sleep(5 * FAST)
+    assert listener.states[-1].is_connected
+
+
+def test_a_port_says_no_more_than_is_heard(
+    polled: tuple[PolledPort, EmulatorProcess], listener: Listener
+) -> None:
+    port, _ = polled
+    before = listener.states[-1].counts.missed
+    count = len(listener.readings)
+    listener.hears = False
+    time.sleep(10 * FAST)
+    listener.hears = True
+    until(lambda: len(listener.readings) > count, what="readings")
+    until(lambda: listener.states[-1].counts.missed >= before + 5, what="the count")
+    port.close()
+    states, readings = len(listener.states), len(listener.readings)
+    port.tell_state()
+    time.sleep(5 * FAST)
+    assert (len(listener.states), len(listener.readings)) == (states, readings)
 
 
 class Disk:

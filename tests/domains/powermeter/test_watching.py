@@ -59,7 +59,7 @@ def test_stamps_ascend_through_a_change_of_the_clock(change: float) -> None:
         if number == 50:
             clock.set(change)
         clock.wind(1.0)
-        found.append(stamps.next())
+        found.append(stamps.next(clock.monotonic()))
     passed = np.diff(found)
     assert (passed > 0).all()
     assert passed[:49] == pytest.approx(SECOND)
@@ -70,7 +70,38 @@ def test_stamps_ascend_through_a_change_of_the_clock(change: float) -> None:
 def test_stamps_are_later_than_those_of_an_earlier_life() -> None:
     clock = ManualClock()
     before = microseconds(clock.now()) + 5 * SECOND
-    assert Stamps(clock, before).next() == before + 1
+    assert Stamps(clock, before).next(clock.monotonic()) == before + 1
+
+
+def test_stamps_do_not_depend_on_when_they_are_asked_for() -> None:
+    clock = SetClock()
+    stamps = Stamps(clock, None)
+    first = stamps.next(clock.monotonic())
+    clock.wind(300.0)
+    found = [stamps.next(at) for at in (0.1, 0.2, 0.3)]
+    assert [at - first for at in found] == pytest.approx([0.1e6, 0.2e6, 0.3e6], abs=10)
+    assert stamps.next(clock.monotonic()) - first == pytest.approx(300e6, abs=10)
+    assert stamps.ahead_s == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("change", [-90.0, 90.0])
+@pytest.mark.parametrize("is_asked_first", [True, False])
+def test_what_waited_while_the_clock_was_set_is_stamped_in_its_place(
+    change: float, is_asked_first: bool
+) -> None:
+    """Whoever is first after a server stood still: one who asks for now, or what had waited."""
+    clock = SetClock()
+    stamps = Stamps(clock, None)
+    before = stamps.next(clock.monotonic())
+    clock.wind(180.0)
+    clock.set(change)
+    if is_asked_first:
+        stamps.now()
+    found = [stamps.next(float(at)) for at in range(1, 181)]
+    assert np.diff([before, *found][1:]) == pytest.approx(SECOND, rel=0.0051)
+    assert found[0] > before
+    assert found[-1] <= stamps.now()
+    assert stamps.ahead_s == pytest.approx(max(0.0, -change - 180 * SLEW), abs=0.01)
 
 
 def reading(second: float, amperes: float) -> Reading:

@@ -44,10 +44,6 @@ class FileDamaged(Unavailable):
         super().__init__("A file of the server's own is damaged and is made anew; ask again")
         self.path = path
 
-    def __reduce__(self) -> tuple[type, tuple[Path]]:
-        """Let it come whole from a worker process."""
-        return FileDamaged, (self.path,)
-
 
 class StillReading(Unavailable):
     """The recording is being read and is not ready yet."""

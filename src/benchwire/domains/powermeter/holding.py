@@ -84,5 +84,5 @@ class _Telling:
     def reading(self, answer: Answer) -> bool:
         return self._teller.offer("reading", *self._of, answer)
 
-    def state(self, state: PortState) -> None:
-        self._teller.tell("state", *self._of, state)
+    def state(self, state: PortState) -> bool:
+        return self._teller.offer("state", *self._of, state)

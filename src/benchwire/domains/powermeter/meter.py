@@ -23,6 +23,7 @@ from benchwire.domains.powermeter.readings import Reading, Totals
 from benchwire.domains.powermeter.recorder import Recorder
 from benchwire.domains.powermeter.stamps import SLEW, Stamps
 from benchwire.foundation.clock import SECOND, Clock, moment, utc_text
+from benchwire.foundation.companion import CompanionLost
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.transport import LinkLost
 from benchwire.foundation.keeper import Keeper
@@ -36,6 +37,7 @@ _CLOCK_STEP_SECONDS = 1.0
 _LEAD_WORTH_TELLING_SECONDS = 60.0
 _ANSWER_SECONDS = 30.0
 _RELEASE_SECONDS = 5.0
+_ASK_AGAIN = "It is taken up by itself; ask again once it is connected."
 # Until the process that reads it has had time to start, no reading of a meter is overdue.
 _START_SECONDS = 10.0
 
@@ -101,7 +103,7 @@ class Meter:
         # What was counted at other ports and by other processes.
         self._counted_before = Counts()
         self._is_taken_up = False
-        self._was_lost = False
+        self._was_lost, self._missed_then = False, 0
         self._shown: object = None
         self._read_since = self.stamps.now() + int(_START_SECONDS * SECOND)
         self._sessions = SessionWatch(
@@ -139,7 +141,8 @@ class Meter:
     @property
     def counts(self) -> Counts:
         """What went wrong at its port since the server was started, and how often."""
-        return self._counted_before.plus(self._port.counts)
+        with self._lock:
+            return self._counted_before.plus(self._port.counts)
 
     @property
     def age(self) -> float | None:
@@ -191,6 +194,11 @@ class Meter:
 
     # -- orders -----------------------------------------------------------------------------
 
+    def start(self) -> None:
+        """Have its port read, if somebody has named it."""
+        if self._is_expected:
+            self._take_up()
+
     def apply(self, config: MeterConfig) -> None:
         """Work by another configuration from now on."""
         with self._lock:
@@ -229,17 +237,17 @@ class Meter:
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         if (process := self._keeper.reached()) is None:
-            raise LinkLost(
-                "The meter is not connected", hint="It is being taken up; ask again in a second."
-            )
+            raise LinkLost(self._port.failure or "The meter is not connected", hint=_ASK_AGAIN)
         try:
             return process.ask(method, self.key, *arguments).result(_ANSWER_SECONDS)
         except TimeoutError as error:
             raise MeterSilent from error
+        except CompanionLost:
+            raise LinkLost("The meter could not be asked", hint=_ASK_AGAIN) from None
 
     def look_after(self) -> None:
         """Send, settle, and raise what is due by the clock alone; called a few times a second."""
-        self._take_up()
+        self._look_for_port()
         now = self.stamps.now()
         with self._lock:
             settled = self._sessions.settle(now)
@@ -298,14 +306,19 @@ class Meter:
                 PortState(failure="What reads the meters has ended and is started anew")
             )
 
-    def _take_up(self) -> None:
-        """Have the port read, as soon as there is one that somebody may mean."""
-        if not self._is_taken_up and (self._is_expected or Path(self.config.port).exists()):
-            self._is_taken_up = True
-            self._keeper.take_up(self)
-        elif not self._is_taken_up:
+    def _look_for_port(self) -> None:
+        """Have a port read that nobody has named, once it is there."""
+        if self._is_taken_up:
+            return
+        if Path(self.config.port).exists():
+            self._take_up()
+        else:
             failure = f"There is no port {self.config.port}"
             self._port = PortState(condition="unplugged", failure=failure)
+
+    def _take_up(self) -> None:
+        self._is_taken_up = True
+        self._keeper.take_up(self)
 
     def _begin_anew(self, state: PortState) -> None:
         self._counted_before, self._port = self.counts, state
@@ -323,14 +336,14 @@ class Meter:
 
     def _take(self, path: str, answer: Answer) -> None:
         frame = answer.frame
-        age = time.monotonic() - answer.at
-        read_at = self._clock.monotonic() - age
+        read_at = self._clock.monotonic() - (time.monotonic() - answer.at)
         with self._lock:
             if path != self.config.port:
                 return
             self.last_read_ms = answer.took_ms
             self._count_what_nobody_did(read_at)
-            at = self.stamps.next(age)
+            at = self.stamps.next(read_at)
+            self._read_since = min(self._read_since, at)
             reading = self._reading_of(frame, at, read_at)
             self.identity = frame.identity
             if not self.recorder.has_room():
@@ -345,11 +358,12 @@ class Meter:
         self.feed.feed(reading)
 
     def _count_what_nobody_did(self, read_at: float) -> None:
-        """Count the polls that were due while no process was there to make them."""
+        """Count the polls that were due while no process was there to make them or to count."""
         if self._was_lost and self._read_at is not None:
-            due = round((read_at - self._read_at) / self.config.polling_interval)
-            self._counted_before = self._counted_before.plus(Counts(missed=max(0, due - 1)))
-        self._was_lost = False
+            missed = round((read_at - self._read_at) / self.config.polling_interval) - 1
+            uncounted = missed - (self.counts.missed - self._missed_then)
+            self._counted_before = self._counted_before.plus(Counts(missed=max(0, uncounted)))
+        self._was_lost, self._missed_then = False, self.counts.missed
 
     def _reading_of(self, frame: Frame, at: int, read_at: float) -> Reading:
         before = self.latest
@@ -376,7 +390,7 @@ class Meter:
             return []
         # What was not read while the server was off is no fault of the meter.
         since = self._read_since if newest is None else max(newest.at, self._read_since)
-        if self.is_stale and since == self._read_since:
+        if self.is_stale and (newest is None or newest.at < self._read_since):
             return []
         age = (now - since) / SECOND
         return self._alarms.see_age(now, age, self.config.polling_interval)

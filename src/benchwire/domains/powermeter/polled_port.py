@@ -1,6 +1,7 @@
 """A meter at its port: asked on schedule, and what became of each poll."""
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -75,8 +76,8 @@ class Told(Protocol):
     def reading(self, answer: Answer) -> bool:
         """Take a reading; False if it cannot be taken and is lost."""
 
-    def state(self, state: PortState) -> None:
-        """Take in how it stands, since that has changed."""
+    def state(self, state: PortState) -> bool:
+        """Take in how it stands, since that has changed; False if it is to be told again."""
 
 
 class PolledPort:
@@ -109,10 +110,13 @@ class PolledPort:
         self._frame_errors = 0
         self._not_taken = 0
         self._shown: PortState | None = None
+        self._telling = threading.Lock()
+        self._is_closed = False
         self._link = Link(
             path, lambda: open_port(path), clock, on_open=self._greet, probe=driver.look
         )
         self._poller = Poller(path, self._poll, interval, clock)
+        self._poller.start()
 
     def set_interval(self, interval: float) -> None:
         """Poll in another rhythm (s)."""
@@ -133,13 +137,16 @@ class PolledPort:
 
     def tell_state(self) -> None:
         """Tell how it stands, if that has changed; called a few times a second."""
-        state = self._state()
-        if state != self._shown:
-            self._shown = state
-            self._told.state(state)
+        # Two threads come by here, and what is told last has to be the latest.
+        with self._telling:
+            state = self._state()
+            if state != self._shown and not self._is_closed and self._told.state(state):
+                self._shown = state
 
     def close(self) -> None:
-        """End the polling and let the port go."""
+        """End the polling and let the port go; nothing is told any more."""
+        with self._telling:
+            self._is_closed = True
         self._poller.close(_CLOSE_SECONDS)
         self._link.close(seconds=_CLOSE_SECONDS)
 
@@ -174,7 +181,7 @@ class PolledPort:
         self._failure = None
         # First, so that a reading never seems to come from a meter that is not there.
         self.tell_state()
-        if not self._told.reading(answer):
+        if not self._is_closed and not self._told.reading(answer):
             self._not_taken += 1
         return True
 

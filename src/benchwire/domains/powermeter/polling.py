@@ -12,7 +12,7 @@ RETRY_SECONDS = 1.0
 
 
 class Poller:
-    """A thread that polls on schedule.
+    """A thread that polls on schedule, once it is started.
 
     Parameters
     ----------
@@ -30,6 +30,9 @@ class Poller:
         self._retry_at: float | None = None
         self.missed = 0
         self._thread = threading.Thread(target=self._run, name=f"polling {name}", daemon=True)
+
+    def start(self) -> None:
+        """Poll from now on."""
         self._thread.start()
 
     def set_interval(self, interval: float) -> None:

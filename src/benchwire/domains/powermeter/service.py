@@ -126,6 +126,10 @@ class PowerMeters:
             self._begin(record)
         self._watcher.start()
 
+    def hurry(self) -> None:
+        """Wait no longer than a moment for what hangs, as the server is to end."""
+        self._keeper.hurry()
+
     def close(self) -> None:
         """Let every port go; what was read is on the disk afterwards."""
         self._over.set()
@@ -193,6 +197,7 @@ class PowerMeters:
             on_event=self._tell,
             is_expected=self._is_expected or record.declared_port is None,
         )
+        meter.start()
         with self._lock:
             self._meters[record.name] = meter
         return meter

@@ -27,22 +27,25 @@ class Stamps:
         self._clock = clock
         self._lock = threading.Lock()
         self._last = after
-        self._last_monotonic = clock.monotonic()
+        # A moment and its stamp, from which the stamps run on.
+        self._line, self._line_at = after, clock.monotonic()
         self._leapt_at: float | None = None
 
-    def next(self, age: float = 0.0) -> int:
-        """Return the stamp of what was so long (s) ago, later than any before."""
+    def next(self, at: float) -> int:
+        """Return the stamp of a moment on the monotonic clock (s), later than any before."""
         with self._lock:
-            stamp = self._before(age)
+            stamp = self._of(at)
+            self._line, self._line_at = stamp, at
             if self._last is not None:
                 stamp = max(stamp, self._last + 1)
-            self._last, self._last_monotonic = stamp, self._clock.monotonic() - age
+            self._last = stamp
             return stamp
 
     def now(self) -> int:
         """Return this moment on the stamps' own line, for windows that end now."""
         with self._lock:
-            return self._present()
+            present = self._present()
+            return present if self._last is None else max(present, self._last)
 
     @property
     def ahead_s(self) -> float:
@@ -59,16 +62,17 @@ class Stamps:
         return float("inf") if leapt_at is None else self._clock.monotonic() - leapt_at
 
     def _present(self) -> int:
-        return self._before(0.0)
+        return self._of(self._clock.monotonic())
 
-    def _before(self, age: float) -> int:
-        wall = microseconds(self._clock.now()) - int(age * SECOND)
-        at = self._clock.monotonic() - age
-        if self._last is None:
+    def _of(self, at: float) -> int:
+        """Return the stamp of a moment, whatever passes until it is asked for."""
+        wall, present = microseconds(self._clock.now()), self._clock.monotonic()
+        wall -= int((present - at) * SECOND)
+        if self._line is None:
             return wall
-        passed = at - self._last_monotonic
-        expected = self._last + int(passed * (1 - SLEW) * SECOND)
+        passed = at - self._line_at
+        expected = self._line + int(passed * (1 - SLEW) * SECOND)
         if wall - expected > LEAP_SECONDS * SECOND + passed * SLEW * SECOND:
-            self._leapt_at = at
-            self._last, self._last_monotonic = wall, at
+            self._leapt_at = present
+            self._line, self._line_at = wall, at
         return max(wall, expected)

@@ -97,6 +97,7 @@ def build(lab: Lab) -> Domain:
         render_error=render_error,
         refusal=MeterRefusal,
         lifespan=lifespan,
+        make_safe=meters.hurry,
         dashboard=dashboard,
         front_page="/powermeter",
         collectors=(PowerMeterFigures(meters),),

@@ -1,0 +1,135 @@
+"""What a meter makes of what its port tells, with nobody at the port."""
+
+import time
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from benchwire.domains.powermeter.alarms import STALE, AlarmEvent
+from benchwire.domains.powermeter.config import MeterConfig
+from benchwire.domains.powermeter.live import LiveFeed
+from benchwire.domains.powermeter.meter import Meter, Past
+from benchwire.domains.powermeter.polled_port import Answer, Counts, PortState
+from benchwire.domains.powermeter.protocol import Frame, Identity
+from benchwire.domains.powermeter.readings import Reading, Totals
+from benchwire.domains.powermeter.recorder import Recorder
+from benchwire.foundation.clock import SECOND, SystemClock, microseconds
+from benchwire.foundation.streams import Hub
+
+PORT = "/dev/ttyACM5"
+FRAME = Frame(Identity("TC66", "1.18", 1, 1), (50_000, 100_000, 50_000, 0, 20, 0, 0, 0, 0, 0, 0))
+HOUR = 3600.0
+
+
+class NoKeeper:
+    """Writes down what it is to hold."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def take_up(self, meter: Meter) -> None:
+        self.asked.append(meter.opening)
+
+
+def stored(*_: Any, **__: Any) -> "Future[None]":
+    done: Future[None] = Future()
+    done.set_result(None)
+    return done
+
+
+def meter_of(past: Past | None = None, interval: float = 1.0, keeper: Any = None) -> Meter:
+    clock, past = SystemClock(), past or Past()
+    meter = Meter(
+        7, "m", MeterConfig(port=PORT, polling_interval=interval), past,
+        clock=clock,
+        recorder=Recorder(stored, clock, past.newest),
+        feed=LiveFeed(Hub(), clock, 7, "m"),
+        keeper=keeper or NoKeeper(),
+        on_event=lambda *_: None,
+    )  # fmt: skip
+    meter.start()
+    return meter
+
+
+def connected(missed: int = 0, **counts: int) -> PortState:
+    return PortState(True, "connected", None, Counts(missed=missed, **counts))
+
+
+def away(missed: int = 0) -> PortState:
+    return PortState(False, "unplugged", "The instrument is not connected any more",
+                     Counts(missed=missed))  # fmt: skip
+
+
+def test_polls_that_nobody_made_are_counted_once() -> None:
+    meter, now = meter_of(), time.monotonic()
+    meter.heard("state", PORT, connected())
+    meter.heard("reading", PORT, Answer(FRAME, now - 4000, 1.0))
+    meter.heard("state", PORT, away(missed=3600))
+    meter.lost()
+    assert meter.counts.missed == 3600
+    assert not meter.is_connected
+    meter.heard("state", PORT, away(missed=390))
+    meter.heard("state", PORT, connected(missed=390))
+    meter.heard("reading", PORT, Answer(FRAME, now, 1.0))
+    assert meter.counts.missed == 3999
+    meter.heard("reading", PORT, Answer(FRAME, now + 1, 1.0))
+    assert meter.counts.missed == 3999
+
+
+def test_counts_go_on_at_another_port_and_in_another_process() -> None:
+    keeper = NoKeeper()
+    meter = meter_of(keeper=keeper)
+    meter.heard("state", PORT, connected(2, reconnects=1, frame_errors=3))
+    meter.apply(meter.config.model_copy(update={"port": "/dev/ttyACM6"}))
+    assert [port for _, port, _ in keeper.asked] == [PORT, "/dev/ttyACM6"]
+    assert meter.condition == "connecting"
+    meter.heard("state", PORT, connected(50))
+    assert meter.counts == Counts(1, 3, 2), "that of the port before is over"
+    meter.heard("state", "/dev/ttyACM6", connected(4, reconnects=2))
+    meter.lost()
+    meter.heard("state", "/dev/ttyACM6", connected(1))
+    assert meter.counts == Counts(3, 3, 7)
+    latest = meter.latest
+    meter.heard("reading", PORT, Answer(FRAME, time.monotonic(), 1.0))
+    assert meter.latest is latest
+
+
+def test_a_reading_is_stamped_when_it_was_taken() -> None:
+    meter, now = meter_of(), time.monotonic()
+    wall = microseconds(SystemClock().now())
+    for ago in (30.0, 20.0, 10.0, 0.0):
+        meter.heard("reading", PORT, Answer(FRAME, now - ago, 1.0))
+        assert meter.latest is not None
+        assert (meter.latest.at - wall) / SECOND == pytest.approx(-ago, abs=0.2)
+    # 1 A for 10 s, three times; what lies between was not read.
+    assert meter.latest.totals.gap_s == pytest.approx(30.0, abs=0.1)
+
+
+def test_the_first_reading_after_a_start_ends_the_alarm_of_none() -> None:
+    """Though the port says how it stands only after the reading was taken."""
+    wall = microseconds(SystemClock().now())
+    before = Reading(wall - 10 * 3600 * SECOND, FRAME.codes, True, Totals())
+    alarm = AlarmEvent(STALE, True, before.at + 3600 * SECOND, HOUR, HOUR)
+    meter = meter_of(Past(before, None, (alarm,)), HOUR)
+    meter.look_after()
+    assert meter.is_stale
+    taken = time.monotonic()
+    time.sleep(0.01)
+    meter.heard("state", PORT, connected())
+    assert meter.is_stale
+    meter.heard("reading", PORT, Answer(FRAME, taken, 1.0))
+    meter.look_after()
+    assert not meter.is_stale
+
+
+def test_a_process_that_never_comes_is_a_fault_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("benchwire.domains.powermeter.meter._START_SECONDS", 0.2)
+    meter = meter_of(interval=0.1)
+    meter.look_after()
+    assert not meter.is_stale
+    time.sleep(1.5)
+    meter.look_after()
+    assert meter.is_stale
