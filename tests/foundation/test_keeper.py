@@ -71,6 +71,7 @@ def test_nobody_waits_for_the_process_to_start(keeper: Keeper[Thing]) -> None:
     things = [Thing(str(number), number) for number in range(5)]
     for thing in things:
         keeper.take_up(thing)
+    assert keeper.reached() is None
     until(lambda: all(thing.process for thing in things), what="the things")
     assert len({thing.process for thing in things}) == 1
 
@@ -125,7 +126,10 @@ def test_it_is_started_until_it_lasts(
 
 
 @pytest.mark.parametrize("is_needed", [True, False])
-def test_at_the_end_another_leaves_things_in_order_where_that_is_needed(is_needed: bool) -> None:
+def test_at_the_end_another_leaves_things_in_order_where_that_is_needed(
+    is_needed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RESTART_SECONDS", 60.0)
     keeper: Keeper[Thing] = Keeper(SHELF)
     cup = Thing("cup", 3)
     keeper.hold(cup).result(10)
@@ -146,3 +150,21 @@ def test_what_is_let_go_while_the_process_starts_is_not_taken_up(keeper: Keeper[
     keeper.release(cup).result(10)
     until(lambda: plate.process, seconds=20, what="the other thing")
     assert lies(keeper) == {"plate": 5}
+
+
+def test_what_is_dear_is_taken_up_soon_however_often_it_was_lost(keeper: Keeper[Thing]) -> None:
+    """Though a thread still waits out an older pause, and another has started the process."""
+    cup = Thing("cup", 3)
+    keeper.hold(cup).result(10)
+    for _ in range(3):
+        companion = keeper.reached()
+        assert companion is not None
+        os.kill(companion.pid, signal.SIGKILL)
+        until(lambda companion=companion: companion.is_over, what="its end")
+        keeper.hold(cup).result(10)
+    keeper.expect_the_worst()
+    losses, companion = cup.losses, keeper.reached()
+    assert companion is not None
+    os.kill(companion.pid, signal.SIGKILL)
+    until(lambda: keeper.reached() not in (None, companion), seconds=3.0, what="another")
+    assert cup.losses == losses + 1

@@ -107,8 +107,7 @@ class Server:
         return self._companions("powermeter.holding:Holding")
 
     def _companions(self, name: str) -> list[psutil.Process]:
-        children = psutil.Process(self.pid).children() if self.is_running else []
-        return [each for each in children if name in " ".join(each.cmdline())]
+        return children_named(psutil.Process(self.pid), name) if self.is_running else []
 
     def kill(self) -> None:
         """End it as a power cut would, with the processes that hold its instruments."""
@@ -146,3 +145,13 @@ class Server:
     ) -> None:
         if self.is_running:
             self.stop()
+
+
+def children_named(process: psutil.Process, name: str) -> list[psutil.Process]:
+    """Return the children of a process that have this in their command."""
+    found = []
+    for child in process.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if name in " ".join(child.cmdline()):
+                found.append(child)
+    return found

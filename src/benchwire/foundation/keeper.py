@@ -60,7 +60,7 @@ class Keeper(Generic[K]):
         self._starting = threading.Lock()
         self._closing = threading.Event()
         self._hurried = threading.Event()
-        self._is_starting = False
+        self._is_starting = self._is_loss_told = False
         self._started_at = float("-inf")
         self._pause = _RESTART_SECONDS
 
@@ -88,8 +88,9 @@ class Keeper(Generic[K]):
             self._held[kept.key] = kept
             if (companion := self.reached()) is not None:
                 self._open(companion, kept)
-                return
-        self._start_later(at_once=True)
+            elif not self._is_starting:
+                self._is_starting = True
+                threading.Thread(target=self._start_now, daemon=True).start()
 
     def release(self, kept: K) -> "Future[Any]":
         """Let something go; the promise says when that is done."""
@@ -165,7 +166,9 @@ class Keeper(Generic[K]):
         )
         # What is held or let go from here on is asked of this process, after what is held now.
         with self._lock:
-            self._companion = companion
+            if self._companion is not None:
+                self._tell_loss()
+            self._companion, self._is_loss_told = companion, False
             for kept in self._held.values():
                 self._open(companion, kept)
         return companion
@@ -181,33 +184,37 @@ class Keeper(Generic[K]):
         with self._lock:
             # By now there may be another already, which has told how things are.
             if self.reached() is None:
-                for kept in self._held.values():
-                    kept.lost()
+                self._tell_loss()
         if time.monotonic() - self._started_at > _STEADY_SECONDS:
             self._pause = _RESTART_SECONDS
-        self._start_later(at_once=False)
+        threading.Thread(target=self._keep_starting, daemon=True).start()
 
-    def _start_later(self, *, at_once: bool) -> None:
+    def _tell_loss(self) -> None:
+        if not self._is_loss_told:
+            self._is_loss_told = True
+            for kept in self._held.values():
+                kept.lost()
+
+    def _start_now(self) -> None:
+        if not self._tries_to_start():
+            self._keep_starting()
         with self._lock:
-            if self._is_starting:
-                return
-            self._is_starting = True
-        threading.Thread(target=self._keep_starting, args=(at_once,), daemon=True).start()
+            self._is_starting = False
 
-    def _keep_starting(self, at_once: bool) -> None:
+    def _keep_starting(self) -> None:
         """Start the process, after a pause that grows while it does not last."""
-        while not self._closing.wait(0 if at_once else self._pause):
-            if not at_once:
-                self._pause = min(2 * self._pause, _LONGEST_RESTART_SECONDS)
-            at_once = False
-            try:
-                self._started()
-            except Exception:
-                # Nobody else would try again, and what was held may need it.
-                if not self._closing.is_set():
-                    logger.exception("a process cannot be started")
-            with self._lock:
-                # One that was lost this moment is told of after its end: here, or by a new thread.
-                if self.reached() is not None:
-                    self._is_starting = False
-                    return
+        while not self._closing.wait(self._pause):
+            self._pause = min(2 * self._pause, _LONGEST_RESTART_SECONDS)
+            if self._tries_to_start():
+                return
+
+    def _tries_to_start(self) -> bool:
+        """Start the process if it is not there; whether it is there now."""
+        try:
+            self._started()
+        except Exception:
+            # Nobody else would try again, and what was held may need it.
+            if not self._closing.is_set():
+                logger.exception("a process cannot be started")
+            return False
+        return True

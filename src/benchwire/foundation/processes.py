@@ -64,7 +64,7 @@ class OwnProcess:
         key = os.urandom(32)
         with Listener(_address(), authkey=key) as listener:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", module, label],
+                [sys.executable, "-m", module, *filter(None, [label])],
                 stdin=subprocess.PIPE,
                 close_fds=True,
                 # A Ctrl-C in the terminal is the server's to handle.

@@ -14,7 +14,7 @@ import pytest
 from benchwire.domains.powermeter import wiring
 from benchwire.foundation.db import DATABASE_FILE
 from tests.domains.powermeter.conftest import Bench, emulated, serve
-from tests.support.server import Server
+from tests.support.server import Server, children_named
 from tests.support.waiting import until
 
 IMPOSSIBLE = 5.3
@@ -55,8 +55,7 @@ def test_a_meter_that_nobody_has_named_is_read_once_it_is_there(
 
 def reading_processes() -> list[psutil.Process]:
     """The processes that this one has started to read meters."""
-    children = psutil.Process().children()
-    return [each for each in children if "powermeter.holding" in " ".join(each.cmdline())]
+    return children_named(psutil.Process(), "powermeter.holding")
 
 
 def test_an_unplug_shows_and_the_replug_heals(steady: Bench) -> None:

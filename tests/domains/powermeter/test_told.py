@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import Future
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from benchwire.domains.powermeter.polled_port import Answer, Counts, PortState
 from benchwire.domains.powermeter.protocol import Frame, Identity
 from benchwire.domains.powermeter.readings import Reading, Totals
 from benchwire.domains.powermeter.recorder import Recorder
-from benchwire.foundation.clock import SECOND, SystemClock, microseconds
+from benchwire.foundation.clock import SECOND, Clock, SystemClock, microseconds
 from benchwire.foundation.streams import Hub
 
 PORT = "/dev/ttyACM5"
@@ -38,8 +39,13 @@ def stored(*_: Any, **__: Any) -> "Future[None]":
     return done
 
 
-def meter_of(past: Past | None = None, interval: float = 1.0, keeper: Any = None) -> Meter:
-    clock, past = SystemClock(), past or Past()
+def meter_of(
+    past: Past | None = None,
+    interval: float = 1.0,
+    keeper: Any = None,
+    clock: Clock | None = None,
+) -> Meter:
+    clock, past = clock or SystemClock(), past or Past()
     meter = Meter(
         7, "m", MeterConfig(port=PORT, polling_interval=interval), past,
         clock=clock,
@@ -132,4 +138,57 @@ def test_a_process_that_never_comes_is_a_fault_like_any_other(
     assert not meter.is_stale
     time.sleep(1.5)
     meter.look_after()
+    assert meter.is_stale
+
+
+def test_another_interval_makes_no_polls_due_that_were_not() -> None:
+    meter, now = meter_of(interval=HOUR), time.monotonic()
+    meter.heard("reading", PORT, Answer(FRAME, now - 3000, 1.0))
+    meter.lost()
+    meter.apply(meter.config.model_copy(update={"polling_interval": 0.1}))
+    meter.heard("reading", PORT, Answer(FRAME, now, 1.0))
+    assert meter.counts.missed == 0
+
+
+def test_a_reading_that_is_dropped_was_no_missed_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter, now = meter_of(interval=0.1), time.monotonic()
+    meter.heard("reading", PORT, Answer(FRAME, now - 100, 1.0))
+    monkeypatch.setattr("benchwire.domains.powermeter.recorder.MOST_WAITING", 0)
+    for number in range(990):
+        meter.heard("reading", PORT, Answer(FRAME, now - 99.9 + 0.1 * number, 1.0))
+    meter.lost()
+    meter.heard("reading", PORT, Answer(FRAME, now, 1.0))
+    assert meter.recorder.dropped == 991
+    assert meter.counts.missed == 9
+
+
+class StandingClock(SystemClock):
+    """A clock beside which time can pass at once."""
+
+    passed = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.passed
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.passed)
+
+
+def test_readings_that_wait_are_taken_in_before_they_are_missed() -> None:
+    """As after a server that stood still; a computer that is always slow tells them late."""
+    clock = StandingClock()
+    meter = meter_of(interval=0.1, clock=clock)
+    meter.heard("reading", PORT, Answer(FRAME, time.monotonic(), 1.0))
+    meter.look_after()
+    clock.passed = 60.0
+    meter.look_after()
+    assert not meter.is_stale
+    clock.passed = 60.5
+    meter.heard("reading", PORT, Answer(FRAME, time.monotonic(), 1.0))
+    clock.passed = 61.2
+    meter.look_after()
+    assert not meter.is_stale
+    for step in range(2):
+        clock.passed = 70.0 + 10 * step
+        meter.look_after()
     assert meter.is_stale

@@ -5,10 +5,9 @@ Nothing here knows the web, a database or a page, so that no work on those can m
 
 import threading
 from concurrent.futures import Future, wait
-from typing import Any
 
 from benchwire.domains.powermeter.driver import BAUDRATE
-from benchwire.domains.powermeter.polled_port import Answer, PolledPort, PortState
+from benchwire.domains.powermeter.polled_port import PolledPort
 from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.companion import Teller, promised
 from benchwire.foundation.instruments.transport import LinkLost, SerialTransport
@@ -20,8 +19,8 @@ _CLOSE_SECONDS = 4.0
 class Holding:
     """All meters of a server, by a key of its choice.
 
-    It tells ``reading`` (key, path of the port, `Answer`) and ``state`` (key, path of the port,
-    `PortState`).
+    It tells ``reading`` (key, path of the port, an `Answer`) and ``state`` (key, path of the port,
+    a `PortState`).
     """
 
     def __init__(self, teller: Teller) -> None:
@@ -42,7 +41,7 @@ class Holding:
             interval,
             SystemClock(),
             open_port=lambda path: SerialTransport(path, BAUDRATE),
-            told=_Telling(self._teller, key, path),
+            tell=lambda event, fact: self._teller.offer(event, key, path, fact),
         )
 
     def release(self, key: str) -> "Future[None]":
@@ -72,17 +71,3 @@ class Holding:
         while not pause.wait(_LOOK_SECONDS):
             for port in list(self._ports.values()):
                 port.tell_state()
-
-
-class _Telling:
-    """What one port tells, on its way to the server."""
-
-    def __init__(self, teller: Teller, *of: Any) -> None:
-        self._teller = teller
-        self._of = of
-
-    def reading(self, answer: Answer) -> bool:
-        return self._teller.offer("reading", *self._of, answer)
-
-    def state(self, state: PortState) -> bool:
-        return self._teller.offer("state", *self._of, state)

@@ -37,6 +37,8 @@ _CLOCK_STEP_SECONDS = 1.0
 _LEAD_WORTH_TELLING_SECONDS = 60.0
 _ANSWER_SECONDS = 30.0
 _RELEASE_SECONDS = 5.0
+# Who has not looked for so long stood still, and waits so long for what has come meanwhile.
+_STANDSTILL_SECONDS, _CATCH_UP_SECONDS = 2.0, 1.0
 _ASK_AGAIN = "It is taken up by itself; ask again once it is connected."
 # Until the process that reads it has had time to start, no reading of a meter is overdue.
 _START_SECONDS = 10.0
@@ -104,6 +106,9 @@ class Meter:
         self._counted_before = Counts()
         self._is_taken_up = False
         self._was_lost, self._missed_then = False, 0
+        self._heard_at: float | None = None
+        self._looked_at = clock.monotonic()
+        self._catches_up, self._catch_up_until = False, float("-inf")
         self._shown: object = None
         self._read_since = self.stamps.now() + int(_START_SECONDS * SECOND)
         self._sessions = SessionWatch(
@@ -207,10 +212,14 @@ class Meter:
             self._sessions.end_delay = config.session_end_delay_s
             self._sessions.interval = config.polling_interval
             self._alarms.limits = config.limits
+            if before.polling_interval != config.polling_interval:
+                # What was due while nobody polled cannot be told by the new interval.
+                self._was_lost = False
             if before.port != config.port:
+                self._is_expected = True
                 self._begin_anew(PortState())
-        if self._is_taken_up:
-            self._keeper.take_up(self)
+        if self._is_taken_up or self._is_expected:
+            self._take_up()
         self.look_after()
 
     def recording(self) -> list[tuple[float, float]]:
@@ -250,8 +259,9 @@ class Meter:
         self._look_for_port()
         now = self.stamps.now()
         with self._lock:
-            settled = self._sessions.settle(now)
-            events = self._look_at_age(now)
+            is_behind = self._is_behind()
+            settled = None if is_behind else self._sessions.settle(now)
+            events = [] if is_behind else self._look_at_age(now)
         self._note(None, [] if settled is None else [settled], events)
         self.recorder.push()
         self.feed.flush()
@@ -260,6 +270,15 @@ class Meter:
         if state != self._shown:
             self._shown = state
             self.feed.tell("state", state)
+
+    def _is_behind(self) -> bool:
+        """Whether readings may be waiting that were taken while the server stood still."""
+        now = self._clock.monotonic()
+        # Not twice in a row: on a computer that is always so slow nothing would ever be told.
+        if now - self._looked_at > _STANDSTILL_SECONDS and not self._catches_up:
+            self._catch_up_until = now + _CATCH_UP_SECONDS
+        self._looked_at, self._catches_up = now, now < self._catch_up_until
+        return self._catches_up
 
     def _tell_age(self) -> None:
         now = self._clock.monotonic()
@@ -359,11 +378,12 @@ class Meter:
 
     def _count_what_nobody_did(self, read_at: float) -> None:
         """Count the polls that were due while no process was there to make them or to count."""
-        if self._was_lost and self._read_at is not None:
-            missed = round((read_at - self._read_at) / self.config.polling_interval) - 1
+        if self._was_lost and self._heard_at is not None:
+            missed = round((read_at - self._heard_at) / self.config.polling_interval) - 1
             uncounted = missed - (self.counts.missed - self._missed_then)
             self._counted_before = self._counted_before.plus(Counts(missed=max(0, uncounted)))
         self._was_lost, self._missed_then = False, self.counts.missed
+        self._heard_at = read_at
 
     def _reading_of(self, frame: Frame, at: int, read_at: float) -> Reading:
         before = self.latest

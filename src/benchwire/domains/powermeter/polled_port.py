@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from benchwire.domains.powermeter import driver
 from benchwire.domains.powermeter.errors import FrameDamaged, MeterSilent, MeterUnusable
@@ -70,16 +70,6 @@ class Answer:
     took_ms: float
 
 
-class Told(Protocol):
-    """Who hears of a port."""
-
-    def reading(self, answer: Answer) -> bool:
-        """Take a reading; False if it cannot be taken and is lost."""
-
-    def state(self, state: PortState) -> bool:
-        """Take in how it stands, since that has changed; False if it is to be told again."""
-
-
 class PolledPort:
     """The port of one meter, polled from now on.
 
@@ -91,6 +81,9 @@ class PolledPort:
         Between two polls, in s.
     open_port
         Opens the port by its path.
+    tell
+        Called with ``reading`` and an `Answer`, or with ``state`` and a `PortState`, since that has
+        changed; returns False if nobody takes it, which a state is told again for.
     """
 
     def __init__(
@@ -100,11 +93,11 @@ class PolledPort:
         clock: Clock,
         *,
         open_port: Callable[[str], Transport],
-        told: Told,
+        tell: Callable[[str, Answer | PortState], bool],
     ) -> None:
         self.path = path
         self._clock = clock
-        self._told = told
+        self._tell = tell
         self._silence = driver.Silence(clock)
         self._failure: BenchwireError | None = None
         self._frame_errors = 0
@@ -140,7 +133,7 @@ class PolledPort:
         # Two threads come by here, and what is told last has to be the latest.
         with self._telling:
             state = self._state()
-            if state != self._shown and not self._is_closed and self._told.state(state):
+            if state != self._shown and not self._is_closed and self._tell("state", state):
                 self._shown = state
 
     def close(self) -> None:
@@ -181,7 +174,7 @@ class PolledPort:
         self._failure = None
         # First, so that a reading never seems to come from a meter that is not there.
         self.tell_state()
-        if not self._is_closed and not self._told.reading(answer):
+        if not self._is_closed and not self._tell("reading", answer):
             self._not_taken += 1
         return True
 

@@ -195,7 +195,8 @@ class PowerMeters:
             feed=LiveFeed(self.hub, self._clock, record.id, record.name),
             keeper=self._keeper,
             on_event=self._tell,
-            is_expected=self._is_expected or record.declared_port is None,
+            # Also one at a port that somebody has chosen for it.
+            is_expected=self._is_expected or record.declared_port != record.config["port"],
         )
         meter.start()
         with self._lock:
