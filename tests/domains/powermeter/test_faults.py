@@ -125,7 +125,8 @@ def test_a_line_that_only_garbles_is_told(steady: Bench) -> None:
     status = steady.status()
     assert status["condition"] == "damaged answers"
     assert "checksum" in status["last_error"]
-    count = status["data_count"]
+    until(lambda: not steady.status()["waiting_readings"], what="what was read before on the disk")
+    count = steady.status()["data_count"]
     time.sleep(0.5)
     assert steady.status()["data_count"] == count
     steady.control("flip", count=0)
