@@ -341,7 +341,7 @@ def companion_main() -> None:
     status = 1
     try:
         keep_for_good()
-        teller.settle(_READY, _kept(None))
+        teller.settle(_READY, kept_promise(None))
         _obey_until_the_end(connection, held, teller)
     except Exception:
         logger.exception("work has ended before it should")
@@ -375,11 +375,11 @@ def _obey(held: Held, teller: Teller, number: int | None, method: str, arguments
     except Exception as error:  # noqa: BLE001 - handed to the one who asked
         found = Future()
         found.set_exception(error)
-    done = found if isinstance(found, Future) else _kept(found)
+    done = found if isinstance(found, Future) else kept_promise(found)
     done.add_done_callback(lambda ended: teller.settle(number, ended))
 
 
-def _kept(result: Any) -> "Future[Any]":
+def kept_promise(result: Any) -> "Future[Any]":
     """Return a promise that has been kept already."""
     done: Future[Any] = Future()
     done.set_result(result)

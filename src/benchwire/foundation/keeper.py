@@ -7,10 +7,12 @@ up all that was held before anything else is asked of it.
 import logging
 import threading
 import time
-from concurrent.futures import Future
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from benchwire.foundation.companion import Companion, CompanionLost
+from benchwire.foundation.companion import Companion, CompanionLost, kept_promise
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 logger = logging.getLogger(__name__)
 
@@ -99,9 +101,7 @@ class Keeper(Generic[K]):
                 del self._held[kept.key]
                 if self._companion is not None:
                     return self._companion.ask("release", kept.key)
-        done: Future[Any] = Future()
-        done.set_result(None)
-        return done
+        return kept_promise(None)
 
     def reached(self) -> Companion | None:
         """Return the process, if there is one at the moment."""

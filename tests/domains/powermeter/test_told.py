@@ -2,7 +2,6 @@
 
 import time
 from concurrent.futures import Future
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from benchwire.domains.powermeter.readings import Reading, Totals
 from benchwire.domains.powermeter.recorder import Recorder
 from benchwire.foundation.clock import SECOND, Clock, SystemClock, microseconds
 from benchwire.foundation.streams import Hub
+from tests.support.clock import SteppedClock
 
 PORT = "/dev/ttyACM5"
 FRAME = Frame(Identity("TC66", "1.18", 1, 1), (50_000, 100_000, 50_000, 0, 20, 0, 0, 0, 0, 0, 0))
@@ -162,33 +162,21 @@ def test_a_reading_that_is_dropped_was_no_missed_poll(monkeypatch: pytest.Monkey
     assert meter.counts.missed == 9
 
 
-class StandingClock(SystemClock):
-    """A clock beside which time can pass at once."""
-
-    passed = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.passed
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(seconds=self.passed)
-
-
 def test_readings_that_wait_are_taken_in_before_they_are_missed() -> None:
     """As after a server that stood still; a computer that is always slow tells them late."""
-    clock = StandingClock()
+    clock = SteppedClock()
     meter = meter_of(interval=0.1, clock=clock)
     meter.heard("reading", PORT, Answer(FRAME, time.monotonic(), 1.0))
     meter.look_after()
-    clock.passed = 60.0
+    clock.elapsed = 60.0
     meter.look_after()
     assert not meter.is_stale
-    clock.passed = 60.5
+    clock.elapsed = 60.5
     meter.heard("reading", PORT, Answer(FRAME, time.monotonic(), 1.0))
-    clock.passed = 61.2
+    clock.elapsed = 61.2
     meter.look_after()
     assert not meter.is_stale
     for step in range(2):
-        clock.passed = 70.0 + 10 * step
+        clock.elapsed = 70.0 + 10 * step
         meter.look_after()
     assert meter.is_stale
