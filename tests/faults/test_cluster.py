@@ -33,6 +33,7 @@ from tests.domains.traces.test_api import write_csv
 from tests.support import ports, work
 from tests.support.battery import DEVICE, write_group
 from tests.support.cluster import DaskCluster
+from tests.support.s3 import BUCKET, ObjectStore
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -95,8 +96,11 @@ class Bench:
 
 
 @contextmanager
-def serving(folder: Path, lab: Path, cluster: DaskCluster | None = None) -> Iterator[Bench]:
+def serving(
+    folder: Path, lab: Path, cluster: DaskCluster | None = None, **more: str
+) -> Iterator[Bench]:
     environment = {
+        **more,
         "BENCHWIRE_BATTERY_DATA": str(lab / "recordings"),
         "BENCHWIRE_COMPUTE_PROCESSES": "4",
         "BENCHWIRE_EMULATE": "potentiostat=1",
@@ -458,3 +462,53 @@ def test_worker_that_does_not_see_the_data_folder_is_refused(
         (tmp_path / ".cluster-probe").write_text("another's")
         with pytest.raises(WorkerUnfit, match="does not see the server's data folder"):
             executor.submit(work.add, 1, 1).result(60)
+
+
+@pytest.mark.slow
+def test_a_movie_from_an_object_store_gives_the_same_bytes(
+    tmp_path: Path,
+    lab: Path,
+    whole: dict[str, dict[str, bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The cluster brings it, processes it, and puts what came of it into the store."""
+    (tmp_path / "dask").mkdir()
+    with ObjectStore() as store:
+        for name, value in store.environment().items():
+            monkeypatch.setenv(name, value)
+        store.put("movies/movie.ome.tif", (lab / "movie.ome.tif").read_bytes())
+        # Part of the record, and so of the bytes that are compared.
+        changed = (lab / "movie.ome.tif").stat()
+        with DaskCluster(tmp_path / "dask") as dask:
+            dask.await_workers(2)
+            stores = {"BENCHWIRE_STORES_URLS": f"s3://{BUCKET}"}
+            with serving(tmp_path, lab, dask, **stores) as bench:
+
+                def copy(source: object, target: object) -> None:
+                    body = {"source": str(source), "target": str(target)}
+                    job = bench.post("/stores/copies", body)["job_id"]
+                    place = f"/stores/copies/{job}"
+                    until(lambda: bench.get(place).json()["status"] in FINAL, seconds=60)
+                    assert bench.get(place).json()["status"] == "completed"
+
+                copy(f"s3://{BUCKET}/movies", tmp_path / "brought" / "movies")
+                brought = tmp_path / "brought" / "movies" / "movie.ome.tif"
+                assert brought.read_bytes() == (lab / "movie.ome.tif").read_bytes()
+                brought.replace(lab / "movie.ome.tif")
+                os.utime(lab / "movie.ome.tif", ns=(changed.st_atime_ns, changed.st_mtime_ns))
+                status = bench.workflow(lab, tmp_path / "workflow")
+                assert status["status"] == "completed", status
+                copy(tmp_path / "workflow", f"s3://{BUCKET}/results/workflow")
+                copy(f"s3://{BUCKET}/results/workflow", tmp_path / "back" / "workflow")
+                assert not [
+                    child
+                    for child in psutil.Process(bench.server.pid).children()
+                    if "foundation.workers" in " ".join(child.cmdline())
+                ]
+    made = contents(tmp_path / "workflow")
+    assert sorted(made) == sorted(whole["workflow"])
+    assert [name for name in made if made[name] != whole["workflow"][name]] == []
+    for path in (tmp_path / "workflow").rglob("*"):
+        if path.is_file():
+            again = tmp_path / "back" / "workflow" / path.relative_to(tmp_path / "workflow")
+            assert again.read_bytes() == path.read_bytes()

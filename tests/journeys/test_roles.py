@@ -17,6 +17,8 @@ from tests.support.waiting import until
 
 pytestmark = NEEDS_CHROMIUM
 OWNER = "the owner's own key"
+BUTTONS = "main button:visible:enabled"
+PRESS = "button => button.click()"
 # What people change. Readings and progress go on by themselves.
 WATCHED = {
     "jobs_record": "id",
@@ -106,25 +108,44 @@ def go(page: Any, lab: Lab, path: str) -> None:
 
 
 def press_everything(page: Any, lab: Lab, path: str) -> None:
-    """Press every button of a page, each from a fresh look at it, and those of its dialog."""
-    go(page, lab, path)
-    page.wait_for_timeout(300)
-    count = page.locator("main button:visible:enabled").count()
+    """Press every button of a page, and those of its dialogs.
+
+    The page is looked at anew whenever a press has led away from it or changed it.
+    """
+    there, count = look(page, lab, path)
     for number in range(count):
-        go(page, lab, path)
-        page.wait_for_timeout(300)
-        button = page.locator("main button:visible:enabled").nth(number)
-        if not button.count():
-            continue
-        button.click(no_wait_after=True, force=True)
-        page.wait_for_timeout(150)
-        dialog = page.locator(".q-dialog button:visible:enabled")
-        if dialog.count():
+        buttons = page.locator(BUTTONS)
+        if page.url != there or page.locator(".q-dialog").count() or buttons.count() != count:
+            look(page, lab, path)
+        if number >= buttons.count():
+            break
+        # Not by its place, which moves while charts are drawn.
+        buttons.nth(number).evaluate(PRESS)
+        if seen(page, ".q-dialog button:visible:enabled"):
             for field in page.locator(".q-dialog input[type=text]:visible").all():
                 if not field.input_value() and field.is_editable():
                     field.fill("X1")
-            dialog.first.click(force=True)
+            page.locator(".q-dialog button:visible:enabled").first.evaluate(PRESS)
             page.wait_for_timeout(150)
+
+
+def look(page: Any, lab: Lab, path: str) -> tuple[str, int]:
+    """Look at a page afresh, and return its address and how many buttons it came to have."""
+    go(page, lab, path)
+    count = -1
+    while (now := page.locator(BUTTONS).count()) != count:
+        count = now
+        page.wait_for_timeout(300)
+    return page.url, count
+
+
+def seen(page: Any, what: str) -> bool:
+    """Whether something is on the page within a moment."""
+    for _ in range(10):
+        page.wait_for_timeout(30)
+        if page.locator(what).count():
+            return True
+    return False
 
 
 @pytest.mark.slow
@@ -144,11 +165,12 @@ def test_a_viewer_changes_nothing_whatever_is_pressed(browser: Any, lab: Lab) ->
     assert {"powermeters: configure", "plates: delete"} <= pressed, pressed
     assert len(pressed) >= 8, pressed
     assert lab.owner.get(f"/jobs/{lab.run}").json()["status"] != "cancelled"
-    lab.owner.post(f"/jobs/{lab.run}/cancel").raise_for_status()
 
 
 def test_an_operator_is_named_for_what_is_done(browser: Any, lab: Lab) -> None:
     key = lab.named.add("ada", Role.OPERATOR)
+    for job in lab.owner.get("/jobs?state=incomplete").json():
+        lab.owner.post(f"/jobs/{job['run_id']}/cancel").raise_for_status()
     until(lambda: lab.owner.get("/jobs?state=incomplete").json() == [], seconds=20)
     with signed_in(browser, lab, key) as page:
         go(page, lab, "/potentiostat")

@@ -112,7 +112,13 @@ class AllowedFolders:
         """
         path = Path(text)
         if not path.is_absolute() or "\0" in text:
-            raise PathInvalid("A path has to be absolute", hint="Begin it with the root folder.")
+            is_elsewhere = "://" in text
+            raise PathInvalid(
+                "A path has to be absolute",
+                hint="What lies in an object store is copied here first."
+                if is_elsewhere
+                else "Begin it with the root folder.",
+            )
         try:
             # Surrogates and names beyond the system's limits end here, not at the first use.
             os.fsencode(text)

@@ -60,7 +60,7 @@ class JobFamily:
         *,
         queue: str,
         concurrency: int,
-        time_limit: float,
+        time_limit: float | None,
         repeat: Callable[[Mapping[str, Any], str, str, Given], str],
     ) -> None:
         """Make the kind known to the engine; its jobs go on after a restart.

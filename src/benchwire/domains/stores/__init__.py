@@ -1,0 +1,1 @@
+"""Copies between the folders of this server and object stores."""

@@ -1,0 +1,153 @@
+"""Copies from an object store and to it, while the server or its workers are killed."""
+
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from benchwire.domains.stores.transfer import settle
+from tests.support.ports import free_port
+from tests.support.s3 import BUCKET, ObjectStore
+from tests.support.server import Server
+from tests.support.waiting import until
+
+FILES, BYTES = 60, 400_000
+FINAL = {"completed", "failed", "cancelled"}
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[ObjectStore]:
+    with ObjectStore() as store:
+        yield store
+
+
+@pytest.fixture
+def server(tmp_path: Path, store: ObjectStore) -> Iterator[Server]:
+    environment = {**store.environment(), "BENCHWIRE_STORES_URLS": f"s3://{BUCKET}"}
+    with Server(tmp_path / "data", free_port(), environment=environment) as server:
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of many files, each another."""
+    folder = tmp_path / "movie.ome.zarr"
+    folder.mkdir()
+    for number in range(FILES):
+        (folder / f"{number:03}").write_bytes(os.urandom(BYTES))
+    return folder
+
+
+def start(server: Server, source: object, target: object) -> str:
+    body = {"source": str(source), "target": str(target)}
+    answer = httpx.post(f"{server.url}/stores/copies", json=body, timeout=30)
+    assert answer.is_success, answer.text
+    return str(answer.json()["job_id"])
+
+
+def status_of(server: Server, job: str) -> dict[str, Any]:
+    return dict(httpx.get(f"{server.url}/stores/copies/{job}", timeout=30).json())
+
+
+def completed(server: Server, job: str) -> None:
+    until(lambda: status_of(server, job)["status"] in FINAL, seconds=120, what="an end")
+    assert status_of(server, job)["status"] == "completed", status_of(server, job)
+
+
+def has_begun(target: Path) -> bool:
+    return target.exists() or any(target.parent.glob(f".{target.name}.*.part/*"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_goes_on_with_its_copies(
+    server: Server, store: ObjectStore, folder: Path, soak_or: Callable[[int, int], int]
+) -> None:
+    """Out and back, killed at a random moment of each; what had arrived is not moved again."""
+    chance = random.Random(8)
+    for round_number in range(soak_or(1, 20)):
+        url = f"s3://{BUCKET}/{round_number}"
+        job = start(server, folder, url)
+        until(partial(store.names, f"{round_number}/"), what="the first object")
+        time.sleep(chance.uniform(0, 0.3))
+        server.kill()
+        is_whole = f"{round_number}/benchwire-copy.json" in store.names(f"{round_number}/")
+        there = store.names(f"{round_number}/")
+        assert is_whole == (len(there) == FILES + 1), "a manifest stands for a whole folder"
+        server.start()
+        completed(server, job)
+
+        back = folder.with_name(f"back-{round_number}")
+        job = start(server, url, back)
+        until(partial(has_begun, back), what="the first file")
+        time.sleep(chance.uniform(0, 0.3))
+        server.kill()
+        before = {
+            path.name: path.stat().st_ino
+            for path in folder.parent.glob(f".back-{round_number}.*.part/[0-9]*")
+        }
+        server.start()
+        completed(server, job)
+        assert contents(back) == contents(folder)
+        after = {path.name: path.stat().st_ino for path in back.iterdir()}
+        assert before.items() <= after.items()
+        assert not list(folder.parent.glob(".back*"))
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_its_piece_alone(
+    server: Server, store: ObjectStore, folder: Path
+) -> None:
+    job = start(server, folder, f"s3://{BUCKET}/worker")
+    until(lambda: store.names("worker/"), what="the first object")
+    for child in psutil.Process(server.pid).children():
+        if "benchwire.foundation.workers" in " ".join(child.cmdline()):
+            child.kill()
+    completed(server, job)
+    job = start(server, f"s3://{BUCKET}/worker", folder.with_name("back"))
+    completed(server, job)
+    assert contents(folder.with_name("back")) == contents(folder)
+
+
+@pytest.mark.parametrize("only", ["", "/a"])
+def test_a_copy_that_was_whole_when_the_server_was_killed_is_done(
+    server: Server, store: ObjectStore, folder: Path, only: str
+) -> None:
+    """Killed after what arrived got its name, and before that was noted."""
+    store.put("whole/a", b"1")
+    back = folder.with_name("back")
+    job = start(server, f"s3://{BUCKET}/whole{only}", back)
+    completed(server, job)
+    server.kill()
+    with closing(sqlite3.connect(server.data_dir / "benchwire.db")) as database, database:
+        parts = database.execute("SELECT finished_parts FROM jobs_record WHERE id = ?", [job])
+        assert parts.fetchone() == ('["arrived"]',)
+        database.execute(
+            "UPDATE jobs_record SET state = 'running', ended_at = NULL WHERE id = ?", [job]
+        )
+    server.start()
+    completed(server, job)
+    assert (back.read_bytes() if only else contents(back)) == (b"1" if only else {"a": b"1"})
+    assert sorted(path.name for path in folder.parent.glob("*back*")) == ["back"]
+
+
+def test_what_a_killed_worker_had_begun_is_not_part_of_the_copy(tmp_path: Path) -> None:
+    begun = tmp_path / ".copy.part"
+    (begun / "sub").mkdir(parents=True)
+    for name in ("a", "sub/.hidden.part", "sub/.b.x7.part"):
+        (begun / name).write_bytes(b"1")
+    settle(None, begun, tmp_path / "copy", ["a", "sub/.hidden.part"])
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert left == ["copy", "copy/a", "copy/sub", "copy/sub/.hidden.part"]
