@@ -50,6 +50,7 @@ bench: $(MARK)
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/dashboard.py
 	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/mixed.py
 
 # The documentation site, in site/.
 docs: $(MARK)
