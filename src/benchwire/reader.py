@@ -297,4 +297,5 @@ def _with_notice(send: Send) -> Send:
 
 def _as_stored(domain: Domain) -> Domain:
     """Return a domain as lists see it where only what it stores is known."""
-    return replace(domain, notices=tuple, shelf=domain.shelf if domain.stored else None)
+    is_stored = bool(domain.stored or domain.last_known)
+    return replace(domain, notices=tuple, shelf=domain.shelf if is_stored else None)

@@ -14,6 +14,7 @@ from benchwire.domains.battery.settings import BatterySettings
 from benchwire.domains.plates.settings import PlatesSettings
 from benchwire.domains.potentiostat.settings import PotentiostatSettings
 from benchwire.domains.powermeter.settings import PowerMeterSettings
+from benchwire.domains.stores.settings import StoresSettings
 from benchwire.foundation.settings import ServerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,7 @@ HEAVY = {
     "nicegui", "matplotlib", "smbprotocol", "scipy", "alembic", "rich", "httpx", "pyarrow",
     "aiomqtt", "PIL", "cv2", "nd2", "tifffile", "zarr", "pylibCZIrw", "numcodecs", "dask", "yaml",
     "polars", "sklearn", "statsmodels", "pandas", "pymodbus", "paho",
+    "fsspec", "s3fs", "botocore",
 }  # fmt: skip
 DOMAINS = sorted(entry.name for entry in entry_points(group="benchwire.domains"))
 
@@ -66,6 +68,7 @@ def test_import_opens_nothing(tmp_path: Path) -> None:
         PlatesSettings,
         PotentiostatSettings,
         PowerMeterSettings,
+        StoresSettings,
     ],
 )
 def test_every_setting_is_in_the_documents(settings: type) -> None:

@@ -45,6 +45,8 @@ BODIES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/api/meters", {"port": None}),
     ("/api/meters", {"port": "/dev/null", "name": None}),
     ("/api/config", {"port": None}),
+    ("/stores/copies", {"source": None, "target": "s3://lab/x"}),
+    ("/stores/copies", {"source": "s3://lab/x", "target": None}),
     ("/samples/links", {"kind": "run", "item_id": None, "sample": "s"}),
     ("/samples/links", {"kind": "run", "item_id": "r", "sample": None}),
     ("/jobs/status", {"run_ids": [None]}),

@@ -22,7 +22,7 @@ ROUTES = (
     "/", "/battery", "/battery/{device_id}", "/jobs", "/microscopy", "/microscopy/run/{job_id}",
     "/plates", "/plates/plate/{barcode}", "/plates/solutions", "/plates/well/{well_id}",
     "/potentiostat", "/potentiostat/run/{run_id}", "/powermeter", "/powermeter/{name}",
-    "/samples", "/samples/view", "/search", "/traces", "/traces/fit/{job_id}",
+    "/samples", "/samples/view", "/search", "/stores", "/traces", "/traces/fit/{job_id}",
 )  # fmt: skip
 """Every page of the dashboard; `tests.support.house` says where each can be seen."""
 

@@ -146,11 +146,6 @@ class Outside:
                     assert last == "", "the file ends with a whole row"
 
 
-def is_at_rest(emulators: EmulatorProcess, name: str) -> bool:
-    state = emulators.control(name, "state")
-    return not state["cell_closed"] and not state["running"]
-
-
 @pytest.mark.slow
 def test_twenty_kills_lose_nothing_that_was_finished(
     server: Server, emulators: EmulatorProcess
@@ -162,7 +157,9 @@ def test_twenty_kills_lose_nothing_that_was_finished(
         outside.work_until_killed(chance.getrandbits(32), chance.uniform(0.2, 1.2))
         server.start()
         for name in emulators.paths:
-            until(lambda name=name: is_at_rest(emulators, name), seconds=2, what="an open cell")
+            assert not emulators.control(name, "state")["cell_closed"]
+            # With its cell open it may play its waveform for another moment.
+            until(lambda name=name: not emulators.control(name, "state")["running"], seconds=2)
         assert httpx.get(f"{server.url}/away").json()["last_stop"]["unclean"]
     assert len(outside.told_done) >= KILLS / 2
     outside.check_finished_runs_are_whole()

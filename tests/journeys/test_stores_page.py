@@ -42,7 +42,7 @@ def server(
 def page(browser: Any, server: Server) -> Iterator[Any]:
     with watched_page(browser, server.url) as opened:
         opened.goto(f"{server.url}/ui")
-        opened.get_by_role("link", name="Stores").first.click()
+        opened.get_by_role("link", name="Object stores").first.click()
         yield opened
 
 
@@ -51,7 +51,8 @@ def test_a_file_is_chosen_copied_here_and_back(
 ) -> None:
     page.get_by_role("button", name="day 1", exact=True).click()
     page.get_by_role("button", name="Copy cells.tif from the store").click()
-    assert page.get_by_label("From", exact=True).input_value().endswith("/day 1/cells.tif")
+    source = page.get_by_label("From", exact=True)
+    until(lambda: source.input_value() == f"s3://{BUCKET}/movies/day 1/cells.tif")
     page.get_by_label("To (nothing may be there yet)").fill(str(tmp_path / "cells.tif"))
     page.get_by_role("button", name="Start").click()
     page.get_by_text("The copy was started").wait_for()
@@ -59,8 +60,14 @@ def test_a_file_is_chosen_copied_here_and_back(
     assert (tmp_path / "cells.tif").read_bytes() == store.get("movies/day 1/cells.tif")
     page.get_by_text("Copy of cells.tif").first.wait_for()
 
+    page.get_by_label("To (nothing may be there yet)").fill("")
     page.get_by_label("From", exact=True).fill(str(tmp_path / "cells.tif"))
-    page.get_by_label("To (nothing may be there yet)").fill(f"s3://{BUCKET}/movies/again.tif")
+    page.get_by_role("button", name="File from here").click()
+    page.get_by_role("dialog").get_by_role("button", name="cells.tif").click()
+    page.get_by_role("dialog").wait_for(state="detached")
+    to = page.get_by_label("To (nothing may be there yet)")
+    until(lambda: to.input_value() == f"s3://{BUCKET}/movies/day 1/cells.tif")
+    to.fill(f"s3://{BUCKET}/movies/again.tif")
     page.get_by_role("button", name="Start").click()
     until(lambda: "movies/again.tif" in store.names(), seconds=30)
     page.get_by_role("button", name=f"s3://{BUCKET}/movies", exact=True).click()
@@ -76,3 +83,21 @@ def test_refusals_are_told_and_names_are_text(page: Any) -> None:
     page.get_by_role("button", name=f"s3://{BUCKET}/none").click()
     page.get_by_text("The store has nothing at that address").wait_for()
     assert page.title() != "hacked"
+
+
+def test_folders_are_chosen_on_either_side(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    page.get_by_text("day 1", exact=True).wait_for()
+    page.get_by_label("From", exact=True).fill(str(tmp_path))
+    page.get_by_role("button", name="Folder from here").click()
+    page.get_by_role("dialog").get_by_role("button", name="results").click()
+    page.get_by_role("dialog").get_by_role("button", name="Use this folder").click()
+    source = page.get_by_label("From", exact=True)
+    until(lambda: source.input_value() == str(tmp_path / "results"))
+    target = page.get_by_label("To (nothing may be there yet)")
+    until(lambda: target.input_value() == f"s3://{BUCKET}/movies/results")
+    page.get_by_role("button", name="Copy day 1 from the store").click()
+    target.fill(str(tmp_path))
+    page.get_by_role("button", name="To a folder here").click()
+    page.get_by_role("dialog").get_by_role("button", name="Use this folder").click()
+    until(lambda: target.input_value() == str(tmp_path / "day 1"))

@@ -52,6 +52,11 @@ def environment(folder: Path) -> dict[str, str]:
         "BENCHWIRE_API_KEY": KEY,
         "BENCHWIRE_COMPUTE_PROCESSES": "1",
         "PYAMA_ALLOWED_PATHS": str(folder),
+        # Nobody answers there.
+        "BENCHWIRE_STORES_URLS": "s3://lab-movies/2026",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
     }
 
 
@@ -68,6 +73,7 @@ def furnish(url: str, folder: Path) -> House:
     house.pages["/jobs"] = ["/jobs", "/jobs?state=failed"]
     house.pages["/search"] = ["/search", "/search?q=img", "/search?q=nothing+of+the+kind"]
     house.pages["/samples"] = ["/samples"]
+    house.pages["/stores"] = ["/stores"]
     house.pages["/samples/view"] = [
         f"/samples/view?{urlencode({'sample': sample})}" for sample in (WELL, NASTY, "none")
     ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from benchwire.client.plates import Plates
     from benchwire.client.potentiostats import Potentiostats
     from benchwire.client.samples import Samples
+    from benchwire.client.stores import Stores
     from benchwire.client.traces import Traces
 
 _MOST_FOUND = 200
@@ -134,6 +135,13 @@ class Bench:
         from benchwire.client.battery import Battery
 
         return Battery(self._connection)
+
+    @cached_property
+    def stores(self) -> "Stores":
+        """Copies from object stores and to them."""
+        from benchwire.client.stores import Stores
+
+        return Stores(self._connection)
 
     @cached_property
     def jobs(self) -> "JobList":

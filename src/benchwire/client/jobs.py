@@ -9,6 +9,7 @@ from benchwire.client.events import events
 from benchwire.client.frames import table
 from benchwire.client.microscopy import Workflow
 from benchwire.client.potentiostats import Run
+from benchwire.client.stores import Copy
 from benchwire.client.traces import Fit
 from benchwire.client.work import State, Status, Work, fetch_crate, quoted, state_of
 
@@ -20,7 +21,7 @@ _JOB = ("id", "domain", "title", "state", "progress", "created_at", "started_at"
     "message", "kind", "item_kind", "item_id",
 )  # fmt: skip
 _MOMENTS = ("created_at", "started_at", "ended_at")
-_WORK: dict[str, type[Work]] = {kind.kind: kind for kind in (Run, Workflow, Fit)}
+_WORK: dict[str, type[Work]] = {kind.kind: kind for kind in (Run, Workflow, Fit, Copy)}
 
 
 class Job(Work):
@@ -108,7 +109,7 @@ class JobList:
         return found
 
     def get(self, job_id: str) -> Work:
-        """Return a job's work: a run, a workflow, a fit, or a plain job.
+        """Return a job's work: a run, a workflow, a fit, a copy, or a plain job.
 
         Raises
         ------

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,6 +51,12 @@ class DiskRefused(Unavailable):
     """The disk did not take or give what it was asked to."""
 
     code = "files.disk_refused"
+
+
+class DiskAlmostFull(Unavailable):
+    """There is too little free space for what was asked for."""
+
+    code = "files.disk_almost_full"
 
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -112,11 +119,10 @@ class AllowedFolders:
         """
         path = Path(text)
         if not path.is_absolute() or "\0" in text:
-            is_elsewhere = "://" in text
             raise PathInvalid(
                 "A path has to be absolute",
-                hint="What lies in an object store is copied here first."
-                if is_elsewhere
+                hint="Copy it from there to here first, and name the copy."
+                if "://" in text
                 else "Begin it with the root folder.",
             )
         try:
@@ -224,6 +230,28 @@ def make_usable(folder: Path) -> None:
         raise PathInvalid(
             f"The folder {folder.name} cannot be written: {error.strerror}"
         ) from error
+
+
+def refuse_too_large(folder: Path, needed: int, what: str) -> None:
+    """Refuse what would not fit on the disk of a folder.
+
+    Parameters
+    ----------
+    needed
+        In bytes.
+    what
+        What it is for, as ``the copy``.
+
+    Raises
+    ------
+    DiskAlmostFull
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DiskAlmostFull(
+            f"{needed / 1e9:.2f} GB are needed for {what}, and {free / 1e9:.2f} GB are free",
+            hint="Free space on that disk, or choose a folder on another.",
+        )
 
 
 def file_inside(folder: Path, relative: str) -> Path:

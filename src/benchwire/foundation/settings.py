@@ -194,10 +194,7 @@ class ServerSettings(SettingsBase):
     @field_validator("allowed_paths", mode="before")
     @classmethod
     def _from_commas(cls, value: object) -> object:
-        """Accept ``/data,/experiment`` as well as a list."""
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+        return split_at_commas(value)
 
     @field_validator("allowed_paths")
     @classmethod
@@ -237,6 +234,13 @@ def parse_assignments(items: list[str]) -> dict[str, int]:
         except ValueError:
             raise SettingsInvalid(f"'{item}' should read name=number") from None
     return pairs
+
+
+def split_at_commas(value: object) -> object:
+    """Accept ``/data,/experiment`` for a list; what is no text stays as it is."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
 
 
 def is_this_computer(host: str) -> bool:

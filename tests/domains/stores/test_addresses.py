@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from benchwire.domains.stores.addresses import Stores, parsed
+from benchwire.domains.stores.addresses import AllowedAddresses, parsed
 from benchwire.domains.stores.errors import AddressInvalid, StoreForbidden
 from benchwire.domains.stores.settings import StoresSettings
 from benchwire.foundation.settings import SettingsInvalid
 
-STORES = Stores(["s3://lab/open", "gs://other"])
+STORES = AllowedAddresses(["s3://lab/open", "gs://other"])
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ STORES = Stores(["s3://lab/open", "gs://other"])
         ("s3://lab", "s3://lab"),
         ("s3://lab/", "s3://lab"),
         ("s3://lab/open/a b.ome.zarr/", "s3://lab/open/a b.ome.zarr"),
-        ("sftp://host.example/ü", "sftp://host.example/ü"),
+        ("gs://lab.example/ü/pos[1] #2.tif", "gs://lab.example/ü/pos[1] #2.tif"),
     ],
 )
 def test_an_address_has_one_spelling(text: str, spelling: str) -> None:
@@ -32,8 +32,8 @@ def test_an_address_has_one_spelling(text: str, spelling: str) -> None:
         "", "lab/open", "s3:/lab/open", "s3://", "s3:///open", "S3://lab/open",
         "file:///etc/passwd", "memory://a", "http://127.0.0.1/latest", "local://a",
         "s3://user:secret@lab/open", "s3://lab/open/../closed", "s3://lab/open/./x",
-        "s3://lab/open//x", "s3://lab/open/x?versionId=1", "s3://lab/open/x#y",
-        "s3://lab/open/*", "s3://lab/[ab]", "s3://lab/a\\b", "s3://lab/a\0b", "s3://lab/a\nb",
+        "s3://lab/open//x", "s3://lab/open/x?versionId=1", "sftp://lab/open",
+        "s3://lab/open/*", "s3://lab/a\\b", "s3://lab/a\0b", "s3://lab/a\nb",
         "simplecache::s3://lab/open", "s3://lab/open::file:///etc", "s3://lab/\ud800",
         "s3://lab/" + "x" * 2000, "s3://../open", "s3://.lab/open",
     ],
@@ -58,7 +58,7 @@ def test_an_address_in_no_store_is_forbidden(text: str) -> None:
 
 def test_no_store_is_open_unless_one_is_set() -> None:
     with pytest.raises(StoreForbidden):
-        Stores([]).address("s3://lab/open")
+        AllowedAddresses([]).address("s3://lab/open")
 
 
 def test_stores_are_set_in_the_file_and_by_the_environment(

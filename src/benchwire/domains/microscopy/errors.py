@@ -1,6 +1,6 @@
 """Errors of the microscopy."""
 
-from benchwire.foundation.errors import Conflict, Failed, Invalid, Unavailable
+from benchwire.foundation.errors import Conflict, Failed, Invalid
 
 
 class ParametersInvalid(Invalid):
@@ -25,12 +25,6 @@ class PixelsUnsuitable(Invalid):
     """The pixels cannot be taken as 16-bit counts without changing them."""
 
     code = "microscopy.pixels_unsuitable"
-
-
-class DiskAlmostFull(Unavailable):
-    """There is too little free space for the results."""
-
-    code = "microscopy.disk_full"
 
 
 class ProcessingFailed(Failed):

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from benchwire.domains.stores.errors import AddressInvalid, StoreForbidden
 
-PROTOCOLS = ("s3", "gs", "abfs", "smb", "sftp")
-"""Stores on other computers; fsspec has libraries for all of them."""
+PROTOCOLS = ("s3", "gs", "abfs")
+"""Object stores; fsspec has a library for each."""
 
 _MOST_CHARACTERS = 1024
 _ADDRESS = re.compile(r"([a-z0-9]+)://([A-Za-z0-9][A-Za-z0-9._-]*)((?:/.*)?)", re.DOTALL)
-# Patterns, queries, versions and chains to the libraries, or no text at all.
-_TAKEN = re.compile(r"[\x00-\x1f\x7f\\*?#\[\]{}\ud800-\udfff]|::")
+# Patterns, versions and chains to the libraries, or no text at all.
+_TAKEN = re.compile(r"[\x00-\x1f\x7f\\*?\ud800-\udfff]|::")
 
 
 def is_address(text: str) -> bool:
@@ -28,10 +28,12 @@ def parsed(text: str) -> str:
         It is no such address, carries a name or a password, or has parts such as ``..``.
     """
     found = _ADDRESS.fullmatch(text) if len(text) <= _MOST_CHARACTERS else None
-    if found is None or _TAKEN.search(text):
+    if found is None:
         raise AddressInvalid(
             "This is no address in a store", hint="It has the form s3://bucket/folder/name."
         )
+    if taken := _TAKEN.search(text):
+        raise AddressInvalid(f"An address cannot have {taken.group()!a} in it")
     protocol, bucket, rest = found.groups()
     if protocol not in PROTOCOLS:
         raise AddressInvalid(
@@ -44,7 +46,7 @@ def parsed(text: str) -> str:
     return "/".join([f"{protocol}://{bucket}", *parts])
 
 
-class Stores:
+class AllowedAddresses:
     """The places in object stores that requests may name; none unless some are set."""
 
     def __init__(self, urls: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """What can go wrong with a copy."""
 
-from benchwire.foundation.errors import Conflict, Failed, Forbidden, Invalid, NotFound, Unavailable
+from benchwire.foundation.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 
 
 class AddressInvalid(Invalid):
@@ -33,16 +33,16 @@ class TargetTaken(Conflict):
     code = "stores.target_taken"
 
 
-class DiskTooSmall(Conflict):
-    """The copy would not fit on the disk."""
-
-    code = "stores.disk_too_small"
-
-
 class StoreAway(Unavailable):
-    """The store does not answer, or refuses."""
+    """The store does not answer, or not in a way that is of use."""
 
     code = "stores.away"
+
+
+class StoreRefuses(Unavailable):
+    """The store does not let the server do that; asking again would not help."""
+
+    code = "stores.refuses"
 
 
 class ExtraMissing(Unavailable):
@@ -51,7 +51,7 @@ class ExtraMissing(Unavailable):
     code = "stores.extra_missing"
 
 
-class CopyDiffers(Failed):
+class CopyDiffers(Conflict):
     """What arrived is not what was sent, or the source was changed meanwhile."""
 
     code = "stores.copy_differs"

@@ -40,7 +40,7 @@ def _item(record: JobRecord) -> Item:
         kind=COPY_ITEM,
         id=record.id,
         title=record.title,
-        page="/stores",
+        page="/jobs",
         api=f"/stores/copies/{quote(record.id, safe='')}",
         at=record.created_at,
         state=STATE_WORDS[record.state],

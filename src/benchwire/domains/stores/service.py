@@ -1,7 +1,6 @@
 """Copies between folders here and object stores, as jobs that outlive a restart."""
 
 import logging
-import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,18 +10,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchwire.domains.stores import transfer
-from benchwire.domains.stores.addresses import Stores, is_address
-from benchwire.domains.stores.errors import (
-    CopyDiffers,
-    CopyInvalid,
-    DiskTooSmall,
-    StoreAway,
-    TargetTaken,
-)
+from benchwire.domains.stores.addresses import AllowedAddresses, is_address
+from benchwire.domains.stores.errors import CopyDiffers, CopyInvalid, StoreAway, TargetTaken
 from benchwire.domains.stores.schemas import CopyRequest
 from benchwire.domains.stores.transfer import Entry
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.files import PARTIAL_SUFFIX, AllowedFolders, make_usable
+from benchwire.foundation.files import (
+    PARTIAL_SUFFIX,
+    AllowedFolders,
+    make_usable,
+    refuse_too_large,
+)
 from benchwire.foundation.jobs.family import JobFamily
 from benchwire.foundation.jobs.runner import JobContext, Jobs
 from benchwire.foundation.jobs.states import JobRecord, StopReason
@@ -41,11 +39,14 @@ LOOK_SECONDS, LIST_SECONDS = 30.0, 300.0
 SHOWN_OBJECTS = 1000
 # A piece is as many files as together have so many bytes, or one that has more.
 _PIECE_BYTES = 64 << 20
-_PIECE_FILES = 200
-# A network that is away for a moment ends no copy of hours.
+_PIECE_FILES = 50
+# A network that is away for a night ends no copy of days.
 _PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)
+_PATIENCE_SECONDS = 86_400.0
 _TICK_SECONDS = 0.2
-_ARRIVED = "arrived"
+_REMOVED_AT_ONCE = 500
+# What a job notes of itself: that the target was empty, and that all has arrived.
+_BEGUN, _ARRIVED = "begun", "arrived"
 # The rest is making it count.
 _MOVED = 0.99
 
@@ -70,6 +71,11 @@ class _Course:
         """Where what arrives waits for the rest; of a source that has changed, elsewhere."""
         target = Path(self.target)
         return target.with_name(f".{target.name[:60]}.{self.version[:16]}{PARTIAL_SUFFIX}")
+
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """What is told of the copy once it is whole."""
+        return {"target": self.target}
 
     def is_settled(self, finished: Collection[str]) -> bool:
         """Whether an earlier life of the job has given what arrived its name, and told nobody."""
@@ -97,7 +103,7 @@ class Copies:
         jobs: Jobs,
         samples: Samples,
         *,
-        stores: Stores,
+        stores: AllowedAddresses,
         allowed: AllowedFolders,
         workers: Executor,
         compute: Executor,
@@ -144,23 +150,25 @@ class Copies:
                 hint="One of source and target is an address such as s3://bucket/folder.",
             )
         if is_address(source):
-            source, target = self.stores.address(source), str(self.allowed.path(target))
+            source, target = self.stores.address(source), str(self.allowed.path(target).resolve())
         else:
-            source, target = str(self.allowed.existing(source)), self.stores.address(target)
+            source = str(self.allowed.existing(source).resolve())
+            target = self.stores.address(target)
+        self._refuse_taken(target)
+        entries = self._entries(source)
+        size = sum(entry.size for entry in entries)
+        if is_address(source):
+            make_usable(Path(target).parent)
+            refuse_too_large(Path(target).parent, size, "the copy")
+        params = {
+            "source": source,
+            "target": target,
+            "version": transfer.fingerprint(entries),
+            "n_files": len(entries),
+            "size_bytes": size,
+        }
         with self._submitting:
             self._refuse_under_way(target)
-            self._refuse_taken(target)
-            entries = self._entries(source)
-            size = sum(entry.size for entry in entries)
-            if is_address(source):
-                _refuse_too_large(Path(target), size)
-            params = {
-                "source": source,
-                "target": target,
-                "version": transfer.fingerprint(entries),
-                "n_files": len(entries),
-                "size_bytes": size,
-            }
             return self._family.start(
                 params, total=len(entries), title=_title(source, target), requested_by=requested_by
             )
@@ -201,7 +209,6 @@ class Copies:
         path = Path(target)
         if path.exists() or path.is_symlink():
             raise TargetTaken(f"{path.name} is there already", hint="Choose another target.")
-        make_usable(path.parent)
 
     def _entries(self, source: str) -> list[Entry]:
         if is_address(source):
@@ -215,24 +222,30 @@ class Copies:
     # -- the job ----------------------------------------------------------------------------
 
     def _run(self, job: JobContext) -> Mapping[str, Any]:
-        course = _Course.of(job.params)
-        entries: list[Entry] = []
+        course, patience = _Course.of(job.params), _Patience(job)
+        if course.is_settled(job.finished_parts):
+            return course.result
+        entries = patience.with_(lambda: self._listed(job, course))
+        if transfer.fingerprint(entries) != course.version:
+            raise CopyDiffers(f"The source was changed since; what is at {course.target} stays")
+        if not course.is_inward and _BEGUN not in job.finished_parts:
+            # It may have waited for long; and only what was put there since may be taken back.
+            patience.with_(lambda: self._do(job, transfer.refuse_taken, course.target))
+        job.finish_part(_BEGUN)
         try:
-            entries = self._patiently(job, 0.0, lambda: self._listed(job, course))
-            if transfer.fingerprint(entries) != course.version:
-                raise CopyDiffers("The source was changed since; start the copy again")
-            if not course.is_settled(job.finished_parts):
-                moved = self._move(job, course, entries)
-                # Again, so that no file of before is beside one of after.
-                if self._patiently(job, _MOVED, lambda: self._listed(job, course)) != entries:
-                    raise CopyDiffers("The source was changed while it was copied; start it again")
-                self._patiently(job, _MOVED, lambda: self._end(job, course, entries, moved))
+            moved = self._move(job, course, entries, patience)
+            # Again, so that no file of before is beside one of after.
+            if patience.with_(lambda: self._listed(job, course)) != entries:
+                raise CopyDiffers("The source was changed while it was copied; start it again")
+            patience.with_(lambda: self._end(job, course, entries, moved))
+        except StoreAway:
+            raise  # started again, the copy goes on with what has arrived
         except BaseException:
             # What a server that ends has copied is there for the next one.
             if job.stop.reason is not StopReason.SHUTDOWN:
                 self._clear(course, entries)
             raise
-        return {"target": course.target, "n_files": len(entries)}
+        return course.result
 
     def _listed(self, job: JobContext, course: _Course) -> list[Entry]:
         if course.is_inward:
@@ -240,12 +253,12 @@ class Copies:
         return self._do(job, transfer.list_here, Path(course.source), self.allowed)
 
     def _move(
-        self, job: JobContext, course: _Course, entries: Sequence[Entry]
+        self, job: JobContext, course: _Course, entries: Sequence[Entry], patience: "_Patience"
     ) -> list[dict[str, Any]]:
         """Move all files, a few pieces side by side; return those that went out, by name."""
         pieces = list(pieces_of(entries))
         fractions = [0.0] * len(pieces)
-        waiting, tries = deque(range(len(pieces))), [0] * len(pieces)
+        waiting = deque(range(len(pieces)))
         running: dict[Future[Any], int] = {}
         moved: list[dict[str, Any]] = []
         halt = threading.Event()
@@ -257,7 +270,8 @@ class Copies:
 
                     def tell(fraction: float, _: str, number: int = number) -> None:
                         fractions[number] = fraction
-                        job.report(_MOVED * sum(fractions) / len(pieces), message="Copying")
+                        patience.so_far = _MOVED * sum(fractions) / len(pieces)
+                        job.report(patience.so_far, message="Copying")
 
                     running[self._moving(course, pieces[number], halt, tell)] = number
                 done, _ = wait(running, _TICK_SECONDS, FIRST_COMPLETED)
@@ -266,11 +280,10 @@ class Copies:
                     number = running.pop(future)
                     try:
                         moved += job.result_of(future) or []
+                        patience.renew()
                     except StoreAway as error:
-                        so_far = _MOVED * sum(fractions) / len(pieces)
-                        self._pause(job, error, tries[number], so_far)
-                        tries[number] += 1
                         waiting.append(number)
+                        patience.pause(error)
         finally:
             halt.set()
             for future in running:
@@ -315,34 +328,50 @@ class Copies:
         try:
             if course.is_inward:
                 self._ask(transfer.discard, course.partial, seconds=LIST_SECONDS)
-            else:
-                names = [entry.name for entry in entries]
-                self._ask(transfer.take_back, course.target, names, seconds=LIST_SECONDS)
+                return
+            names = [entry.name for entry in entries]
+            if names != [""]:
+                names.insert(0, transfer.MANIFEST_NAME)
+            for first in range(0, len(names), _REMOVED_AT_ONCE):
+                some = names[first : first + _REMOVED_AT_ONCE]
+                self._ask(transfer.take_back, course.target, some, seconds=LIST_SECONDS)
         except BenchwireError as error:
             logger.warning("what was copied to %s stays there: %s", course.target, error.message)
 
     def _do(self, job: JobContext, task: Callable[..., T], *arguments: Any) -> T:
         return job.result_of(self._compute.submit(task, *arguments, stop=job.stop.event))
 
-    def _patiently(self, job: JobContext, so_far: float, work: Callable[[], T]) -> T:
+
+class _Patience:
+    """Waits while a store is away, longer each time it has answered nothing since the last."""
+
+    def __init__(self, job: JobContext) -> None:
+        self._job = job
+        self.so_far = 0.0
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin to count anew, since the store has answered."""
+        self._tries, self._waited = 0, 0.0
+
+    def with_(self, work: Callable[[], T]) -> T:
         """Do something that needs the store, again while that is away."""
-        tries = 0
         while True:
             try:
                 return work()
             except StoreAway as error:
-                self._pause(job, error, tries, so_far)
-                tries += 1
+                self.pause(error)
 
-    def _pause(self, job: JobContext, error: StoreAway, tries: int, so_far: float) -> None:
-        """Wait before another try; raise the error after the last one."""
-        if tries >= len(_PAUSES):
+    def pause(self, error: StoreAway) -> None:
+        """Wait before another try; raise the error once that has lasted too long."""
+        if self._waited >= _PATIENCE_SECONDS:
             raise error
-        pause = _PAUSES[tries]
-        logger.warning("%s: %s", job.id, error.message)
-        job.report(so_far, message=f"{error.message}; trying again in {pause:.0f} s")
-        job.stop.event.wait(pause)
-        job.stop.raise_if_asked()
+        pause = _PAUSES[min(self._tries, len(_PAUSES) - 1)]
+        self._tries, self._waited = self._tries + 1, self._waited + pause
+        logger.warning("%s: %s", self._job.id, error.message)
+        self._job.report(self.so_far, message=f"{error.message}; trying again in {pause:.0f} s")
+        self._job.stop.event.wait(pause)
+        self._job.stop.raise_if_asked()
 
 
 def _title(source: str, target: str) -> str:
@@ -368,12 +397,3 @@ def pieces_of(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
 def _overlap(one: str, other: str) -> bool:
     """Whether two targets are the same, or one lies in the other."""
     return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
-
-
-def _refuse_too_large(target: Path, size: int) -> None:
-    free = shutil.disk_usage(target.parent).free
-    if size > free:
-        raise DiskTooSmall(
-            f"The copy needs {size / 1e9:.2f} GB and {free / 1e9:.2f} GB are free on the disk",
-            hint="Free space, or choose a folder on another disk.",
-        )

@@ -7,7 +7,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from benchwire.domains.stores.addresses import parsed
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.settings import SettingsBase
+from benchwire.foundation.settings import SettingsBase, split_at_commas
 
 
 class StoresSettings(SettingsBase):
@@ -25,15 +25,17 @@ class StoresSettings(SettingsBase):
         (),
         description="Where in object stores requests may copy from and to, as s3://bucket/folder.",
     )
-    at_once: int = Field(2, ge=1, le=32, description="Pieces of one copy that move side by side.")
+    at_once: int = Field(
+        2,
+        ge=1,
+        le=32,
+        description="Large files, or many small ones together, that move side by side.",
+    )
 
     @field_validator("urls", mode="before")
     @classmethod
     def _from_commas(cls, value: object) -> object:
-        """Accept ``s3://a,s3://b`` as well as a list."""
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+        return split_at_commas(value)
 
     @field_validator("urls")
     @classmethod

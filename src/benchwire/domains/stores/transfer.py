@@ -9,21 +9,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from benchwire.domains.stores.errors import (
-    CopyDiffers,
-    CopyInvalid,
-    ExtraMissing,
-    NothingThere,
-    StoreAway,
-    TargetTaken,
-)
-from benchwire.foundation.errors import BenchwireError
+from benchwire.domains.stores.access import StoreAccess
+from benchwire.domains.stores.errors import CopyDiffers, CopyInvalid, NothingThere, TargetTaken
 from benchwire.foundation.files import (
     AllowedFolders,
     PathForbidden,
@@ -37,14 +29,9 @@ from benchwire.foundation.workers import Reporter
 
 MANIFEST_NAME = "benchwire-copy.json"
 _ONLY_NAME = "file"
-_BLOCK_BYTES = 8 << 20
 _MOST_MANIFEST_BYTES = 256 << 20
-# The library's own would have a person wait for minutes before a store is said to be away.
-_OPTIONS = {
-    "s3": {
-        "config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 1}}
-    }
-}
+_LONGEST_NAME = 240
+_VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +72,20 @@ def look(_: Reporter, url: str, limit: int) -> tuple[list[dict[str, Any]], bool]
     NothingThere
         The store has no such folder.
     """
-    with _store(url) as (store, path):
-        found = store.ls(path, detail=True)
     items = [
         {
             "name": str(item["name"]).rstrip("/").rpartition("/")[2],
             "type": "folder" if item["type"] == "directory" else "file",
             "size_bytes": item.get("size") if item["type"] != "directory" else None,
         }
-        for item in found
-        if str(item["name"]).strip("/") != path.strip("/") or item["type"] != "directory"
+        for item in StoreAccess(url).children()
     ]
     items.sort(key=lambda item: (item["type"] != "folder", item["name"]))
     return items[:limit], len(items) > limit
 
 
 def list_store(_: Reporter, url: str) -> list[Entry]:
-    """Return every object at or below an address, by name.
+    """Return every object at or below an address, by name, as its manifest knows it if it has one.
 
     Raises
     ------
@@ -109,57 +93,46 @@ def list_store(_: Reporter, url: str) -> list[Entry]:
         There is none.
     CopyInvalid
         One has a name that no file here can have.
+    CopyDiffers
+        One that the manifest names is not there.
     """
-    with _store(url) as (store, path):
-        found = store.find(path, detail=True)
-        root = path.strip("/")
-        entries = []
-        sums: Mapping[str, str] = {}
-        for full, item in sorted(found.items()):
-            name = full.strip("/").removeprefix(root).strip("/")
-            if item["type"] == "directory" or full.endswith("/"):
-                continue
-            if name == MANIFEST_NAME:
-                sums = _manifest(store, full, item["size"])
-                continue
+    store = StoreAccess(url)
+    entries = []
+    sums: Mapping[str, str] = {}
+    for name, item in store.below():
+        if name == MANIFEST_NAME:
+            sums = _manifest(store, item["size"])
+        else:
             _refuse_unsafe(name)
-            entries.append(Entry(name, int(item["size"]), _version(item)))
+            version = next((str(item[key]) for key in _VERSIONS if item.get(key)), "")
+            entries.append(Entry(name, int(item["size"]), version))
     if not entries:
         raise NothingThere("The store has nothing at that address")
-    if sums:
-        _refuse_incomplete(entries, sums)
-    return [
-        Entry(entry.name, entry.size, entry.version, sums.get(entry.name, "")) for entry in entries
-    ]
+    if len(entries) > 1 and not entries[0].name:
+        raise CopyInvalid("That is an object and a folder at once; no path here can be both")
+    missing = sorted(sums.keys() - {entry.name for entry in entries})
+    if missing:
+        raise CopyDiffers(f"{missing[0]:.100} is in {MANIFEST_NAME} and not in the store")
+    return [replace(entry, sha256=sums.get(entry.name, "")) for entry in entries]
 
 
-def _manifest(store: Any, path: str, size: int) -> Mapping[str, str]:
+def _manifest(store: StoreAccess, size: int) -> Mapping[str, str]:
     if size > _MOST_MANIFEST_BYTES:
         raise CopyInvalid(f"{MANIFEST_NAME} is too large to be one of ours")
     try:
-        files = json.loads(store.cat_file(path))["files"]
+        files = json.loads(store.read(MANIFEST_NAME))["files"]
         return {str(item["name"]): str(item["sha256"]) for item in files}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CopyInvalid(f"{MANIFEST_NAME} cannot be read") from error
 
 
-def _refuse_incomplete(entries: Sequence[Entry], sums: Mapping[str, str]) -> None:
-    missing = sorted(sums.keys() - {entry.name for entry in entries})
-    if missing:
-        raise CopyDiffers(f"{missing[0]:.100} is in {MANIFEST_NAME} and not in the store")
-
-
-def _version(item: Mapping[str, Any]) -> str:
-    names = ("ETag", "etag", "mtime", "LastModified", "last_modified", "last_write_time", "updated")
-    return next((str(item[name]) for name in names if item.get(name)), "")
-
-
 def _refuse_unsafe(name: str) -> None:
     """Refuse a name that would lead out of the folder, or that some system cannot have."""
-    parts = PurePosixPath(name).parts
-    is_plain = name == "/".join(parts) and not PureWindowsPath(name).drive and "\\" not in name
+    parts = name.split("/") if name else []
+    is_plain = not PureWindowsPath(name).drive and "\\" not in name
     if not is_plain or any(
-        part in {".", ".."} or len(os.fsencode(part)) > 240 or min(part) < " " for part in parts
+        part in {"", ".", ".."} or len(os.fsencode(part)) > _LONGEST_NAME or min(part) < " "
+        for part in parts
     ):
         raise CopyInvalid(f"No file here can have the name {name!a:.120}")
 
@@ -178,9 +151,8 @@ def list_here(_: Reporter, path: Path, allowed: AllowedFolders) -> list[Entry]:
         return [_entry(path, "")]
     entries = []
     for folder, folders, names in os.walk(path):
-        folders.sort()
         linked = [name for name in folders if Path(folder, name).is_symlink()]
-        for name in [*linked, *sorted(names)]:
+        for name in [*linked, *names]:
             file = Path(folder, name)
             relative = file.relative_to(path).as_posix()
             _refuse_foreign(file, allowed)
@@ -201,11 +173,8 @@ def _entry(path: Path, name: str) -> Entry:
 
 def refuse_taken(_: Reporter, url: str) -> None:
     """Raise `TargetTaken` if a store has anything at or below an address."""
-    with _store(url) as (store, path):
-        if store.find(path, maxdepth=1) or store.exists(path):
-            raise TargetTaken(
-                "The store has something at that address", hint="Choose another target."
-            )
+    if StoreAccess(url).below(depth=1):
+        raise TargetTaken("The store has something at that address", hint="Choose another target.")
 
 
 # -- moving ---------------------------------------------------------------------------------
@@ -229,23 +198,25 @@ def fetch(
         A file is not what the store said, or not what its manifest says.
     """
     tell = _teller(reporter, entries)
-    with _store(url) as (store, path), disk_troubles_told():
-        for entry in entries:
-            file = arrived_at(partial, entry.name)
-            if file.is_file() and file.stat().st_size == entry.size:
-                tell(entry.size)
-                continue
+    store = StoreAccess(url)
+    for entry in entries:
+        file = arrived_at(partial, entry.name)
+        if file.is_file() and file.stat().st_size == entry.size:
+            tell(entry.size)
+            continue
+        _refuse_foreign(file, allowed)
+        with disk_troubles_told():
             make_folders(file.parent)
-            _refuse_foreign(file, allowed)
             with whole_file(file) as written:
                 digest, size = hashlib.sha256(), 0
-                for block in _blocks(store, _below(path, entry.name), entry.size):
+                for block in store.blocks(entry.name, entry.size):
                     written.write(block)
                     digest.update(block)
                     size += len(block)
                     tell(len(block))
                 if size != entry.size or entry.sha256 not in {"", digest.hexdigest()}:
-                    raise CopyDiffers(f"{_named(url, entry)} did not arrive as it was sent")
+                    name = entry.name or url.rpartition("/")[2]
+                    raise CopyDiffers(f"{name} did not arrive as it was sent")
 
 
 def settle(_: Reporter, partial: Path, target: Path, names: Sequence[str]) -> None:
@@ -288,37 +259,35 @@ def send(
     """
     # Each is read here, sent, and read back.
     tell = _teller(reporter, entries, times=3)
+    store = StoreAccess(url)
     sent = []
-    with _store(url) as (store, path):
-        for entry in entries:
-            file = source / entry.name if entry.name else source
-            _refuse_foreign(file, allowed)
-            sha256 = _sum_here(file, entry, tell)
-            there = _below(path, entry.name)
-            if _sum_of(store, there, entry.size, tell) != sha256:
-                store.put_file(str(file), there, callback=_callback(tell))
-                if _sum_of(store, there, entry.size, tell) != sha256:
-                    raise CopyDiffers(f"{_named(source, entry)} is not in the store as it was sent")
-            sent.append({"name": entry.name, "size": entry.size, "sha256": sha256})
+    for entry in entries:
+        file = source / entry.name if entry.name else source
+        _refuse_foreign(file, allowed)
+        sha256 = _sum_here(file, entry, tell)
+        if store.sum_of(entry.name, entry.size, tell) != sha256:
+            store.put(entry.name, str(file), tell)
+            if store.sum_of(entry.name, entry.size, tell) != sha256:
+                name = entry.name or file.name
+                raise CopyDiffers(f"{name} is not in the store as it was sent")
+        sent.append({"name": entry.name, "size": entry.size, "sha256": sha256})
     return sent
 
 
 def declare(_: Reporter, url: str, files: Sequence[Mapping[str, Any]]) -> None:
     """Write the manifest, which says that a folder is whole."""
     content = json.dumps({"files": list(files)}, indent=1).encode()
-    with _store(url) as (store, path):
-        store.pipe_file(_below(path, MANIFEST_NAME), content)
-        if store.cat_file(_below(path, MANIFEST_NAME)) != content:
-            raise CopyDiffers("The manifest is not in the store as it was sent")
+    store = StoreAccess(url)
+    store.write(MANIFEST_NAME, content)
+    if store.read(MANIFEST_NAME) != content:
+        raise CopyDiffers("The manifest is not in the store as it was sent")
 
 
 def take_back(_: Reporter, url: str, names: Sequence[str]) -> None:
     """Remove what a copy that was given up has put into a store."""
-    with _store(url) as (store, path):
-        for name in [MANIFEST_NAME, *names] if names != [""] else names:
-            there = _below(path, name)
-            if store.exists(there):
-                store.rm_file(there)
+    store = StoreAccess(url)
+    for name in names:
+        store.remove(name)
 
 
 def discard(_: Reporter, partial: Path) -> None:
@@ -326,75 +295,20 @@ def discard(_: Reporter, partial: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
 
 
-# -- how ------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _store(url: str) -> Iterator[tuple[Any, str]]:
-    """Give the store of an address and the path in it; what its library raises, in our words.
-
-    Raises
-    ------
-    StoreAway, NothingThere, ExtraMissing
-    """
-    try:
-        from fsspec.core import url_to_fs
-
-        options = _OPTIONS.get(url.partition(":")[0], {})
-        yield url_to_fs(url, skip_instance_cache=True, use_listings_cache=False, **options)
-    except BenchwireError:
-        raise
-    except ImportError as error:
-        protocol = url.partition(":")[0]
-        raise ExtraMissing(
-            f"What speaks to {protocol} stores is not installed",
-            hint="Install benchwire[stores]; for others than s3, what fsspec names for them.",
-        ) from error
-    except FileNotFoundError as error:
-        raise NothingThere("The store has nothing at that address") from error
-    except PermissionError as error:
-        raise StoreAway(
-            "The store refused", hint="See to the keys of the server and what they may do."
-        ) from error
-    except Exception as error:
-        # Each library has errors of its own, and some quote what they were called with.
-        raise StoreAway(f"The store does not answer ({type(error).__name__})") from error
+def _sum_here(file: Path, entry: Entry, tell: Callable[[int], None]) -> str:
+    """Return the SHA-256 of a file that is still the one that was listed."""
+    with disk_troubles_told():
+        try:
+            if _entry(file, entry.name) == entry:
+                return sha256_of(file, tell)
+        except FileNotFoundError:
+            pass  # which is a change too
+    raise CopyDiffers(f"{entry.name or file.name} was changed while it was copied")
 
 
 def _refuse_foreign(file: Path, allowed: AllowedFolders) -> None:
     if not allowed.is_allowed(file):
         raise PathForbidden(f"{file.name} leads outside the folders that may be used")
-
-
-def _below(path: str, name: str) -> str:
-    return f"{path.rstrip('/')}/{name}" if name else path
-
-
-def _named(place: object, entry: Entry) -> str:
-    return entry.name or str(place).rpartition("/")[2]
-
-
-def _blocks(store: Any, path: str, size: int) -> Iterator[bytes]:
-    if size == 0:
-        return
-    with store.open(path, "rb", block_size=_BLOCK_BYTES, cache_type="readahead") as file:
-        while block := file.read(_BLOCK_BYTES):
-            yield block
-
-
-def _sum_of(store: Any, path: str, size: int, tell: Callable[[int], None]) -> str | None:
-    """Return the SHA-256 of an object of a size, None where there is none such."""
-    try:
-        found = store.info(path)
-    except FileNotFoundError:
-        return None
-    if found["type"] == "directory" or found["size"] != size:
-        return None
-    digest = hashlib.sha256()
-    for block in _blocks(store, path, size):
-        digest.update(block)
-        tell(len(block))
-    return digest.hexdigest()
 
 
 def _teller(reporter: Reporter, entries: Sequence[Entry], times: int = 1) -> Callable[[int], None]:
@@ -408,23 +322,3 @@ def _teller(reporter: Reporter, entries: Sequence[Entry], times: int = 1) -> Cal
         reporter.progress(min(1.0, done / total), "")
 
     return tell
-
-
-def _sum_here(file: Path, entry: Entry, tell: Callable[[int], None]) -> str:
-    """Return the SHA-256 of a file that is still the one that was listed."""
-    try:
-        if _entry(file, entry.name) == entry:
-            return sha256_of(file, tell)
-    except OSError:
-        pass  # it has gone, which is a change too
-    raise CopyDiffers(f"{entry.name or file.name} was changed while it was copied")
-
-
-def _callback(tell: Callable[[int], None]) -> Any:
-    from fsspec.callbacks import Callback
-
-    class Told(Callback):  # type: ignore[misc]
-        def relative_update(self, inc: int = 1) -> None:
-            tell(inc)
-
-    return Told()

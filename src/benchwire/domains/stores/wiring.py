@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from benchwire.domains.stores.addresses import Stores
+from benchwire.domains.stores.addresses import AllowedAddresses
 from benchwire.domains.stores.items import CopyItems
 from benchwire.domains.stores.routes import router
 from benchwire.domains.stores.service import Copies
@@ -25,7 +25,7 @@ def build(lab: Lab) -> Domain:
     copies = Copies(
         lab.jobs,
         lab.samples,
-        stores=Stores(settings.urls),
+        stores=AllowedAddresses(settings.urls),
         allowed=lab.allowed,
         workers=lab.workers,
         compute=lab.compute,
@@ -40,7 +40,7 @@ def build(lab: Lab) -> Domain:
 
     return Domain(
         name=NAME,
-        title="Stores",
+        title="Object stores",
         claims=("/stores",),
         routers=(router,),
         services=(copies,),

@@ -13,7 +13,7 @@ from benchwire.foundation.web.shell import act, cancel_button, download
 from benchwire.foundation.web.states import badge, minute, set_badge
 from benchwire.home.catalogue import Catalogue
 
-_PLURALS = {"fit": "fits", "session": "charging sessions", "slot": "slots"}
+_PLURALS = {"copy": "copies", "fit": "fits", "session": "charging sessions", "slot": "slots"}
 
 
 def plural(kind: str) -> str:

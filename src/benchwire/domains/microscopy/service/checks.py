@@ -1,15 +1,14 @@
 """What a workflow is refused for, before there is a job."""
 
-import shutil
 from pathlib import Path
 
 from benchwire.domains.microscopy import finished, results
-from benchwire.domains.microscopy.errors import DiskAlmostFull, ParametersInvalid
+from benchwire.domains.microscopy.errors import ParametersInvalid
 from benchwire.domains.microscopy.features import Kind, load_features
 from benchwire.domains.microscopy.plan import DEFAULT_INTERVAL_MINUTES, MovieInfo, Plan
 from benchwire.domains.microscopy.schemas import Parameters
 from benchwire.domains.microscopy.stacks import stacks_of
-from benchwire.foundation.files import make_usable
+from benchwire.foundation.files import make_usable, refuse_too_large
 
 # So that the longest name made of it stays within the 255 bytes a file system takes.
 _LONGEST_NAME = 180
@@ -89,9 +88,4 @@ def check_room(output: Path, plan: Plan, info: MovieInfo, fovs: range) -> None:
     """
     frame_bytes = info.height * info.width * sum(each.dtype.itemsize for each in stacks_of(plan))
     new = sum(not finished.facts(results.fov_folder(output, fov)) for fov in fovs)
-    needed, free = new * info.n_frames * frame_bytes, shutil.disk_usage(output).free
-    if needed > free:
-        raise DiskAlmostFull(
-            f"The results need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free on the disk",
-            hint="Free space on the disk of output_dir, or choose fewer FOVs.",
-        )
+    refuse_too_large(output, new * info.n_frames * frame_bytes, "the results")

@@ -15,8 +15,8 @@ def register(shell: Shell, copies: Copies) -> Dashboard:
 
     @ui.page(PATH)
     def all_copies() -> None:
-        with shell.page("Stores"):
+        with shell.page("Object stores"):
             overview.draw(desk)
 
-    entry = NavigationEntry("Stores", PATH, "cloud_sync")
+    entry = NavigationEntry("Object stores", PATH, "cloud_sync")
     return Dashboard(navigation=(entry,) if copies.stores.urls else ())

@@ -79,7 +79,12 @@ class _View:
         for field_here in (self._source, self._target):
             field_here.props("outlined dense clearable")
         with ui.row().classes("gap-2"):
-            ui.button("From here", icon="folder_open", on_click=self._browse).props("outline")
+            for words, work in (
+                ("File from here", partial(self._choose_here, is_file=True)),
+                ("Folder from here", partial(self._choose_here, is_file=False)),
+                ("To a folder here", self._choose_target),
+            ):
+                ui.button(words, on_click=work).props("outline no-caps")
             ui.button("Start", icon="play_arrow", on_click=self._start).mark("copy-start")
 
     async def open(self, url: str) -> None:
@@ -134,12 +139,22 @@ class _View:
     def _choose(self, url: str) -> None:
         self._source.value = url
 
-    async def _browse(self) -> None:
-        picker = FilePicker(self._copies.allowed, Path.exists, title="Choose what to copy")
+    async def _choose_here(self, *, is_file: bool) -> None:
+        accepts, what = (Path.is_file, "file") if is_file else (None, "folder")
+        picker = FilePicker(self._copies.allowed, accepts, title=f"Choose the {what} to copy")
         path = await picker.choose(self._source.value or "")
-        if path is not None:
-            self._source.value = path
+        if path is None:
+            return
+        self._source.value = path
+        if not self._target.value:
             self._target.value = f"{self._url}/{Path(path).name}"
+
+    async def _choose_target(self) -> None:
+        picker = FilePicker(self._copies.allowed, None, title="Choose the folder to copy into")
+        path = await picker.choose(self._target.value or "")
+        if path is not None:
+            name = (self._source.value or "").rstrip("/").rpartition("/")[2]
+            self._target.value = str(Path(path) / name)
 
     async def _start(self) -> None:
         source, target = ((x.value or "").strip() for x in (self._source, self._target))

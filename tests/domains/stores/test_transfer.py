@@ -1,0 +1,152 @@
+"""What a worker does for a copy, step by step."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchwire.domains.stores import transfer
+from benchwire.domains.stores.access import StoreAccess
+from benchwire.domains.stores.errors import (
+    CopyDiffers,
+    CopyInvalid,
+    ExtraMissing,
+    StoreAway,
+    StoreRefuses,
+    TargetTaken,
+)
+from benchwire.foundation.files import AllowedFolders, DiskAlmostFull, DiskRefused, refuse_too_large
+from tests.domains.stores.conftest import OPEN
+from tests.support.s3 import ObjectStore
+
+ALL = AllowedFolders()
+
+
+class Silent:
+    """A reporter to whom nothing matters."""
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        assert 0 <= fraction <= 1
+
+    def raise_if_stopped(self) -> None:
+        pass
+
+
+def test_what_a_killed_worker_had_begun_is_not_part_of_the_copy(tmp_path: Path) -> None:
+    begun = tmp_path / ".copy.part"
+    (begun / "sub").mkdir(parents=True)
+    for name in ("a", "sub/.hidden.part", "sub/.b.x7.part"):
+        (begun / name).write_bytes(b"1")
+    transfer.settle(Silent(), begun, tmp_path / "copy", ["a", "sub/.hidden.part"])
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert left == ["copy", "copy/a", "copy/sub", "copy/sub/.hidden.part"]
+
+
+def test_what_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    begun = tmp_path / ".copy.part"
+    begun.mkdir()
+    (begun / "a").write_bytes(b"1")
+    (tmp_path / "copy").write_bytes(b"somebody's")
+    with pytest.raises(TargetTaken):
+        transfer.settle(Silent(), begun, tmp_path / "copy", ["a"])
+    assert (tmp_path / "copy").read_bytes() == b"somebody's"
+
+
+def test_a_file_that_is_another_by_now_is_not_sent(
+    tmp_path: Path, known_store: ObjectStore
+) -> None:
+    (tmp_path / "a").write_bytes(b"before")
+    entries = transfer.list_here(Silent(), tmp_path, ALL)
+    (tmp_path / "a").write_bytes(b"after it")
+    with pytest.raises(CopyDiffers, match="a was changed"):
+        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL)
+    (tmp_path / "a").unlink()
+    with pytest.raises(CopyDiffers, match="a was changed"):
+        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL)
+    assert known_store.names() == []
+
+
+def test_a_large_file_goes_in_parts_and_is_whole(tmp_path: Path, known_store: ObjectStore) -> None:
+    content = bytes(range(256)) * 480_000  # S3's library sends more than 100 MB in parts
+    (tmp_path / "large").write_bytes(content)
+    entries = transfer.list_here(Silent(), tmp_path / "large", ALL)
+    transfer.send(Silent(), tmp_path / "large", entries, f"{OPEN}/large", ALL)
+    assert known_store.get("open/large") == content
+
+
+def test_an_upload_that_is_ended_leaves_no_object(tmp_path: Path, known_store: ObjectStore) -> None:
+    (tmp_path / "large").write_bytes(bytes(120_000_000))
+
+    def stop(_: int) -> None:
+        raise RuntimeError("enough")
+
+    with pytest.raises((RuntimeError, StoreAway)):
+        StoreAccess(f"{OPEN}/large").put("", str(tmp_path / "large"), stop)
+    assert known_store.names() == []
+
+
+def test_a_library_that_is_not_installed_is_named() -> None:
+    with pytest.raises(ExtraMissing) as caught:
+        StoreAccess("gs://lab/open")
+    assert "benchwire[stores]" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (PermissionError("AccessDenied"), StoreRefuses),
+        (OSError(16, "Please reduce your request rate."), StoreAway),
+        (TimeoutError(), StoreAway),
+        (KeyError("ours"), KeyError),
+        (MemoryError(), MemoryError),
+    ],
+)
+def test_troubles_of_the_store_are_not_taken_for_those_of_the_disk(
+    tmp_path: Path,
+    known_store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    kind: type[Exception],
+) -> None:
+    """In the middle of a file, where the disk's own are told as such."""
+    known_store.put("open/a", b"1" * 20_000_000)
+    entries = transfer.list_store(Silent(), f"{OPEN}/a")
+    from s3fs.core import S3File
+
+    fetched: Any = S3File._fetch_range
+
+    def failing(file: Any, start: int, end: int) -> bytes:
+        if start > 0:
+            raise error
+        return bytes(fetched(file, start, end))
+
+    monkeypatch.setattr(S3File, "_fetch_range", failing)
+    with pytest.raises(kind):
+        transfer.fetch(Silent(), f"{OPEN}/a", entries, tmp_path / "part", ALL)
+    assert list((tmp_path / "part").iterdir()) == []
+    monkeypatch.undo()
+
+
+def test_troubles_of_the_disk_are_told_as_such(tmp_path: Path, known_store: ObjectStore) -> None:
+    known_store.put("open/a", b"1")
+    entries = transfer.list_store(Silent(), f"{OPEN}/a")
+    (tmp_path / "part").write_bytes(b"in the way")
+    with pytest.raises(DiskRefused):
+        transfer.fetch(Silent(), f"{OPEN}/a", entries, tmp_path / "part", ALL)
+
+
+def test_placeholders_of_folders_are_left_out_and_odd_objects_refused(
+    known_store: ObjectStore,
+) -> None:
+    for key in ("open/f/", "open/f/sub/", "open/f/sub/a"):
+        known_store.put(key, b"" if key.endswith("/") else b"1")
+    assert [entry.name for entry in transfer.list_store(Silent(), f"{OPEN}/f")] == ["sub/a"]
+    known_store.put("open/f/sub//b", b"1")
+    with pytest.raises(CopyInvalid):
+        transfer.list_store(Silent(), f"{OPEN}/f")
+
+
+def test_what_would_not_fit_is_refused(tmp_path: Path) -> None:
+    refuse_too_large(tmp_path, 1, "the copy")
+    with pytest.raises(DiskAlmostFull, match="are needed for the copy"):
+        refuse_too_large(tmp_path, 1 << 60, "the copy")
