@@ -22,7 +22,7 @@ from tests.support import ports
 from tests.support.server import Server
 from tests.support.waiting import until
 
-KILLS = 20
+KILLS = 8
 SLOTS = 3
 
 
@@ -147,7 +147,7 @@ class Outside:
 
 
 @pytest.mark.slow
-def test_twenty_kills_lose_nothing_that_was_finished(
+def test_kills_lose_nothing_that_was_finished(
     server: Server, emulators: EmulatorProcess
 ) -> None:
     """Each life is killed at a random moment with runs on all slots."""
