@@ -2,10 +2,12 @@
 
 import os
 import random
+import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.lines import CutLine
 from tests.support.ports import free_port
 from tests.support.s3 import BUCKET, ObjectStore
 from tests.support.server import Server
@@ -29,10 +32,16 @@ def store() -> Iterator[ObjectStore]:
         yield store
 
 
+@contextmanager
+def serving(folder: Path, store: ObjectStore, url: str | None = None) -> Iterator[Server]:
+    environment = {**store.environment(url), "BENCHWIRE_STORES_URLS": f"s3://{BUCKET}"}
+    with Server(folder / "data", free_port(), environment=environment) as server:
+        yield server
+
+
 @pytest.fixture
 def server(tmp_path: Path, store: ObjectStore) -> Iterator[Server]:
-    environment = {**store.environment(), "BENCHWIRE_STORES_URLS": f"s3://{BUCKET}"}
-    with Server(tmp_path / "data", free_port(), environment=environment) as server:
+    with serving(tmp_path, store) as server:
         yield server
 
 
@@ -141,3 +150,58 @@ def test_a_copy_that_was_whole_when_the_server_was_killed_is_done(
     completed(server, job)
     assert (back.read_bytes() if only else contents(back)) == (b"1" if only else {"a": b"1"})
     assert sorted(path.name for path in folder.parent.glob("*back*")) == ["back"]
+
+
+@pytest.mark.slow
+def test_a_cancelled_copy_stays_cancelled_whatever_happens(
+    tmp_path: Path, store: ObjectStore, folder: Path
+) -> None:
+    """The store is away as it is cancelled, and the server is killed before it is back."""
+    with CutLine(store.port) as line, serving(tmp_path, store, line.url) as server:
+        job = start(server, folder, f"s3://{BUCKET}/cancelled")
+        until(partial(store.names, "cancelled/"), what="the first object")
+        line.answers_to_lose = 1_000_000
+        httpx.post(f"{server.url}/stores/copies/{job}/cancel", timeout=30).raise_for_status()
+        until(partial(has_noted, server, job, "given up"), what="a note of it")
+        assert store.names("cancelled/")
+        server.kill()
+        line.answers_to_lose = 0
+        server.start()
+        until(lambda: status_of(server, job)["status"] in FINAL, seconds=60, what="an end")
+        assert status_of(server, job)["error"] == "It was cancelled before the server ended"
+        assert store.names("cancelled/") == []
+
+
+def has_noted(server: Server, job: str, what: str) -> bool:
+    with closing(sqlite3.connect(server.data_dir / "benchwire.db", timeout=10)) as database:
+        found = database.execute("SELECT finished_parts FROM jobs_record WHERE id = ?", [job])
+        return what in found.fetchone()[0]
+
+
+@pytest.mark.slow
+def test_a_store_that_hangs_holds_up_nobody_else(tmp_path: Path, store: ObjectStore) -> None:
+    """It takes connections and answers nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with serving(tmp_path, store, url) as server:
+            answers: list[int] = []
+
+            def ask(number: int) -> None:
+                body = {"source": f"s3://{BUCKET}/x", "target": str(tmp_path / f"{number}")}
+                with suppress(httpx.TimeoutException):  # of a few that have their turn
+                    answer = httpx.post(f"{server.url}/stores/copies", json=body, timeout=12)
+                    answers.append(answer.status_code)
+
+            asking = [threading.Thread(target=ask, args=(number,)) for number in range(45)]
+            for thread in asking:
+                thread.start()
+            time.sleep(1)
+            took = []
+            while any(thread.is_alive() for thread in asking):
+                began = time.monotonic()
+                assert httpx.get(f"{server.url}/version", timeout=10).is_success
+                assert httpx.get(f"{server.url}/stores", timeout=10).is_success
+                took.append(time.monotonic() - began)
+                time.sleep(0.2)
+            assert max(took) < 3
+            assert set(answers) == {503}

@@ -106,7 +106,7 @@ def test_part_that_kills_its_worker_twice_fails_alone(executor: Executor) -> Non
     assert executor.submit(work.add, 1, 1).result(30) == 2
 
 
-@pytest.mark.parametrize("piece", [work.listen_for_stop, work.hang])
+@pytest.mark.parametrize("piece", [work.listen_for_stop, work.hang, work.chatter])
 def test_stop_ends_work_that_listens_and_work_that_does_not(
     executor: Executor, piece: object
 ) -> None:

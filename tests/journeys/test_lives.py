@@ -147,9 +147,7 @@ class Outside:
 
 
 @pytest.mark.slow
-def test_kills_lose_nothing_that_was_finished(
-    server: Server, emulators: EmulatorProcess
-) -> None:
+def test_kills_lose_nothing_that_was_finished(server: Server, emulators: EmulatorProcess) -> None:
     """Each life is killed at a random moment with runs on all slots."""
     chance = random.Random(20251103)
     outside = Outside(server)

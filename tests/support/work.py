@@ -22,6 +22,12 @@ def count_to(reporter: Reporter, last: int) -> str:
     return "done"
 
 
+def chatter(reporter: Reporter) -> None:
+    """Tell without a pause, and listen for nothing."""
+    while True:
+        reporter.progress(0.5)
+
+
 def refuse(_: Reporter) -> None:
     raise Failed("the image is empty", hint="take another")
 

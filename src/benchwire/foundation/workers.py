@@ -9,6 +9,7 @@ is killed, and cannot stop a part that hangs.
 
 import contextlib
 import logging
+import math
 import os
 import pickle
 import queue
@@ -42,6 +43,7 @@ IDLE_SECONDS = 300.0
 _NICENESS = 10
 _ATTEMPTS = 2
 _LOOK_SECONDS = 0.1
+_TELL_SECONDS = 0.05
 
 
 class WorkerDied(Failed):
@@ -337,7 +339,7 @@ class ProcessExecutor:
                     except Exception:
                         # The work itself goes on; its promise must be kept whatever they do.
                         logger.exception("progress could not be told")
-                continue
+            # Also after a message: work may tell more often than this looks.
             now = time.monotonic()
             if asked_at is None:
                 over_time = task.time_limit is not None and now - started > task.time_limit
@@ -373,8 +375,14 @@ class _PipeReporter:
     def __init__(self, connection: Any, stopped: threading.Event) -> None:
         self._connection = connection
         self._stopped = stopped
+        self._told, self._told_at = "", -math.inf
 
     def progress(self, fraction: float, message: str = "") -> None:
+        """Tell it, unless the same words have been told just now: no one reads that fast."""
+        now = time.monotonic()
+        if message == self._told and fraction < 1 and now - self._told_at < _TELL_SECONDS:
+            return
+        self._told, self._told_at = message, now
         self._connection.send(("progress", (fraction, message)))
 
     def raise_if_stopped(self) -> None:

@@ -75,6 +75,8 @@ def test_the_stores_and_what_is_in_them_can_be_seen(desk: Desk) -> None:
         ],
         "has_more": False,
     }
+    answer = desk.client.get("/stores/objects", params={"url": f"{OPEN}/movies/b.tif"})
+    assert answer.json()["items"] == found["items"][1:]
     for url, status in (("s3://lab-movies/closed", 403), (f"{OPEN}/none", 404), ("/etc", 400)):
         answer = desk.client.get("/stores/objects", params={"url": url})
         assert answer.status_code == status, answer.text
@@ -124,7 +126,7 @@ def test_a_name_that_leads_elsewhere_is_refused(desk: Desk, name: str) -> None:
     desk.store.put(f"open/odd/{name}", b"1")
     status, words = desk.refused(f"{OPEN}/odd", desk.area / "odd")
     assert status == 400, words
-    assert "No file here can have the name" in words
+    assert "is no name that stores and all computers can have" in words
     assert desk.left() == []
 
 

@@ -1,5 +1,6 @@
 """What a worker does for a copy, step by step."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from benchwire.domains.stores.errors import (
     StoreRefuses,
     TargetTaken,
 )
+from benchwire.domains.stores.transfer import Entry
 from benchwire.foundation.files import AllowedFolders, DiskAlmostFull, DiskRefused, refuse_too_large
 from tests.domains.stores.conftest import OPEN
 from tests.support.s3 import ObjectStore
@@ -37,7 +39,8 @@ def test_what_a_killed_worker_had_begun_is_not_part_of_the_copy(tmp_path: Path) 
     (begun / "sub").mkdir(parents=True)
     for name in ("a", "sub/.hidden.part", "sub/.b.x7.part"):
         (begun / name).write_bytes(b"1")
-    transfer.settle(Silent(), begun, tmp_path / "copy", ["a", "sub/.hidden.part"])
+    entries = [Entry(name, 1, "") for name in ("a", "sub/.hidden.part")]
+    transfer.settle(Silent(), begun, tmp_path / "copy", entries)
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
     assert left == ["copy", "copy/a", "copy/sub", "copy/sub/.hidden.part"]
 
@@ -48,15 +51,70 @@ def test_what_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     (begun / "a").write_bytes(b"1")
     (tmp_path / "copy").write_bytes(b"somebody's")
     with pytest.raises(TargetTaken):
-        transfer.settle(Silent(), begun, tmp_path / "copy", ["a"])
+        transfer.settle(Silent(), begun, tmp_path / "copy", [Entry("a", 1, "")])
     assert (tmp_path / "copy").read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize("there", [{"a": b"1"}, {"a": b"1", "b": b"12"}, {"a": b"1", "b/c": b"1"}])
+def test_what_has_gone_from_where_it_waited_makes_no_whole_copy(
+    tmp_path: Path, there: dict[str, bytes]
+) -> None:
+    begun = tmp_path / ".copy.part"
+    for name, content in there.items():
+        (begun / name).parent.mkdir(parents=True, exist_ok=True)
+        (begun / name).write_bytes(content)
+    with pytest.raises(CopyDiffers, match="b has gone"):
+        transfer.settle(Silent(), begun, tmp_path / "copy", [Entry("a", 1, ""), Entry("b", 1, "")])
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root everything can be read, so the system's call is made to fail."""
+    for name in ("open/a", "shut/b"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"1")
+    scan = os.scandir
+
+    def scandir(path: str) -> Any:
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DiskRefused, match="Permission denied"):
+        transfer.list_here(Silent(), tmp_path, ALL)
+
+
+def test_an_object_of_somebody_else_stays_as_it_is(
+    tmp_path: Path, known_store: ObjectStore
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"mine")
+    entries = transfer.list_here(Silent(), tmp_path, ALL).entries
+    known_store.put("open/x/b", b"a colleague's")
+    with pytest.raises(TargetTaken, match="has put b there"):
+        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL)
+    transfer.take_back(Silent(), f"{OPEN}/x", entries)
+    assert known_store.names() == ["open/x/b"]
+    known_store.put("open/x/b", b"mime")
+    with pytest.raises(CopyDiffers, match="b is not in the store as it was sent"):
+        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL)
+
+
+@pytest.mark.parametrize("name", ["a?versionId=2", "a\\b", "a\nb", "\udcfc.txt", "x" * 241, "C:x"])
+def test_a_name_that_could_not_come_back_does_not_go_out(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"1")
+    with pytest.raises(CopyInvalid, match="is no name that"):
+        transfer.list_here(Silent(), tmp_path, ALL)
 
 
 def test_a_file_that_is_another_by_now_is_not_sent(
     tmp_path: Path, known_store: ObjectStore
 ) -> None:
     (tmp_path / "a").write_bytes(b"before")
-    entries = transfer.list_here(Silent(), tmp_path, ALL)
+    entries = transfer.list_here(Silent(), tmp_path, ALL).entries
     (tmp_path / "a").write_bytes(b"after it")
     with pytest.raises(CopyDiffers, match="a was changed"):
         transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL)
@@ -69,7 +127,7 @@ def test_a_file_that_is_another_by_now_is_not_sent(
 def test_a_large_file_goes_in_parts_and_is_whole(tmp_path: Path, known_store: ObjectStore) -> None:
     content = bytes(range(256)) * 480_000  # S3's library sends more than 100 MB in parts
     (tmp_path / "large").write_bytes(content)
-    entries = transfer.list_here(Silent(), tmp_path / "large", ALL)
+    entries = transfer.list_here(Silent(), tmp_path / "large", ALL).entries
     transfer.send(Silent(), tmp_path / "large", entries, f"{OPEN}/large", ALL)
     assert known_store.get("open/large") == content
 
@@ -97,6 +155,7 @@ def test_a_library_that_is_not_installed_is_named() -> None:
         (PermissionError("AccessDenied"), StoreRefuses),
         (OSError(16, "Please reduce your request rate."), StoreAway),
         (TimeoutError(), StoreAway),
+        (UnicodeEncodeError("ascii", "x", 0, 1, "no"), StoreRefuses),
         (KeyError("ours"), KeyError),
         (MemoryError(), MemoryError),
     ],
@@ -110,7 +169,7 @@ def test_troubles_of_the_store_are_not_taken_for_those_of_the_disk(
 ) -> None:
     """In the middle of a file, where the disk's own are told as such."""
     known_store.put("open/a", b"1" * 20_000_000)
-    entries = transfer.list_store(Silent(), f"{OPEN}/a")
+    entries = transfer.list_store(Silent(), f"{OPEN}/a").entries
     from s3fs.core import S3File
 
     fetched: Any = S3File._fetch_range
@@ -129,7 +188,7 @@ def test_troubles_of_the_store_are_not_taken_for_those_of_the_disk(
 
 def test_troubles_of_the_disk_are_told_as_such(tmp_path: Path, known_store: ObjectStore) -> None:
     known_store.put("open/a", b"1")
-    entries = transfer.list_store(Silent(), f"{OPEN}/a")
+    entries = transfer.list_store(Silent(), f"{OPEN}/a").entries
     (tmp_path / "part").write_bytes(b"in the way")
     with pytest.raises(DiskRefused):
         transfer.fetch(Silent(), f"{OPEN}/a", entries, tmp_path / "part", ALL)
@@ -140,10 +199,15 @@ def test_placeholders_of_folders_are_left_out_and_odd_objects_refused(
 ) -> None:
     for key in ("open/f/", "open/f/sub/", "open/f/sub/a"):
         known_store.put(key, b"" if key.endswith("/") else b"1")
-    assert [entry.name for entry in transfer.list_store(Silent(), f"{OPEN}/f")] == ["sub/a"]
+    assert [entry.name for entry in transfer.list_store(Silent(), f"{OPEN}/f").entries] == ["sub/a"]
     known_store.put("open/f/sub//b", b"1")
     with pytest.raises(CopyInvalid):
         transfer.list_store(Silent(), f"{OPEN}/f")
+    for keys in (("open/g", "open/g/a"), ("open/h/a", "open/h/a/b")):
+        for key in keys:
+            known_store.put(key, b"1")
+        with pytest.raises(CopyInvalid, match="an object and a folder at once"):
+            transfer.list_store(Silent(), f"{OPEN}/{keys[0][5]}")
 
 
 def test_what_would_not_fit_is_refused(tmp_path: Path) -> None:

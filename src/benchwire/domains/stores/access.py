@@ -12,11 +12,12 @@ _BLOCK_BYTES = 8 << 20
 # The library's own would have a person wait for minutes before a store is said to be away.
 _OPTIONS = {
     "s3": {
-        "config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 1}}
+        "config_kwargs": {"connect_timeout": 5, "read_timeout": 10, "retries": {"max_attempts": 1}}
     }
 }
 # What only a mistake in a program raises, here or there; it is not to be tried again.
 _MISTAKES = (MemoryError, TypeError, AttributeError, KeyError, IndexError, AssertionError)
+_PATIENT_STATUSES = frozenset({408, 429})
 
 
 class StoreAccess:
@@ -42,6 +43,8 @@ class StoreAccess:
                     use_listings_cache=False,
                     **_OPTIONS.get(protocol, {}),
                 )
+            # Who asks has a patience of its own.
+            self._store.retries = 1
         except ImportError as error:
             raise ExtraMissing(
                 f"What speaks to {protocol} stores is not installed",
@@ -50,11 +53,15 @@ class StoreAccess:
         self._root = str(path).rstrip("/")
 
     def children(self) -> list[dict[str, Any]]:
-        """Return what is right below the address: ``name``, ``type`` and ``size``."""
+        """Return what is right below the address, or the object there: full names, as given."""
         with _told():
             found = self._store.ls(self._root, detail=True)
         own = self._root.strip("/")
-        return [item for item in found if str(item["name"]).strip("/") != own] or found
+        return [
+            item
+            for item in found
+            if item["type"] != "directory" or str(item["name"]).strip("/") != own
+        ]
 
     def below(self, depth: int | None = None) -> list[tuple[str, dict[str, Any]]]:
         """Return the objects at and below the address with their names from there on, sorted.
@@ -69,6 +76,15 @@ class StoreAccess:
             for full, item in found.items()
             if item["type"] != "directory" and not (full.endswith("/") and not item["size"])
         )
+
+    def size_of(self, name: str) -> int | None:
+        """Return the size of an object in bytes, None where there is none."""
+        try:
+            with _told():
+                found = self._store.info(self._path(name))
+        except NothingThere:
+            return None
+        return None if found["type"] == "directory" else int(found["size"])
 
     def blocks(self, name: str, size: int) -> Iterator[bytes]:
         """Yield an object of a size piece by piece."""
@@ -86,15 +102,8 @@ class StoreAccess:
                     return
                 yield block
 
-    def sum_of(self, name: str, size: int, tell: Callable[[int], None]) -> str | None:
-        """Return the SHA-256 of an object of a size, None where there is none such."""
-        try:
-            with _told():
-                found = self._store.info(self._path(name))
-        except NothingThere:
-            return None
-        if found["type"] == "directory" or found["size"] != size:
-            return None
+    def sum_of(self, name: str, size: int, tell: Callable[[int], None]) -> str:
+        """Return the SHA-256 of an object of a size."""
         digest = hashlib.sha256()
         for block in self.blocks(name, size):
             digest.update(block)
@@ -143,10 +152,20 @@ def _told() -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise NothingThere("The store has nothing at that address") from error
-    except PermissionError as error:
-        raise StoreRefuses(
-            "The store refused", hint="See to the keys of the server and what they may do."
-        ) from error
     except Exception as error:
         # Each library has errors of its own, and some quote what they were called with.
+        if _is_final(error):
+            raise StoreRefuses(
+                f"The store refused ({type(error).__name__})",
+                hint="See to the keys of the server, what they may do, and what the store takes.",
+            ) from error
         raise StoreAway(f"The store does not answer ({type(error).__name__})") from error
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether asking again would be answered alike."""
+    if isinstance(error, PermissionError | ValueError):
+        return True
+    answer = getattr(error.__cause__, "response", None)
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode") if answer else None
+    return status is not None and 400 <= status < 500 and status not in _PATIENT_STATUSES

@@ -51,6 +51,12 @@ class ExtraMissing(Unavailable):
     code = "stores.extra_missing"
 
 
+class CopyGivenUp(Conflict):
+    """The copy was cancelled."""
+
+    code = "stores.copy_given_up"
+
+
 class CopyDiffers(Conflict):
     """What arrived is not what was sent, or the source was changed meanwhile."""
 

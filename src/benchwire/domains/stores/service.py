@@ -1,7 +1,9 @@
 """Copies between folders here and object stores, as jobs that outlive a restart."""
 
+import hashlib
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -11,9 +13,16 @@ from typing import Any, TypeVar
 
 from benchwire.domains.stores import transfer
 from benchwire.domains.stores.addresses import AllowedAddresses, is_address
-from benchwire.domains.stores.errors import CopyDiffers, CopyInvalid, StoreAway, TargetTaken
+from benchwire.domains.stores.errors import (
+    CopyDiffers,
+    CopyGivenUp,
+    CopyInvalid,
+    StoreAway,
+    StoreRefuses,
+    TargetTaken,
+)
 from benchwire.domains.stores.schemas import CopyRequest
-from benchwire.domains.stores.transfer import Entry
+from benchwire.domains.stores.transfer import Entry, Listing
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.files import (
     PARTIAL_SUFFIX,
@@ -25,7 +34,7 @@ from benchwire.foundation.jobs.family import JobFamily
 from benchwire.foundation.jobs.runner import JobContext, Jobs
 from benchwire.foundation.jobs.states import JobRecord, StopReason
 from benchwire.foundation.samples.store import Given, Samples
-from benchwire.foundation.workers import Executor, Turns, ask
+from benchwire.foundation.workers import Executor, Turns, WorkTimedOut, ask
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +44,7 @@ KIND = "stores.copy"
 COPY_ITEM = "copy"
 """What one is called in lists over all domains."""
 
-LOOK_SECONDS, LIST_SECONDS = 30.0, 300.0
+LOOK_SECONDS, LIST_SECONDS, CLEAR_SECONDS = 30.0, 300.0, 60.0
 SHOWN_OBJECTS = 1000
 # A piece is as many files as together have so many bytes, or one that has more.
 _PIECE_BYTES = 64 << 20
@@ -45,8 +54,9 @@ _PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)
 _PATIENCE_SECONDS = 86_400.0
 _TICK_SECONDS = 0.2
 _REMOVED_AT_ONCE = 500
-# What a job notes of itself: that the target was empty, and that all has arrived.
-_BEGUN, _ARRIVED = "begun", "arrived"
+_CLEARING_PAUSES = (1.0, 2.0, 5.0)
+# What a job notes of itself: the target was empty, all has arrived, what came of it is to go.
+_BEGUN, _ARRIVED, _GIVEN_UP = "begun", "arrived", "given up"
 # The rest is making it count.
 _MOVED = 0.99
 
@@ -69,13 +79,8 @@ class _Course:
     @property
     def partial(self) -> Path:
         """Where what arrives waits for the rest; of a source that has changed, elsewhere."""
-        target = Path(self.target)
-        return target.with_name(f".{target.name[:60]}.{self.version[:16]}{PARTIAL_SUFFIX}")
-
-    @property
-    def result(self) -> Mapping[str, Any]:
-        """What is told of the copy once it is whole."""
-        return {"target": self.target}
+        mark = hashlib.sha256(f"{self.target}\0{self.version}".encode()).hexdigest()[:16]
+        return Path(self.target).with_name(f".copy-{mark}{PARTIAL_SUFFIX}")
 
     def is_settled(self, finished: Collection[str]) -> bool:
         """Whether an earlier life of the job has given what arrived its name, and told nobody."""
@@ -130,8 +135,6 @@ class Copies:
         """Return what is in a folder of a store, folders first."""
         address = self.stores.address(url)
         items, has_more = self._ask(transfer.look, address, SHOWN_OBJECTS, seconds=LOOK_SECONDS)
-        for item in items:
-            item["url"] = f"{address}/{item['name']}"
         return {"url": address, "items": items, "has_more": has_more}
 
     def start(self, request: CopyRequest) -> str:
@@ -155,22 +158,24 @@ class Copies:
             source = str(self.allowed.existing(source).resolve())
             target = self.stores.address(target)
         self._refuse_taken(target)
-        entries = self._entries(source)
-        size = sum(entry.size for entry in entries)
+        listing = self._listing(source)
         if is_address(source):
             make_usable(Path(target).parent)
-            refuse_too_large(Path(target).parent, size, "the copy")
+            refuse_too_large(Path(target).parent, listing.size_bytes, "the copy")
         params = {
             "source": source,
             "target": target,
-            "version": transfer.fingerprint(entries),
-            "n_files": len(entries),
-            "size_bytes": size,
+            "version": listing.version,
+            "n_files": len(listing.entries),
+            "size_bytes": listing.size_bytes,
         }
         with self._submitting:
             self._refuse_under_way(target)
             return self._family.start(
-                params, total=len(entries), title=_title(source, target), requested_by=requested_by
+                params,
+                total=len(listing.entries),
+                title=_title(source, target),
+                requested_by=requested_by,
             )
 
     def status(self, job_id: str) -> dict[str, Any]:
@@ -210,44 +215,61 @@ class Copies:
         if path.exists() or path.is_symlink():
             raise TargetTaken(f"{path.name} is there already", hint="Choose another target.")
 
-    def _entries(self, source: str) -> list[Entry]:
+    def _listing(self, source: str) -> Listing:
         if is_address(source):
             return self._ask(transfer.list_store, source, seconds=LIST_SECONDS)
         return self._ask(transfer.list_here, Path(source), self.allowed, seconds=LIST_SECONDS)
 
     def _ask(self, task: Callable[..., T], *arguments: Any, seconds: float) -> T:
         with self._turns.take():
-            return ask(self._workers, task, *arguments, seconds=seconds)
+            try:
+                return ask(self._workers, task, *arguments, seconds=seconds)
+            except WorkTimedOut as error:
+                raise StoreAway("The store does not answer in time") from error
 
     # -- the job ----------------------------------------------------------------------------
 
     def _run(self, job: JobContext) -> Mapping[str, Any]:
         course, patience = _Course.of(job.params), _Patience(job)
         if course.is_settled(job.finished_parts):
-            return course.result
-        entries = patience.with_(lambda: self._listed(job, course))
-        if transfer.fingerprint(entries) != course.version:
-            raise CopyDiffers(f"The source was changed since; what is at {course.target} stays")
-        if not course.is_inward and _BEGUN not in job.finished_parts:
-            # It may have waited for long; and only what was put there since may be taken back.
-            patience.with_(lambda: self._do(job, transfer.refuse_taken, course.target))
-        job.finish_part(_BEGUN)
+            return {"target": course.target}
+        entries: Sequence[Entry] = ()
+        has_begun, has_arrived = (part in job.finished_parts for part in (_BEGUN, _ARRIVED))
+        is_given_up = _GIVEN_UP in job.finished_parts
         try:
+            listing = (
+                self._listed(job, course)
+                if is_given_up
+                else patience.with_(lambda: self._listed(job, course))
+            )
+            if listing.version != course.version:
+                raise CopyDiffers("The source was changed since; start the copy again")
+            if not course.is_inward and not has_begun:
+                # It may have waited for long; and only what was put since may be taken back.
+                patience.with_(lambda: self._do(job, transfer.refuse_taken, course.target))
+            job.finish_part(_BEGUN)
+            has_begun, entries = True, listing.entries
+            if is_given_up:
+                raise CopyGivenUp("It was cancelled before the server ended")
             moved = self._move(job, course, entries, patience)
             # Again, so that no file of before is beside one of after.
-            if patience.with_(lambda: self._listed(job, course)) != entries:
+            if patience.with_(lambda: self._listed(job, course)).version != course.version:
                 raise CopyDiffers("The source was changed while it was copied; start it again")
+            job.finish_part(_ARRIVED)
+            has_arrived = True
             patience.with_(lambda: self._end(job, course, entries, moved))
-        except StoreAway:
-            raise  # started again, the copy goes on with what has arrived
-        except BaseException:
-            # What a server that ends has copied is there for the next one.
-            if job.stop.reason is not StopReason.SHUTDOWN:
-                self._clear(course, entries)
+        except BaseException as error:
+            # What a server that ends has copied is there for the next one, and what has arrived
+            # here is there for a copy that is started again once the store is.
+            is_kept = course.is_inward and isinstance(error, StoreAway | StoreRefuses)
+            if has_begun and not is_kept and job.stop.reason is not StopReason.SHUTDOWN:
+                if job.stop.reason is not None:
+                    job.finish_part(_GIVEN_UP)
+                self._clear(job, course, entries, has_arrived=has_arrived)
             raise
-        return course.result
+        return {"target": course.target}
 
-    def _listed(self, job: JobContext, course: _Course) -> list[Entry]:
+    def _listed(self, job: JobContext, course: _Course) -> Listing:
         if course.is_inward:
             return self._do(job, transfer.list_store, course.source)
         return self._do(job, transfer.list_here, Path(course.source), self.allowed)
@@ -317,26 +339,41 @@ class Copies:
     ) -> None:
         """Make what has been moved count."""
         if course.is_inward:
-            job.finish_part(_ARRIVED)
-            names = [entry.name for entry in entries]
-            self._do(job, transfer.settle, course.partial, Path(course.target), names)
-        elif [item["name"] for item in moved] != [""]:
+            self._do(job, transfer.settle, course.partial, Path(course.target), entries)
+        elif entries[0].name:
             self._do(job, transfer.declare, course.target, list(moved))
 
-    def _clear(self, course: _Course, entries: Sequence[Entry]) -> None:
-        """Remove what came of a copy that has failed or was given up."""
+    def _clear(
+        self, job: JobContext, course: _Course, entries: Sequence[Entry], *, has_arrived: bool
+    ) -> None:
+        """Remove what came of a copy that has failed or was given up; note where that stays."""
+        if course.is_inward:
+            pieces: list[tuple[Any, ...]] = [(transfer.discard, course.partial)]
+        else:
+            pieces = [(transfer.retract, course.target)] if has_arrived else []
+            pieces += [
+                (transfer.take_back, course.target, entries[first : first + _REMOVED_AT_ONCE])
+                for first in range(0, len(entries), _REMOVED_AT_ONCE)
+            ]
         try:
-            if course.is_inward:
-                self._ask(transfer.discard, course.partial, seconds=LIST_SECONDS)
-                return
-            names = [entry.name for entry in entries]
-            if names != [""]:
-                names.insert(0, transfer.MANIFEST_NAME)
-            for first in range(0, len(names), _REMOVED_AT_ONCE):
-                some = names[first : first + _REMOVED_AT_ONCE]
-                self._ask(transfer.take_back, course.target, some, seconds=LIST_SECONDS)
+            if not course.is_inward and not entries:
+                raise StoreAway("What it has sent is not known")
+            for task, *arguments in pieces:
+                self._persistently(task, *arguments)
         except BenchwireError as error:
             logger.warning("what was copied to %s stays there: %s", course.target, error.message)
+            job.note_partial_files([str(course.partial) if course.is_inward else course.target])
+
+    def _persistently(self, task: Callable[..., None], *arguments: Any) -> None:
+        """Do something for nobody who waits, a few times if need be."""
+        for pause in _CLEARING_PAUSES:
+            try:
+                ask(self._compute, task, *arguments, seconds=CLEAR_SECONDS)
+            except BenchwireError:
+                time.sleep(pause)
+            else:
+                return
+        ask(self._compute, task, *arguments, seconds=CLEAR_SECONDS)
 
     def _do(self, job: JobContext, task: Callable[..., T], *arguments: Any) -> T:
         return job.result_of(self._compute.submit(task, *arguments, stop=job.stop.event))

@@ -8,6 +8,7 @@ written last, so that a folder in a store is whole exactly if it has one.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +32,8 @@ MANIFEST_NAME = "benchwire-copy.json"
 _ONLY_NAME = "file"
 _MOST_MANIFEST_BYTES = 256 << 20
 _LONGEST_NAME = 240
+# The last one is cut off by the library of S3.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|\?versionId=")
 _VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated")
 
 
@@ -56,9 +59,29 @@ class Entry:
     sha256: str = ""
 
 
-def fingerprint(entries: Sequence[Entry]) -> str:
-    """Return a text that is another one whenever a source has changed."""
-    return hashlib.sha256(json.dumps([asdict(entry) for entry in entries]).encode()).hexdigest()
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a source, by name.
+
+    Parameters
+    ----------
+    version
+        Another text whenever any of them has changed.
+    """
+
+    entries: Sequence[Entry]
+    version: str
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> "Listing":
+        """Return a listing of these files."""
+        content = json.dumps([asdict(entry) for entry in entries])
+        return cls(entries, hashlib.sha256(content.encode()).hexdigest())
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all of them together."""
+        return sum(entry.size for entry in self.entries)
 
 
 # -- looking --------------------------------------------------------------------------------
@@ -72,9 +95,11 @@ def look(_: Reporter, url: str, limit: int) -> tuple[list[dict[str, Any]], bool]
     NothingThere
         The store has no such folder.
     """
+    protocol = url.partition("://")[0]
     items = [
         {
             "name": str(item["name"]).rstrip("/").rpartition("/")[2],
+            "url": f"{protocol}://{str(item['name']).strip('/')}",
             "type": "folder" if item["type"] == "directory" else "file",
             "size_bytes": item.get("size") if item["type"] != "directory" else None,
         }
@@ -84,7 +109,7 @@ def look(_: Reporter, url: str, limit: int) -> tuple[list[dict[str, Any]], bool]
     return items[:limit], len(items) > limit
 
 
-def list_store(_: Reporter, url: str) -> list[Entry]:
+def list_store(_: Reporter, url: str) -> Listing:
     """Return every object at or below an address, by name, as its manifest knows it if it has one.
 
     Raises
@@ -92,7 +117,7 @@ def list_store(_: Reporter, url: str) -> list[Entry]:
     NothingThere
         There is none.
     CopyInvalid
-        One has a name that no file here can have.
+        One has a name that no file here can have, or is a folder as well.
     CopyDiffers
         One that the manifest names is not there.
     """
@@ -108,12 +133,22 @@ def list_store(_: Reporter, url: str) -> list[Entry]:
             entries.append(Entry(name, int(item["size"]), version))
     if not entries:
         raise NothingThere("The store has nothing at that address")
-    if len(entries) > 1 and not entries[0].name:
-        raise CopyInvalid("That is an object and a folder at once; no path here can be both")
+    _refuse_files_that_are_folders(store, entries)
     missing = sorted(sums.keys() - {entry.name for entry in entries})
     if missing:
         raise CopyDiffers(f"{missing[0]:.100} is in {MANIFEST_NAME} and not in the store")
-    return [replace(entry, sha256=sums.get(entry.name, "")) for entry in entries]
+    return Listing.of([replace(entry, sha256=sums.get(entry.name, "")) for entry in entries])
+
+
+def _refuse_files_that_are_folders(store: StoreAccess, entries: Sequence[Entry]) -> None:
+    """Refuse an object whose name is also the beginning of others': no path here can be both."""
+    folders = {
+        entry.name[:at] for entry in entries for at, each in enumerate(entry.name) if each == "/"
+    }
+    both = next((entry.name for entry in entries if entry.name in folders), None)
+    # Of the address itself a store lists what is below it alone.
+    if both is not None or (entries[0].name and store.size_of("") is not None):
+        raise CopyInvalid(f"{both or 'That address':.100} is an object and a folder at once")
 
 
 def _manifest(store: StoreAccess, size: int) -> Mapping[str, str]:
@@ -129,15 +164,15 @@ def _manifest(store: StoreAccess, size: int) -> Mapping[str, str]:
 def _refuse_unsafe(name: str) -> None:
     """Refuse a name that would lead out of the folder, or that some system cannot have."""
     parts = name.split("/") if name else []
-    is_plain = not PureWindowsPath(name).drive and "\\" not in name
-    if not is_plain or any(
-        part in {"", ".", ".."} or len(os.fsencode(part)) > _LONGEST_NAME or min(part) < " "
-        for part in parts
+    if (
+        PureWindowsPath(name).drive
+        or _UNSAFE.search(name)
+        or any(part in {"", ".", ".."} or len(part.encode()) > _LONGEST_NAME for part in parts)
     ):
-        raise CopyInvalid(f"No file here can have the name {name!a:.120}")
+        raise CopyInvalid(f"{name!a:.120} is no name that stores and all computers can have")
 
 
-def list_here(_: Reporter, path: Path, allowed: AllowedFolders) -> list[Entry]:
+def list_here(_: Reporter, path: Path, allowed: AllowedFolders) -> Listing:
     """Return every file at or below a path, by name.
 
     Raises
@@ -145,25 +180,35 @@ def list_here(_: Reporter, path: Path, allowed: AllowedFolders) -> list[Entry]:
     PathForbidden
         One of them leads out of the allowed folders.
     CopyInvalid
-        There is none, or something else than files and folders, or a manifest of another copy.
+        There is none, or something else than files and folders, or a manifest of another copy, or
+        a name that cannot be had everywhere.
+    DiskRefused
+        A folder cannot be read.
     """
     if path.is_file():
-        return [_entry(path, "")]
+        return Listing.of([_entry(path, "")])
     entries = []
-    for folder, folders, names in os.walk(path):
-        linked = [name for name in folders if Path(folder, name).is_symlink()]
-        for name in [*linked, *names]:
-            file = Path(folder, name)
-            relative = file.relative_to(path).as_posix()
-            _refuse_foreign(file, allowed)
-            if not file.is_file():
-                raise CopyInvalid(f"{relative} is neither a file nor a folder")
-            if relative == MANIFEST_NAME:
-                raise CopyInvalid(f"The folder has a {MANIFEST_NAME} of its own")
-            entries.append(_entry(file, relative))
+    with disk_troubles_told():
+        for folder, folders, names in os.walk(path, onerror=_give_up):
+            linked = [name for name in folders if Path(folder, name).is_symlink()]
+            for name in [*linked, *names]:
+                file = Path(folder, name)
+                relative = file.relative_to(path).as_posix()
+                _refuse_foreign(file, allowed)
+                _refuse_unsafe(relative)
+                if not file.is_file():
+                    raise CopyInvalid(f"{relative} is neither a file nor a folder")
+                if relative == MANIFEST_NAME:
+                    raise CopyInvalid(f"The folder has a {MANIFEST_NAME} of its own")
+                entries.append(_entry(file, relative))
     if not entries:
         raise CopyInvalid("There is no file in that folder")
-    return sorted(entries, key=lambda entry: entry.name)
+    return Listing.of(sorted(entries, key=lambda entry: entry.name))
+
+
+def _give_up(error: OSError) -> None:
+    """Take a folder that cannot be read for what it is; one left out would be missed by nobody."""
+    raise error
 
 
 def _entry(path: Path, name: str) -> Entry:
@@ -219,22 +264,28 @@ def fetch(
                     raise CopyDiffers(f"{name} did not arrive as it was sent")
 
 
-def settle(_: Reporter, partial: Path, target: Path, names: Sequence[str]) -> None:
+def settle(_: Reporter, partial: Path, target: Path, entries: Sequence[Entry]) -> None:
     """Give what has arrived its name; what a killed worker had begun is removed first.
 
     Raises
     ------
+    CopyDiffers
+        Not all of it is there.
     TargetTaken
         Somebody else has put something there meanwhile.
     """
-    wanted = {arrived_at(partial, name) for name in names}
+    wanted = {arrived_at(partial, entry.name) for entry in entries}
     with disk_troubles_told():
+        for entry in entries:
+            file = arrived_at(partial, entry.name)
+            if file.is_symlink() or not file.is_file() or file.stat().st_size != entry.size:
+                raise CopyDiffers(f"{entry.name or target.name} has gone from where it waited")
         for file in partial.rglob("*"):
             if not file.is_dir() and file not in wanted:
                 file.unlink()
         if target.exists() or target.is_symlink():
             raise TargetTaken(f"{target.name} is there by now", hint="Choose another target.")
-        if names == [""]:
+        if not entries[0].name:
             arrived_at(partial, "").rename(target)
             partial.rmdir()
         else:
@@ -265,11 +316,16 @@ def send(
         file = source / entry.name if entry.name else source
         _refuse_foreign(file, allowed)
         sha256 = _sum_here(file, entry, tell)
-        if store.sum_of(entry.name, entry.size, tell) != sha256:
+        name = entry.name or file.name
+        found = store.size_of(entry.name)
+        if found is None:
             store.put(entry.name, str(file), tell)
-            if store.sum_of(entry.name, entry.size, tell) != sha256:
-                name = entry.name or file.name
-                raise CopyDiffers(f"{name} is not in the store as it was sent")
+            found = store.size_of(entry.name)
+        # From an earlier life of the copy, or somebody else's, which stays as it is.
+        elif found != entry.size:
+            raise TargetTaken(f"Somebody else has put {name} there")
+        if found != entry.size or store.sum_of(entry.name, entry.size, tell) != sha256:
+            raise CopyDiffers(f"{name} is not in the store as it was sent")
         sent.append({"name": entry.name, "size": entry.size, "sha256": sha256})
     return sent
 
@@ -283,11 +339,20 @@ def declare(_: Reporter, url: str, files: Sequence[Mapping[str, Any]]) -> None:
         raise CopyDiffers("The manifest is not in the store as it was sent")
 
 
-def take_back(_: Reporter, url: str, names: Sequence[str]) -> None:
-    """Remove what a copy that was given up has put into a store."""
+def retract(_: Reporter, url: str) -> None:
+    """Remove the manifest of a folder that is not to be whole any more."""
+    StoreAccess(url).remove(MANIFEST_NAME)
+
+
+def take_back(_: Reporter, url: str, entries: Sequence[Entry]) -> None:
+    """Remove what a copy that was given up has put into a store; an object of another size stays.
+
+    Its target was empty when the copy began.
+    """
     store = StoreAccess(url)
-    for name in names:
-        store.remove(name)
+    for entry in entries:
+        if store.size_of(entry.name) == entry.size:
+            store.remove(entry.name)
 
 
 def discard(_: Reporter, partial: Path) -> None:

@@ -152,11 +152,13 @@ class _Watch:
             try:
                 what = self._running.told.get(timeout=_LOOK_SECONDS)
             except queue.Empty:
-                self._look()
+                pass
             else:
                 if what is None:
                     return self._outcome()
                 self._hear(what)
+            # Also after a message: work may tell more often than this waits for one.
+            self._look()
 
     def _outcome(self) -> host.Outcome:
         if self._connection.lost.is_set():
