@@ -225,7 +225,7 @@ class Copies:
             try:
                 return ask(self._workers, task, *arguments, seconds=seconds)
             except WorkTimedOut as error:
-                raise StoreAway("The store does not answer in time") from error
+                raise StoreAway("There was no answer in time") from error
 
     # -- the job ----------------------------------------------------------------------------
 
@@ -237,6 +237,8 @@ class Copies:
         has_begun, has_arrived = (part in job.finished_parts for part in (_BEGUN, _ARRIVED))
         is_given_up = _GIVEN_UP in job.finished_parts
         try:
+            if is_given_up and course.is_inward:
+                raise _given_up()
             listing = (
                 self._listed(job, course)
                 if is_given_up
@@ -250,7 +252,7 @@ class Copies:
             job.finish_part(_BEGUN)
             has_begun, entries = True, listing.entries
             if is_given_up:
-                raise CopyGivenUp("It was cancelled before the server ended")
+                raise _given_up()
             moved = self._move(job, course, entries, patience)
             # Again, so that no file of before is beside one of after.
             if patience.with_(lambda: self._listed(job, course)).version != course.version:
@@ -409,6 +411,10 @@ class _Patience:
         self._job.report(self.so_far, message=f"{error.message}; trying again in {pause:.0f} s")
         self._job.stop.event.wait(pause)
         self._job.stop.raise_if_asked()
+
+
+def _given_up() -> CopyGivenUp:
+    return CopyGivenUp("It was cancelled before the server ended")
 
 
 def _title(source: str, target: str) -> str:
