@@ -33,11 +33,17 @@ class ObjectStore:
             aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
         )
-        self.client.create_bucket(Bucket=BUCKET)
+        self.empty()
 
     def environment(self, url: str | None = None) -> dict[str, str]:
         """Return what a server is told of the store, reached by another address if one is given."""
         return {**KEYS, "AWS_ENDPOINT_URL": url or self.url}
+
+    def empty(self) -> None:
+        """Begin anew: all stores of a process have the same objects."""
+        self.client.create_bucket(Bucket=BUCKET)
+        for name in self.names():
+            self.client.delete_object(Bucket=BUCKET, Key=name)
 
     def put(self, key: str, content: bytes) -> None:
         self.client.put_object(Bucket=BUCKET, Key=key, Body=content)

@@ -248,8 +248,9 @@ def refuse_too_large(folder: Path, needed: int, what: str) -> None:
     """
     free = shutil.disk_usage(folder).free
     if needed > free:
+        asked, there = f"{needed / 1e9:.2f} GB", f"{free / 1e9:.2f} GB"
         raise DiskAlmostFull(
-            f"{needed / 1e9:.2f} GB are needed for {what}, and {free / 1e9:.2f} GB are free",
+            f"{asked} are needed for {what}, and {there} are free on the disk",
             hint="Free space on that disk, or choose a folder on another.",
         )
 

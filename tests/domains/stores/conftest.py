@@ -76,8 +76,7 @@ def serving(folder: Path, store: ObjectStore) -> Iterator[Desk]:
 @pytest.fixture
 def known_store(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     """The store, empty, with all that a server is to know of it in the environment."""
-    for key in store.names():
-        store.client.delete_object(Bucket=BUCKET, Key=key)
+    store.empty()
     for name, value in store.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("BENCHWIRE_STORES_URLS", OPEN)
