@@ -107,6 +107,11 @@ class AllowedFolders:
             return False  # a loop of links leads nowhere
         return any(resolved.is_relative_to(folder) for folder in self.folders)
 
+    def refuse_foreign(self, path: Path) -> None:
+        """Raise `PathForbidden` unless a path leads into the allowed folders."""
+        if not self.is_allowed(path):
+            raise PathForbidden(f"{path.name} leads outside the folders that may be used")
+
     def path(self, text: str) -> Path:
         """Return the path that a request names, whether or not anything is there.
 

@@ -1,6 +1,5 @@
 """A server that may use one folder and most of one bucket."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from starlette.testclient import TestClient
 
 from tests.support import analysis
 from tests.support.s3 import BUCKET, ObjectStore
+from tests.support.waiting import until
 
 OPEN = f"s3://{BUCKET}/open"
 FINAL = {"completed", "failed", "cancelled"}
@@ -24,17 +24,17 @@ class Desk:
         self.area = area
         self.store = store
 
+    def ask(self, source: object, target: object) -> Any:
+        body = {"source": str(source), "target": str(target)}
+        return self.client.post("/stores/copies", json=body)
+
     def start(self, source: object, target: object) -> str:
-        answer = self.client.post(
-            "/stores/copies", json={"source": str(source), "target": str(target)}
-        )
+        answer = self.ask(source, target)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["job_id"])
 
     def refused(self, source: object, target: object) -> tuple[int, str]:
-        answer = self.client.post(
-            "/stores/copies", json={"source": str(source), "target": str(target)}
-        )
+        answer = self.ask(source, target)
         assert set(answer.json()) == {"success", "error", "error_code"}
         return answer.status_code, answer.json()["error"]
 
@@ -42,11 +42,8 @@ class Desk:
         return self.client.get(f"/stores/copies/{job_id}").json()
 
     def ended(self, job_id: str) -> Any:
-        deadline = time.monotonic() + 60
-        while (status := self.status(job_id))["status"] not in FINAL:
-            assert time.monotonic() < deadline, status
-            time.sleep(0.05)
-        return status
+        until(lambda: self.status(job_id)["status"] in FINAL, seconds=60, what="an end")
+        return self.status(job_id)
 
     def copied(self, source: object, target: object) -> Any:
         status = self.ended(self.start(source, target))

@@ -148,8 +148,7 @@ def process(
             _add_image(order, fov, mark=mark, allowed=allowed, reporter=reporter)
         return
     make_folders(folder)
-    if not allowed.is_allowed(folder):
-        raise PathForbidden(f"{folder.name} leads outside the folders that may be used")
+    allowed.refuse_foreign(folder)
     former = finished.facts(folder).get("files", {})
     with opened_inside(order.movie, allowed) as movie:
         table = _measured(order, fov, movie=movie, reporter=reporter)

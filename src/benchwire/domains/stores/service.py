@@ -418,7 +418,7 @@ def _given_up() -> CopyGivenUp:
 
 
 def _title(source: str, target: str) -> str:
-    name = source.rstrip("/").rpartition("/")[2]
+    name = source.rpartition("/")[2]
     way, address = ("from", source) if is_address(source) else ("to", target)
     return f"Copy of {name} {way} {'/'.join(address.split('/')[:3])}"
 

@@ -19,7 +19,6 @@ from benchwire.domains.stores.access import StoreAccess
 from benchwire.domains.stores.errors import CopyDiffers, CopyInvalid, NothingThere, TargetTaken
 from benchwire.foundation.files import (
     AllowedFolders,
-    PathForbidden,
     disk_troubles_told,
     make_folders,
     sha256_of,
@@ -194,7 +193,7 @@ def list_here(_: Reporter, path: Path, allowed: AllowedFolders) -> Listing:
             for name in [*linked, *names]:
                 file = Path(folder, name)
                 relative = file.relative_to(path).as_posix()
-                _refuse_foreign(file, allowed)
+                allowed.refuse_foreign(file)
                 _refuse_unsafe(relative)
                 if not file.is_file():
                     raise CopyInvalid(f"{relative} is neither a file nor a folder")
@@ -245,11 +244,11 @@ def fetch(
     tell = _teller(reporter, entries)
     store = StoreAccess(url)
     for entry in entries:
-        file = arrived_at(partial, entry.name)
+        file = _arrived_at(partial, entry.name)
         if file.is_file() and file.stat().st_size == entry.size:
             tell(entry.size)
             continue
-        _refuse_foreign(file, allowed)
+        allowed.refuse_foreign(file)
         with disk_troubles_told():
             make_folders(file.parent)
             with whole_file(file) as written:
@@ -274,10 +273,10 @@ def settle(_: Reporter, partial: Path, target: Path, entries: Sequence[Entry]) -
     TargetTaken
         Somebody else has put something there meanwhile.
     """
-    wanted = {arrived_at(partial, entry.name) for entry in entries}
+    wanted = {_arrived_at(partial, entry.name) for entry in entries}
     with disk_troubles_told():
         for entry in entries:
-            file = arrived_at(partial, entry.name)
+            file = _arrived_at(partial, entry.name)
             if file.is_symlink() or not file.is_file() or file.stat().st_size != entry.size:
                 raise CopyDiffers(f"{entry.name or target.name} has gone from where it waited")
         for file in partial.rglob("*"):
@@ -286,14 +285,14 @@ def settle(_: Reporter, partial: Path, target: Path, entries: Sequence[Entry]) -
         if target.exists() or target.is_symlink():
             raise TargetTaken(f"{target.name} is there by now", hint="Choose another target.")
         if not entries[0].name:
-            arrived_at(partial, "").rename(target)
+            _arrived_at(partial, "").rename(target)
             partial.rmdir()
         else:
             partial.rename(target)
         sync_folder(target.parent)
 
 
-def arrived_at(partial: Path, name: str) -> Path:
+def _arrived_at(partial: Path, name: str) -> Path:
     """Return where a file waits, or with no name, the only one there is."""
     return partial / (name or _ONLY_NAME)
 
@@ -314,7 +313,7 @@ def send(
     sent = []
     for entry in entries:
         file = source / entry.name if entry.name else source
-        _refuse_foreign(file, allowed)
+        allowed.refuse_foreign(file)
         sha256 = _sum_here(file, entry, tell)
         name = entry.name or file.name
         found = store.size_of(entry.name)
@@ -369,11 +368,6 @@ def _sum_here(file: Path, entry: Entry, tell: Callable[[int], None]) -> str:
         except FileNotFoundError:
             pass  # which is a change too
     raise CopyDiffers(f"{entry.name or file.name} was changed while it was copied")
-
-
-def _refuse_foreign(file: Path, allowed: AllowedFolders) -> None:
-    if not allowed.is_allowed(file):
-        raise PathForbidden(f"{file.name} leads outside the folders that may be used")
 
 
 def _teller(reporter: Reporter, entries: Sequence[Entry], times: int = 1) -> Callable[[int], None]:
