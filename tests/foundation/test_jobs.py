@@ -403,6 +403,36 @@ def test_end_that_the_disk_refused_is_told_and_stored_later(
     until(lambda: stored.get("j1").state is JobState.DONE, what="the stored end")
 
 
+def test_nobody_is_told_of_an_end_before_it_is_stored(database: Database) -> None:
+    begun, go, free = threading.Event(), threading.Event(), threading.Event()
+    outlived: list[JobContext] = []
+
+    def work(job: JobContext) -> None:
+        outlived.append(job)
+        begun.set()
+        go.wait(10)
+
+    life = Life(database, JobKind("test.work", work, concurrency=1))
+    submit(life, "test.work")
+    assert begun.wait(10)
+    until(lambda: JobStore(database).get("j1").state is JobState.RUNNING)
+    held = database.write_later(lambda _: free.wait(10))
+    go.set()
+    until(lambda: life.jobs._running["j1"].has_ended, what="an end that waits to be stored")
+    # What is left of the work says more, too late.
+    outlived[0].report(0.5, message="still here")
+    outlived[0].finish_part("late")
+    assert life.jobs.get("j1").state is JobState.RUNNING
+    assert [record.id for record in life.jobs.unfinished()] == ["j1"]
+    assert not any(seen.state.is_final for seen in life.seen)
+    free.set()
+    assert held.result(10)
+    assert life.end_of("j1").state is JobState.DONE
+    stored = JobStore(database).get("j1")
+    assert (stored.state, stored.progress, stored.finished_parts) == (JobState.DONE, 1.0, ())
+    until(lambda: life.seen[-1].state is JobState.DONE, what="the word of the end")
+
+
 class Refusing:
     """A store whose disk refuses records while ``refuses`` is true."""
 

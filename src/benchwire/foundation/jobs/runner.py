@@ -160,6 +160,7 @@ class _Running:
     timer: threading.Timer | None
     started: float
     last_told: float = float("-inf")
+    has_ended: bool = False
 
 
 class Jobs:
@@ -375,8 +376,7 @@ class Jobs:
     def unfinished(self) -> list[JobRecord]:
         """Return the jobs that are queued or running, oldest first."""
         with self._lock:
-            # A job that has just ended is still here while its end is being stored.
-            left = [record for record in self._records.values() if not record.state.is_final]
+            left = list(self._records.values())
         return sorted(left, key=lambda record: record.created_at)
 
     def count_by_state(self, kinds: Sequence[str] | None = None) -> dict[str, int]:
@@ -538,13 +538,18 @@ class Jobs:
         return {"state": JobState.CANCELLED, "message": error.message}
 
     def _finish(self, job_id: str, end: Mapping[str, Any]) -> None:
-        is_final = JobState(end["state"]).is_final
-        record = self._change(
-            job_id,
-            **end,
-            remaining=0.0 if is_final else None,
-            ended_at=self._clock.now() if is_final else None,
-        )
+        now, is_final = self._clock.now(), JobState(end["state"]).is_final
+        with self._lock:
+            # From here on work that outlives its job changes nothing.
+            self._running[job_id].has_ended = True
+            record = replace(
+                self._records[job_id],
+                **end,
+                remaining=0.0 if is_final else None,
+                ended_at=now if is_final else None,
+                updated_at=now,
+            )
+        # Nobody is told of an end that the next life would not know of.
         try:
             self._store.save(record)
         except BenchwireError as error:
@@ -554,7 +559,7 @@ class Jobs:
             self._save_later()
         with self._lock:
             running = self._running.pop(job_id)
-            self._records.pop(job_id, None)
+            self._records.pop(job_id)
             if end.get("interrupted"):
                 self._cut_short.append(job_id)
         if running.timer is not None:
@@ -588,6 +593,11 @@ class Jobs:
         self._notify(record)
         return record
 
+    def _live(self, job_id: str) -> _Running | None:
+        """Return a running job; None for one whose work has outlived it."""
+        running = self._running.get(job_id)
+        return None if running is None or running.has_ended else running
+
     def _snapshot(self) -> list[_Running]:
         with self._lock:
             return list(self._running.values())
@@ -600,9 +610,9 @@ class Jobs:
         now = self._clock.monotonic()
         progress = min(max(progress, 0.0), 1.0)
         with self._lock:
-            running = self._running.get(job_id)
+            running = self._live(job_id)
             if running is None:
-                return  # work that outlived its job
+                return
             if remaining is None and progress > 0:
                 remaining = (now - running.started) * (1 - progress) / progress
             known = self._records[job_id]
@@ -624,8 +634,8 @@ class Jobs:
 
     def _part_finished(self, job_id: str, part: str) -> None:
         with self._lock:
-            record = self._records[job_id]
-            if part in record.finished_parts:
+            record = self._records.get(job_id)
+            if record is None or self._live(job_id) is None or part in record.finished_parts:
                 return
             record = replace(record, finished_parts=(*record.finished_parts, part))
             self._records[job_id] = record
