@@ -322,3 +322,66 @@ def test_a_run_that_was_changed_since_is_copied_again_before_it_is_deleted(
     until(lambda: digest(copied) == digest(data), seconds=30, what="the newer copy")
     until(lambda: nas.uploaded_at(marker) > long_ago, seconds=30, what="the newer marker")
     assert uploads.remove_expired() == []
+
+
+def say_copied_at(marker: Path, moment: datetime) -> None:
+    """Change what a marker says and leave its own time as it is."""
+    kept = marker.stat()
+    marker.write_text(moment.isoformat())
+    os.utime(marker, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+
+
+def test_an_older_file_that_came_while_a_run_was_copied_is_copied_before_it_is_deleted(
+    server: smb.SmbServer, line: NasLine, bench: Bench
+) -> None:
+    """It was neither seen by the copying nor does its time say that it is new."""
+    set_up(bench, line.host)
+    probes, line.pace = line.made, 0.05
+    run = bench.end_of(bench.start(devices=["slot01"], experiment_name="Joined")["run_id"])
+    folder = folder_of(bench, run)
+    uploads, marker = bench.potentiostats.uploads, folder / "UPLOAD_DONE"
+    data = folder / run["slots"][0]["files"][0]
+    # What is to be copied is listed before anybody is called.
+    until(lambda: line.made > probes, seconds=30, what="the copying")
+    late = data.with_name("calibration.txt")
+    late.write_text("of another year")
+    os.utime(late, (1e9, 1e9))
+    assert not marker.exists(), "it came in time"
+    until(marker.exists, seconds=30, what="the copy")
+    long_ago = datetime.now(UTC) - timedelta(days=20)
+    say_copied_at(marker, long_ago)
+    copied = server.folder / "box" / late.relative_to(bench.runs_root)
+    assert not copied.exists()
+    assert uploads.remove_expired() == []
+    until(copied.exists, seconds=30, what="its copy")
+    assert copied.read_text() == late.read_text()
+    until(lambda: nas.uploaded_at(marker) > long_ago, seconds=30, what="the newer marker")
+    say_copied_at(marker, long_ago)
+    assert uploads.remove_expired() == [run["run_id"]]
+    assert not folder.exists()
+
+
+def test_what_was_never_copied_is_not_deleted(server: smb.SmbServer, bench: Bench) -> None:
+    set_up(bench, server.host)
+    run = bench.end_of(bench.start(devices=["slot01"], experiment_name="More")["run_id"])
+    folder = folder_of(bench, run)
+    data = folder / run["slots"][0]["files"][0]
+    half = data.with_name(".half.x1.part")
+    half.write_text("left by a killed server")
+    odd = [data.with_name("notes.part"), Path(os.fsdecode(bytes(data.parent) + b"/\xff.txt"))]
+    for path in odd:
+        path.write_text("by hand")
+    link = data.with_name("link.csv")
+    link.symlink_to(data.name)
+    marker = folder / "UPLOAD_DONE"
+    until(marker.exists, seconds=30, what="the copy")
+    listed = bench.client.get(f"/runs/{run['run_id']}/files").json()["files"]
+    assert not any(name.endswith((".part", ".txt", "link.csv")) for name in listed)
+    long_ago = datetime.now(UTC) - timedelta(days=20)
+    marker.write_text(long_ago.isoformat())
+    assert bench.potentiostats.uploads.remove_expired() == [run["run_id"]]
+    assert not data.exists()
+    assert not half.exists()
+    assert [path.read_text() for path in odd] == ["by hand"] * 2
+    assert link.is_symlink()
+    assert bench.client.get(f"/runs/{run['run_id']}/files").status_code == 404

@@ -327,6 +327,15 @@ def sanitise(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
     return f"{name}_0" if name.upper() in _DEVICES else name
 
 
+def is_text(name: str) -> bool:
+    """Whether a name can be said in an answer; Linux allows any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def sha256_of(path: Path, on_block: Callable[[int], None] = lambda _: None) -> str:
     """Return the SHA-256 of a file as hexadecimal text, read block by block.
 

@@ -16,6 +16,7 @@ from benchwire.domains.battery.signals import (
     cell_temperature,
     cell_voltage,
 )
+from benchwire.foundation.files import is_text
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def discover(root: Path, tell: Told = logger.warning) -> tuple[Recording, ...]:
         inner = top / DEVICES_FOLDER
         is_whole = inner.is_dir() and inner.resolve().is_relative_to(top)
         for folder in _entries(inner if is_whole else top):
-            if not _is_text(folder.name):
+            if not is_text(folder.name):
                 tell(f"{folder.name!r} is skipped: its name is no text")
                 continue
             with _unreadable_told(Path(folder.path), tell):
@@ -88,7 +89,7 @@ def _signal_files(folder: str, top: Path, tell: Told) -> Mapping[str, SourceFile
     entries = [
         entry
         for entry in _entries(folder)
-        if entry.name[-len(_SUFFIX) :].lower() == _SUFFIX and _is_text(entry.name)
+        if entry.name[-len(_SUFFIX) :].lower() == _SUFFIX and is_text(entry.name)
     ]
     known = _known_signals()
     exact = {entry.name for entry in entries}
@@ -130,15 +131,6 @@ def _known_signals() -> Mapping[str, str]:
 def _entries(folder: str | Path) -> list["os.DirEntry[str]"]:
     with os.scandir(folder) as entries:
         return list(entries)
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name can be said in an answer; Linux allows any bytes."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _stays_inside(entry: "os.DirEntry[str]", top: Path) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchwire.domains.microscopy.errors import ParametersInvalid
+from benchwire.foundation.files import is_text
 
 DEFAULT_EXTENSIONS = (".nd2", ".czi")
 MAX_PATTERN_LENGTH = 500
@@ -294,7 +295,7 @@ class _Search:
 
     def _entered(self, entry: os.DirEntry[str], depth: int, state: State) -> State | None:
         """Return the state inside a folder; None when it is not to be entered."""
-        if depth >= self.max_depth or not _is_text(entry.name):
+        if depth >= self.max_depth or not is_text(entry.name):
             return None
         inside = self.pattern.enter(state, entry.name)
         if not inside or (entry.is_symlink() and not self.is_allowed(Path(entry.path))):
@@ -312,11 +313,3 @@ class _Search:
             return entry.is_dir()
         except OSError:
             return False
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -8,13 +8,21 @@ Runs of one experiment and timestamp share a folder as long as their slots diffe
 would meet another's data takes the timestamp with ``_2``, ``_3`` and so on.
 """
 
+import os
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from benchwire.domains.potentiostat.errors import NameInvalid
-from benchwire.foundation.files import MAX_NAME_LENGTH, PARTIAL_SUFFIX, make_folders, sanitise
+from benchwire.foundation.files import (
+    MAX_NAME_LENGTH,
+    PARTIAL_SUFFIX,
+    is_text,
+    make_folders,
+    sanitise,
+)
 
 WELLS = "Wells"
 _DATE_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[T_](.+)")
@@ -148,15 +156,15 @@ class RunFolder:
         return folder / f"{stem}.csv"
 
     def files(self, slots: Iterable[str] | None = None) -> tuple[str, ...]:
-        """Return the run's data files as sorted paths below the folder, with ``/``."""
-        found = []
+        """Return the run's data files as sorted paths below the folder, with ``/``.
+
+        Links, files half written and names that are no text are left out.
+        """
+        found: list[str] = []
         for slot in self.slots if slots is None else slots:
-            folder = self.path / WELLS / slot
-            found += [
-                path.relative_to(self.path).as_posix()
-                for path in folder.rglob("*")
-                if path.is_file() and not path.is_symlink() and path.suffix != PARTIAL_SUFFIX
-            ]
+            for folder, _, names in os.walk(self.path / WELLS / slot):
+                below = Path(folder).relative_to(self.path).as_posix()
+                found += [f"{below}/{name}" for name in names if _is_data(f"{folder}/{name}")]
         return tuple(sorted(found))
 
     def owns(self, relative: str) -> bool:
@@ -165,6 +173,16 @@ class RunFolder:
             return True
         parts = PurePosixPath(relative).parts
         return len(parts) > 2 and parts[0] == WELLS and parts[1] in self.slots
+
+
+def _is_data(path: str) -> bool:
+    """Whether a path is a whole file with a name that can be told."""
+    if path.endswith(PARTIAL_SUFFIX) or not is_text(path):
+        return False
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def allocate(

@@ -1,9 +1,11 @@
 """Finished runs on their way to the NAS, and the removal of what has been there long enough."""
 
+import contextlib
 import logging
-import shutil
+import os
+import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -19,7 +21,7 @@ from benchwire.domains.potentiostat.nas import NasSettings, NasSettingsFile, Nas
 from benchwire.domains.potentiostat.run_folder import WELLS, RunFolder
 from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, RunStore
 from benchwire.foundation.clock import Clock, utc_text
-from benchwire.foundation.files import write_whole
+from benchwire.foundation.files import PARTIAL_SUFFIX, write_whole
 from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
 from benchwire.foundation.jobs.states import JobRecord
 
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 UPLOAD_KIND = "potentiostat.upload"
 RETENTION_SECONDS = 6 * 3600.0
+# Files written within one step of the clock have one time.
+_CLOCK_STEP_SECONDS = 0.01
 
 
 @dataclass(slots=True)
@@ -180,6 +184,7 @@ class Uploads:
         if settings is None:
             raise NasUnreachable("No NAS is set up")
         target = PurePosixPath(folder.relative)
+        began = _moment_in(folder.path)
         files = [(folder.path / name, target / name) for name in folder.files()]
         if folder.summary.is_file():
             files.append((folder.summary, target / folder.summary.name))
@@ -194,6 +199,7 @@ class Uploads:
         finally:
             share.close()
         write_whole(folder.upload_done, f"{utc_text(self.clock.now())}\n".encode())
+        os.utime(folder.upload_done, (began, began))
         folder.upload_failed.unlink(missing_ok=True)
         return {"files": result.files, "skipped": result.skipped, "bytes": result.bytes}
 
@@ -217,30 +223,53 @@ class Uploads:
                 folder.upload_done, retention_days=settings.retention_days, now=self.clock.now()
             ):
                 continue
-            if _has_changed(folder):
+            files = folder.files()
+            if _have_changed(folder, files):
                 # What was compared with its copy is not what is here now.
                 logger.warning("run %s has changed since it was copied; not removed", run.run_id)
                 self._enqueue(run.run_id)
                 continue
-            self._remove(run, folder)
+            self._remove(run, folder, files)
             removed.append(run.run_id)
         return removed
 
-    def _remove(self, run: RunRecord, folder: RunFolder) -> None:
+    def _remove(self, run: RunRecord, folder: RunFolder, files: Sequence[str]) -> None:
+        """Remove what has a copy, and no more: what else lies there was never compared."""
         self.store.save_run(run.run_id, files_gone=True)
-        for slot in folder.slots:
-            shutil.rmtree(folder.path / WELLS / slot, ignore_errors=True)
+        for name in files:
+            (folder.path / name).unlink(missing_ok=True)
         for note in (folder.summary, folder.upload_done, folder.upload_failed):
             note.unlink(missing_ok=True)
+        for slot in folder.slots:
+            _remove_empty_below(folder.path / WELLS / slot)
         _remove_empty(folder.path / WELLS, folder.root)
         self.on_removed(run.run_id)
         logger.info("run %s: local files removed, %s", run.run_id, "they are on the NAS")
 
 
-def _has_changed(folder: RunFolder) -> bool:
-    """Whether a file of a run was written after the run was marked as uploaded."""
+def _moment_in(folder: Path) -> float:
+    """Return the time as files in a folder get it; it may be on a computer with another clock."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=PARTIAL_SUFFIX) as file:
+        return os.fstat(file.fileno()).st_mtime - _CLOCK_STEP_SECONDS
+
+
+def _have_changed(folder: RunFolder, files: Sequence[str]) -> bool:
+    """Whether a file of a run was written, or put there, after the run began to be copied."""
     marked = folder.upload_done.stat().st_mtime
-    return any((folder.path / name).stat().st_mtime > marked for name in folder.files())
+    seen = [(folder.path / name).stat() for name in files]
+    # An older file that is put there keeps the time at which it was written.
+    return any(max(one.st_mtime, one.st_ctime) > marked for one in seen)
+
+
+def _remove_empty_below(folder: Path) -> None:
+    """Remove a folder and those below it, as far as nothing is left in them."""
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            if name.startswith(".") and name.endswith(PARTIAL_SUFFIX):
+                # Begun and never finished, by a server that was killed.
+                Path(place, name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            Path(place).rmdir()
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -67,7 +67,7 @@ class PatientDownload(StreamingResponse):
 
 def zip_download(files: Iterable[tuple[PurePosixPath, Path]], filename: str) -> StreamingResponse:
     """Return files as one ZIP archive, made while it is sent."""
-    return StreamingResponse(
+    return PatientDownload(
         stream_zip(files),
         media_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="{filename}"'},
