@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from benchwire.domains.potentiostat import nas
+from benchwire.domains.potentiostat import nas, run_folder
 from benchwire.domains.potentiostat.nas import NasUnreachable, SmbShare
 from tests.domains.potentiostat.conftest import Bench, open_bench
 from tests.domains.potentiostat.test_nas import copy, needs_server, set_up, settings_for
@@ -324,41 +324,108 @@ def test_a_run_that_was_changed_since_is_copied_again_before_it_is_deleted(
     assert uploads.remove_expired() == []
 
 
-def say_copied_at(marker: Path, moment: datetime) -> None:
-    """Change what a marker says and leave its own time as it is."""
-    kept = marker.stat()
+def say_copied_long_ago(marker: Path) -> datetime:
+    moment = datetime.now(UTC) - timedelta(days=20)
     marker.write_text(moment.isoformat())
-    os.utime(marker, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    return moment
 
 
-def test_an_older_file_that_came_while_a_run_was_copied_is_copied_before_it_is_deleted(
+def test_a_file_that_came_while_a_run_was_copied_is_copied_before_it_is_deleted(
     server: smb.SmbServer, line: NasLine, bench: Bench
 ) -> None:
-    """It was neither seen by the copying nor does its time say that it is new."""
+    """The copying has not seen it, and its time says that it is years old."""
     set_up(bench, line.host)
     probes, line.pace = line.made, 0.05
     run = bench.end_of(bench.start(devices=["slot01"], experiment_name="Joined")["run_id"])
     folder = folder_of(bench, run)
     uploads, marker = bench.potentiostats.uploads, folder / "UPLOAD_DONE"
-    data = folder / run["slots"][0]["files"][0]
     # What is to be copied is listed before anybody is called.
     until(lambda: line.made > probes, seconds=30, what="the copying")
-    late = data.with_name("calibration.txt")
+    late = (folder / run["slots"][0]["files"][0]).with_name("calibration.txt")
     late.write_text("of another year")
     os.utime(late, (1e9, 1e9))
     assert not marker.exists(), "it came in time"
     until(marker.exists, seconds=30, what="the copy")
-    long_ago = datetime.now(UTC) - timedelta(days=20)
-    say_copied_at(marker, long_ago)
+    long_ago = say_copied_long_ago(marker)
     copied = server.folder / "box" / late.relative_to(bench.runs_root)
     assert not copied.exists()
     assert uploads.remove_expired() == []
     until(copied.exists, seconds=30, what="its copy")
-    assert copied.read_text() == late.read_text()
     until(lambda: nas.uploaded_at(marker) > long_ago, seconds=30, what="the newer marker")
-    say_copied_at(marker, long_ago)
+    assert copied.read_text() == late.read_text()
+    say_copied_long_ago(marker)
     assert uploads.remove_expired() == [run["run_id"]]
     assert not folder.exists()
+
+
+def test_nothing_is_deleted_whose_copy_is_not_on_the_nas_that_is_set_up_now(
+    server: smb.SmbServer, bench: Bench, tmp_path: Path
+) -> None:
+    set_up(bench, server.host)
+    run = bench.end_of(bench.start(devices=["slot01"], experiment_name="Moved")["run_id"])
+    folder = folder_of(bench, run)
+    marker, uploads = folder / "UPLOAD_DONE", bench.potentiostats.uploads
+    until(marker.exists, seconds=30, what="the copy")
+    before = files_in(folder)
+    long_ago = say_copied_long_ago(marker)
+    (tmp_path / "other").mkdir()
+    with smb.samba_server(tmp_path / "other") as other:
+        set_up(bench, other.host)
+        assert uploads.remove_expired() == []
+        assert files_in(folder) == before
+        until(lambda: nas.uploaded_at(marker) > long_ago, seconds=30, what="the copy there")
+        say_copied_long_ago(marker)
+        (other.folder / "box" / folder.relative_to(bench.runs_root) / "run.json").write_text("{}")
+        assert uploads.remove_expired() == []
+        until(lambda: nas.uploaded_at(marker) > long_ago, seconds=30, what="the copy again")
+    say_copied_long_ago(marker)
+    assert uploads.remove_expired() == [], "nobody there to ask"
+    assert files_in(folder) == before
+
+
+def test_a_folder_that_cannot_be_read_is_neither_left_out_nor_deleted(
+    server: smb.SmbServer, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(bench, server.host)
+    bench.potentiostats.uploads.pause = lambda _: 0.2
+    walk, is_dark = os.walk, threading.Event()
+
+    def sometimes(top: Path, **more: Any) -> Iterator[Any]:
+        if is_dark.is_set() and more.get("onerror"):
+            more["onerror"](PermissionError(13, "Permission denied"))
+        return walk(top, **more)
+
+    monkeypatch.setattr(run_folder.os, "walk", sometimes)
+    is_dark.set()
+    run = bench.end_of(bench.start(devices=["slot01"], experiment_name="Dark")["run_id"])
+    folder = folder_of(bench, run)
+    until(lambda: (folder / "upload_failed").exists(), seconds=30, what="the failure")
+    assert not (folder / "UPLOAD_DONE").exists()
+    is_dark.clear()
+    until(lambda: (folder / "UPLOAD_DONE").exists(), seconds=30, what="the copy")
+    say_copied_long_ago(folder / "UPLOAD_DONE")
+    is_dark.set()
+    assert bench.potentiostats.uploads.remove_expired() == []
+    is_dark.clear()
+    assert bench.potentiostats.uploads.remove_expired() == [run["run_id"]]
+
+
+def test_a_run_at_the_same_moment_takes_no_place_of_one_that_is_on_the_nas_alone(
+    server: smb.SmbServer, bench: Bench
+) -> None:
+    set_up(bench, server.host)
+    first = bench.end_of(bench.start(devices=["slot01"], experiment_name="Same")["run_id"])
+    folder = folder_of(bench, first)
+    until((folder / "UPLOAD_DONE").exists, seconds=30, what="the copy")
+    copies = server.folder / "box" / folder.relative_to(bench.runs_root)
+    kept = files_in(copies)
+    say_copied_long_ago(folder / "UPLOAD_DONE")
+    assert bench.potentiostats.uploads.remove_expired() == [first["run_id"]]
+    second = bench.end_of(bench.start(devices=["slot01"], experiment_name="Same")["run_id"])
+    other = folder_of(bench, second)
+    assert other.name == f"{folder.name}_2"
+    until((other / "UPLOAD_DONE").exists, seconds=30, what="the other copy")
+    assert files_in(copies) == kept
 
 
 def test_what_was_never_copied_is_not_deleted(server: smb.SmbServer, bench: Bench) -> None:
@@ -377,8 +444,7 @@ def test_what_was_never_copied_is_not_deleted(server: smb.SmbServer, bench: Benc
     until(marker.exists, seconds=30, what="the copy")
     listed = bench.client.get(f"/runs/{run['run_id']}/files").json()["files"]
     assert not any(name.endswith((".part", ".txt", "link.csv")) for name in listed)
-    long_ago = datetime.now(UTC) - timedelta(days=20)
-    marker.write_text(long_ago.isoformat())
+    say_copied_long_ago(marker)
     assert bench.potentiostats.uploads.remove_expired() == [run["run_id"]]
     assert not data.exists()
     assert not half.exists()

@@ -334,7 +334,8 @@ def open_database(data_dir: Path, url: str | None = None, clock: Clock | None = 
     """Open the server's database, SQLite in the data folder unless a URL names PostgreSQL.
 
     A damaged SQLite file is set aside with its log beside it, and the newest sound copy takes its
-    place, or a new database. `Database.set_aside` names what lies aside.
+    place, or a new database; so it does where the file is missing. `Database.set_aside` names what
+    lies aside.
 
     Raises
     ------
@@ -345,13 +346,8 @@ def open_database(data_dir: Path, url: str | None = None, clock: Clock | None = 
     if url:
         return Database(_postgresql_url(url), clock=clock)
     ensure_suitable(data_dir)
-    path = data_dir / DATABASE_FILE
-    if path.exists() and not is_sound(path):
-        name = db_files.set_aside(path, clock)
-        copy = db_files.restore_copy(data_dir)
-        begun = "a new one begins" if copy is None else f"{copy} takes its place"
-        logger.error("the database was damaged; it is kept as %s and %s", name, begun)
-    sqlite_url = sa.URL.create("sqlite+pysqlite", database=str(path))
+    db_files.take_copy_if_unusable(data_dir, clock)
+    sqlite_url = sa.URL.create("sqlite+pysqlite", database=str(data_dir / DATABASE_FILE))
     return Database(sqlite_url, set_aside=db_files.kept_aside(data_dir), clock=clock)
 
 

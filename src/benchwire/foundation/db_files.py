@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from benchwire.foundation.clock import Clock
@@ -63,13 +63,48 @@ def is_sound(path: Path) -> bool:
     return bool(answer == "ok")
 
 
-def set_aside(path: Path, clock: Clock) -> str:
-    """Give a damaged database and its log another name, and return that."""
+def take_copy_if_unusable(data_dir: Path, clock: Clock) -> None:
+    """Have a sound database in its place, or none where there is neither it nor a sound copy.
+
+    A damaged one is set aside with its log, and the newest sound copy takes its place, as it does
+    where a database is missing. A start that is cut short in the midst of this is gone on with by
+    the next one; what does not fit on the disk leaves everything as it was.
+
+    Raises
+    ------
+    FolderUnsuitable
+        There is no room for the copy.
+    """
+    path = data_dir / DATABASE_FILE
+    # SQLite begins anew in a file of no bytes, as if it were not there.
+    is_there = path.exists() and path.stat().st_size > 0
+    if is_there and is_sound(path):
+        return
+    copy = _prepared_copy(data_dir, clock.now())
+    name = set_aside(path, clock)
+    if copy is not None:
+        _partial(data_dir).replace(path)
+    elif name is None:
+        return
+    sync_folder(data_dir)
+    trouble = "missing" if name is None else f"damaged; it is kept as {name}"
+    begun = "a new one begins" if copy is None else f"{copy.name} takes its place"
+    logger.error("the database was %s and %s", trouble, begun)
+
+
+def set_aside(path: Path, clock: Clock) -> str | None:
+    """Give a damaged database and its log another name and return that; None if there is nothing.
+
+    The database goes first: a log without one is known to be left behind, and never taken for that
+    of the next database.
+    """
+    parts = {suffix: Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")}
+    left = {suffix: part for suffix, part in parts.items() if part.exists() and part.stat().st_size}
+    if not left:
+        return None
     name = f"{path.name}.damaged-{clock.now():{_STAMP}}"
-    for suffix in ("-wal", "-shm", ""):
-        part = Path(f"{path}{suffix}")
-        if part.exists():
-            part.rename(part.with_name(f"{name}{suffix}"))
+    for suffix, part in left.items():
+        part.rename(part.with_name(f"{name}{suffix}"))
     return name
 
 
@@ -83,24 +118,38 @@ def kept_aside(data_dir: Path) -> str | None:
     return max(names, default=None)
 
 
-def copies(data_dir: Path) -> list[Path]:
-    """Return the copies of the database, newest first."""
+def copies(data_dir: Path, now: datetime) -> list[Path]:
+    """Return the copies of the database, newest first.
+
+    Those of a time to come were made under a clock that was wrong: nobody knows how old they are.
+    """
     found = data_dir.glob(f"{DATABASE_FILE}.copy-*Z")
-    return sorted(found, key=lambda path: path.name, reverse=True)
+    latest = f"{DATABASE_FILE}.copy-{now:{_STAMP}}"
+    return sorted(found, key=lambda path: (path.name <= latest, path.name), reverse=True)
 
 
-def restore_copy(data_dir: Path) -> str | None:
-    """Put the newest sound copy in the place of the database, and return its name."""
-    for copy in copies(data_dir):
-        if is_sound(copy):
-            partial = data_dir / f"{DATABASE_FILE}.copy.part"
+def _prepared_copy(data_dir: Path, now: datetime) -> Path | None:
+    """Write the newest sound copy beside the database, and return that; None without one."""
+    for copy in copies(data_dir, now):
+        if not is_sound(copy):
+            continue
+        partial = _partial(data_dir)
+        try:
             shutil.copyfile(copy, partial)
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
-            partial.replace(data_dir / DATABASE_FILE)
-            sync_folder(data_dir)
-            return copy.name
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise FolderUnsuitable(
+                f"The database is unusable and its copy cannot be put back: {error.strerror}",
+                hint="Free space on the disk of the data folder.",
+            ) from error
+        return copy
     return None
+
+
+def _partial(data_dir: Path) -> Path:
+    return data_dir / f"{DATABASE_FILE}.copy.part"
 
 
 def make_copy(data_dir: Path, now: datetime) -> Path | None:
@@ -114,7 +163,7 @@ def make_copy(data_dir: Path, now: datetime) -> Path | None:
         logger.warning("the database is not copied, as the disk has little room")
         return None
     copy = data_dir / f"{DATABASE_FILE}.copy-{now:{_STAMP}}"
-    partial = data_dir / f"{DATABASE_FILE}.copy.part"
+    partial = _partial(data_dir)
     partial.unlink(missing_ok=True)
     with (
         contextlib.closing(sqlite3.connect(source, timeout=BUSY_SECONDS)) as old,
@@ -131,7 +180,7 @@ def make_copy(data_dir: Path, now: datetime) -> Path | None:
     partial.replace(copy)
     # The oldest is not given up for one whose name a power cut may take.
     sync_folder(data_dir)
-    for old_copy in copies(data_dir)[COPIES_KEPT:]:
+    for old_copy in copies(data_dir, now)[COPIES_KEPT:]:
         old_copy.unlink()
     return copy
 
@@ -147,10 +196,6 @@ def copy_daily(data_dir: Path, clock: Clock, over: threading.Event) -> None:
 
 
 def _is_copy_due(data_dir: Path, now: datetime) -> bool:
-    found = copies(data_dir)
-    if not found:
-        return True
-    stamp = found[0].name.rpartition("-")[2]
-    made_at = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
-    # A clock that was set back must not put the next copy off for years.
-    return abs(now - made_at) >= COPY_EVERY
+    latest = f"{DATABASE_FILE}.copy-{now - COPY_EVERY:{_STAMP}}"
+    newest = next(iter(copies(data_dir, now)), None)
+    return newest is None or not latest < newest.name <= f"{DATABASE_FILE}.copy-{now:{_STAMP}}"

@@ -284,7 +284,7 @@ def test_a_preview_of_broken_pixels_is_refused(inventory: Inventory, well: int) 
 # -- crashes --------------------------------------------------------------------------------------
 
 
-def test_what_a_crash_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
+def test_what_a_crash_left_is_put_aside_at_the_next_start(tmp_path: Path) -> None:
     needed: set[str] = set()
     files = ImageFiles(tmp_path, lambda contents: needed & set(contents))
     with files.kept(io.BytesIO(b"wanted")) as wanted:
@@ -298,8 +298,20 @@ def test_what_a_crash_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
     preview.write_bytes(b"x")
     needed.add("0" * 64)
     assert files.heal(needed) == ["0" * 64]
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [wanted.sha256]
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {str(files.path(wanted.sha256).relative_to(tmp_path)), "unneeded/abcd"}
     assert files.path(wanted.sha256).read_bytes() == b"wanted"
+
+
+def test_a_start_on_another_database_costs_no_image(tmp_path: Path) -> None:
+    needed: set[str] = set()
+    files = ImageFiles(tmp_path, lambda contents: needed & set(contents))
+    with files.kept(io.BytesIO(b"of a drop")) as stored:
+        needed.add(stored.sha256)
+    assert files.heal(set()) == []
+    assert not files.path(stored.sha256).exists()
+    assert files.heal(needed) == []
+    assert files.path(stored.sha256).read_bytes() == b"of a drop"
 
 
 def test_a_file_whose_record_fails_is_removed(tmp_path: Path) -> None:

@@ -78,13 +78,18 @@ def test_files_arrive_whole_and_are_not_sent_twice(
     shutil.rmtree(server.folder / "projectA")
 
 
-def test_file_that_differs_is_sent_again(
+def test_file_that_differs_is_sent_again_and_what_was_there_stays(
     server: smb.SmbServer, files: list[tuple[Path, PurePosixPath]]
 ) -> None:
     settings = settings_for(server.host)
     copy(settings, files)
-    (server.folder / "projectA/line2" / files[0][1]).write_bytes(b"0123456789")
-    assert copy(settings, files).files == 1
+    there = server.folder / "projectA/line2" / files[0][1]
+    for number in (1, 2):
+        there.write_bytes(b"of another's" + bytes([number]))
+        assert copy(settings, files).files == 1
+        assert there.read_bytes() == files[0][0].read_bytes()
+        former = there.with_name(f"a.before-{number}.csv")
+        assert former.read_bytes() == b"of another's" + bytes([number])
     shutil.rmtree(server.folder / "projectA")
 
 

@@ -2,7 +2,8 @@
 
 A file is written under another name, synced, and renamed, before the record that needs it is made;
 it is removed after the last such record is gone. A crash in between leaves at most a file that
-nobody needs, and the next start removes those.
+nobody needs, and the next start puts those aside. It deletes none: whether a database is the right
+one cannot be told from here, and every image is one of a drop at a moment that is over.
 """
 
 import hashlib
@@ -44,6 +45,7 @@ class ImageFiles:
     def __init__(self, folder: Path, used: Callable[[Sequence[str]], set[str]]) -> None:
         self._files = folder / "images"
         self._previews = folder / "previews"
+        self._unneeded = folder / "unneeded"
         self._used = used
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()
@@ -100,30 +102,37 @@ class ImageFiles:
                 if item not in needed:
                     self._remove(item)
 
-    def heal(self, needed: set[str], *, remove: bool = True) -> list[str]:
-        """Remove what a crash left behind, and return the contents whose file is missing.
+    def heal(self, needed: set[str]) -> list[str]:
+        """Settle what a crash left behind, and return the contents whose file is missing.
 
-        Parameters
-        ----------
-        remove
-            Whether whole files that nothing needs are removed too.
+        Files that nothing needs go to ``unneeded`` and come back once something does.
         """
-        there = set()
         for path in self._files.glob("*"):
             if path.is_file():
                 path.unlink()  # an upload that was cut short
-        for path in self._files.glob("??/*"):
-            if path.name in needed:
-                there.add(path.name)
-            elif remove:
-                path.unlink()
         for path in self._previews.glob("??/*"):
             if path.name.partition("-")[0] not in needed:
                 path.unlink()
-        missing = sorted(needed - there)
+        there = {path.name: path for path in self._files.glob("??/*")}
+        unneeded = there.keys() - needed
+        if unneeded:
+            make_folders(self._unneeded)
+            logger.warning("%d images that nothing needs go to %s", len(unneeded), self._unneeded)
+        for content in unneeded:
+            there[content].replace(self._unneeded / content)
+        missing = sorted(content for content in needed - there.keys() if not self._is_back(content))
         if missing:
             logger.error("%d image files are missing: %s", len(missing), ", ".join(missing[:5]))
         return missing
+
+    def _is_back(self, content: str) -> bool:
+        """Bring a content back that was put aside; whether there was one."""
+        kept = self._unneeded / content
+        if not kept.is_file():
+            return False
+        make_folders(self.path(content).parent)
+        kept.replace(self.path(content))
+        return True
 
     def _remove(self, sha256: str) -> None:
         self.path(sha256).unlink(missing_ok=True)

@@ -82,8 +82,7 @@ def build(lab: Lab) -> Domain:
 
     def begin() -> None:
         seeds.plant(seeding.UNITS, seeding.prototype_wells())
-        # A database that was set aside may know files that this one does not.
-        files.heal(image_store.all_files(), remove=lab.database.set_aside is None)
+        files.heal(image_store.all_files())
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:

@@ -9,12 +9,14 @@ import errno
 import hashlib
 import json
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -138,8 +140,8 @@ class Share(Protocol):
     def write(self, path: PurePosixPath, blocks: Iterator[bytes]) -> None:
         """Write a file, making its folders."""
 
-    def rename(self, path: PurePosixPath, new: PurePosixPath) -> None:
-        """Give a file its final name, in place of a former one."""
+    def rename(self, path: PurePosixPath, new: PurePosixPath) -> bool:
+        """Give a file another name; False if there is a file of that name already."""
 
     def close(self) -> None:
         """End the connection."""
@@ -200,12 +202,19 @@ class SmbShare:
                 for block in blocks:
                     file.write(block)
 
-    def rename(self, path: PurePosixPath, new: PurePosixPath) -> None:
-        """Give a file its final name, in place of a former one."""
+    def rename(self, path: PurePosixPath, new: PurePosixPath) -> bool:
+        """Give a file another name; False if there is a file of that name already."""
         import smbclient
+        from smbprotocol.exceptions import SMBOSError
 
         with self._errors():
-            smbclient.replace(self._full(path), self._full(new), **self._options)
+            try:
+                smbclient.rename(self._full(path), self._full(new), **self._options)
+            except SMBOSError as error:
+                if error.errno == errno.EEXIST:
+                    return False
+                raise
+        return True
 
     def close(self) -> None:
         """End the connection."""
@@ -354,6 +363,9 @@ def upload(
 ) -> UploadResult:
     """Copy files and verify each; what is there already and the same is left alone.
 
+    Nothing on the share is ever replaced: a file that is in the way may be another run's only copy,
+    so it stays under a name of its own, ``.before-1`` and so on before its ending.
+
     Parameters
     ----------
     files
@@ -371,19 +383,52 @@ def upload(
     total = sum(path.stat().st_size for path, _ in files) or 1
     done = copied = skipped = 0
     for path, target in files:
-        wanted = (path.stat().st_size, sha256_of(path))
-        if share.digest(target) == wanted:
+        wanted = _digest(path)
+        there = share.digest(target)
+        if there == wanted:
             skipped += 1
         else:
             partial = target.with_name(target.name + PARTIAL_SUFFIX)
             share.write(partial, _blocks(path, check))
             if share.digest(partial) != wanted:
                 raise NasUnreachable(f"The copy of {path.name} on the NAS differs")
-            share.rename(partial, target)
+            if there is not None:
+                _put_aside(share, target)
+            if not share.rename(partial, target):
+                raise NasUnreachable(f"Another program writes {path.name} on the NAS")
             copied += 1
         done += wanted[0]
         report(done / total)
     return UploadResult(copied, done, skipped)
+
+
+def compare(
+    share: Share, files: Sequence[tuple[Path, PurePosixPath]]
+) -> dict[Path, os.stat_result] | None:
+    """Return what files were when each was compared with its copy; None if one has none.
+
+    Raises
+    ------
+    NasUnreachable
+        The share failed.
+    """
+    seen = {}
+    for path, target in files:
+        before = path.stat()
+        if share.digest(target) != _digest(path):
+            return None
+        seen[path] = before
+    return seen
+
+
+def _digest(path: Path) -> tuple[int, str]:
+    return path.stat().st_size, sha256_of(path)
+
+
+def _put_aside(share: Share, target: PurePosixPath) -> None:
+    for number in count(1):
+        if share.rename(target, target.with_stem(f"{target.stem}.before-{number}")):
+            return
 
 
 def _blocks(path: Path, check: Callable[[], None]) -> Iterator[bytes]:

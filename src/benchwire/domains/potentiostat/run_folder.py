@@ -11,7 +11,7 @@ would meet another's data takes the timestamp with ``_2``, ``_3`` and so on.
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -155,14 +155,24 @@ class RunFolder:
         make_folders(folder)
         return folder / f"{stem}.csv"
 
-    def files(self, slots: Iterable[str] | None = None) -> tuple[str, ...]:
+    def files(
+        self,
+        slots: Iterable[str] | None = None,
+        *,
+        onerror: Callable[[OSError], None] | None = None,
+    ) -> tuple[str, ...]:
         """Return the run's data files as sorted paths below the folder, with ``/``.
 
         Links, files half written and names that are no text are left out.
+
+        Parameters
+        ----------
+        onerror
+            Told of a folder that cannot be read, which is left out otherwise.
         """
         found: list[str] = []
         for slot in self.slots if slots is None else slots:
-            for folder, _, names in os.walk(self.path / WELLS / slot):
+            for folder, _, names in os.walk(self.path / WELLS / slot, onerror=onerror):
                 below = Path(folder).relative_to(self.path).as_posix()
                 found += [f"{below}/{name}" for name in names if _is_data(f"{folder}/{name}")]
         return tuple(sorted(found))
@@ -186,22 +196,31 @@ def _is_data(path: str) -> bool:
 
 
 def allocate(
-    root: Path, names: RunNames, slots: Sequence[str], run_id: str, *, taken: set[str]
+    root: Path,
+    names: RunNames,
+    slots: Sequence[str],
+    run_id: str,
+    *,
+    slots_in: Callable[[str], set[str]],
 ) -> RunFolder:
-    """Make a folder that holds no data of another run for these slots.
+    """Make a folder that holds, and ever held, no data of another run for these slots.
 
     The slots' own folders are made at once, so that no later run can take the same place.
 
     Parameters
     ----------
-    taken
-        Folders that other known runs have, so that the run's own notes do not overwrite theirs.
+    slots_in
+        Gives the slots that known runs have in a folder, also those whose files are gone from here:
+        what they wrote there is on the NAS under the same names.
     """
     number = 1
-    while any((root / names.folder(number) / WELLS / slot).exists() for slot in slots):
+    while True:
+        relative = names.folder(number)
+        taken = slots_in(relative.as_posix())
+        if not any(slot in taken or (root / relative / WELLS / slot).exists() for slot in slots):
+            break
         number += 1
-    relative = names.folder(number)
-    shared = relative.as_posix() in taken or (root / relative / "run.json").exists()
+    shared = bool(taken) or (root / relative / "run.json").exists()
     for slot in slots:
         make_folders(root / relative / WELLS / slot)
     return RunFolder(root, relative, tuple(slots), f"_{run_id}" if shared else "")

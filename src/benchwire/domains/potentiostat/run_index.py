@@ -7,14 +7,15 @@ import json
 import logging
 import re
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from benchwire.domains.potentiostat.run_folder import WELLS
+from benchwire.domains.potentiostat.run_folder import WELLS, RunFolder
 from benchwire.domains.potentiostat.schemas import RUN_NAME_PATTERN
-from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, SlotRecord
+from benchwire.domains.potentiostat.store import FINISHED, UNFINISHED, RunRecord, SlotRecord
 from benchwire.foundation.clock import utc_moment
 from benchwire.foundation.files import write_whole
 
@@ -40,11 +41,11 @@ class RunIndex:
         """
         with self._lock:
             self._owed[run_id] = folder
-            entries = {**self._entries(), **self._owed}
             try:
+                entries = {**self._entries(), **self._owed}
                 write_whole(self._path, json.dumps(entries, indent=0).encode())
             except OSError as error:
-                logger.error("the index of runs cannot be written: %s", error.strerror)
+                logger.error("the index of runs cannot be kept: %s", error.strerror)
             else:
                 self._owed.clear()
 
@@ -52,40 +53,66 @@ class RunIndex:
         """Take a run off the list, as its files are gone."""
         with self._lock:
             self._owed.pop(run_id, None)
-            entries = self._entries()
-            if entries.pop(run_id, None) is not None:
-                write_whole(self._path, json.dumps(entries, indent=0).encode())
+            try:
+                entries = self._entries()
+                if entries.pop(run_id, None) is not None:
+                    write_whole(self._path, json.dumps(entries, indent=0).encode())
+            except OSError as error:
+                logger.error("the index of runs cannot be kept: %s", error.strerror)
 
     def runs(self) -> Iterator[RunRecord]:
         """Yield what the index and the folders tell of each run whose folder is here."""
         root = self._root.resolve()
-        for run_id, folder in self._entries().items():
+        try:
+            entries = self._entries()
+        except OSError as error:
+            logger.error("the index of runs cannot be read: %s", error.strerror)
+            return
+        for run_id, folder in entries.items():
             path = (root / folder).resolve()
             if not re.fullmatch(RUN_NAME_PATTERN, run_id) or not path.is_relative_to(root):
                 logger.warning("the index of runs names a run that cannot be: left out")
                 continue
             if path != root and path.is_dir():
-                yield _from_folder(run_id, path, PurePosixPath(path.relative_to(root).as_posix()))
+                yield _found_in(root, PurePosixPath(path.relative_to(root).as_posix()), run_id)
 
     def _entries(self) -> dict[str, str]:
+        """Return what the index names; one that is damaged is set aside, as it names runs.
+
+        Raises
+        ------
+        OSError
+            It cannot be read now.
+        """
         try:
             content = json.loads(self._path.read_text("utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError("no object")
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError):
-            logger.error("the index of runs cannot be read; it is begun anew")
-            return {}
-        if not isinstance(content, dict):
+        except ValueError:
+            aside = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
+            self._path.rename(aside)
+            logger.error("the index of runs is damaged: kept as %s and begun anew", aside.name)
             return {}
         return {str(key): value for key, value in content.items() if isinstance(value, str)}
 
 
-def _from_folder(run_id: str, path: Path, relative: PurePosixPath) -> RunRecord:
+def told_beside(run_id: str, folder: RunFolder) -> RunRecord | None:
+    """Return a run as the summary beside its data tells it, None if that tells of no end."""
+    summary, _ = _summary(run_id, folder.path)
+    if summary.get("status") not in FINISHED:
+        return None
+    return _found_in(folder.root, folder.relative, run_id)
+
+
+def _found_in(root: Path, relative: PurePosixPath, run_id: str) -> RunRecord:
+    path = root / relative
     summary, label = _summary(run_id, path)
     wells = path / WELLS
     found = sorted(item.name for item in wells.iterdir() if item.is_dir()) if wells.is_dir() else []
     described = {item["slot"]: item for item in summary.get("slots", [])}
-    slots = tuple(_slot(path, name, described.get(name, {})) for name in described or found)
+    folder = RunFolder(root, relative, tuple(described or found), label)
     modes = sorted(
         {item.name for name in found for item in (wells / name).iterdir() if item.is_dir()}
     )
@@ -106,7 +133,7 @@ def _from_folder(run_id: str, path: Path, relative: PurePosixPath) -> RunRecord:
         status="failed" if status in UNFINISHED else status,
         started_at=utc_moment(started) if started else modified,
         ended_at=utc_moment(ended) if ended else modified,
-        slots=slots,
+        slots=tuple(_slot(folder, name, described.get(name, {})) for name in folder.slots),
         label=label,
     )
 
@@ -122,12 +149,7 @@ def _summary(run_id: str, path: Path) -> tuple[dict[str, Any], str]:
     return {}, ""
 
 
-def _slot(path: Path, name: str, described: dict[str, Any]) -> SlotRecord:
-    files = sorted(
-        item.relative_to(path).as_posix()
-        for item in (path / WELLS / name).rglob("*")
-        if item.is_file()
-    )
+def _slot(folder: RunFolder, name: str, described: dict[str, Any]) -> SlotRecord:
     started, ended = described.get("started_at"), described.get("ended_at")
     status = described.get("status", "done")
     return SlotRecord(
@@ -137,5 +159,5 @@ def _slot(path: Path, name: str, described: dict[str, Any]) -> SlotRecord:
         started_at=utc_moment(started) if started else None,
         ended_at=utc_moment(ended) if ended else None,
         message=described.get("message"),
-        files=tuple(files),
+        files=folder.files([name]),
     )

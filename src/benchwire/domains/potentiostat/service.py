@@ -47,10 +47,10 @@ from benchwire.domains.potentiostat.run import (
     write_summary,
 )
 from benchwire.domains.potentiostat.run_folder import RunFolder, RunNames, allocate
-from benchwire.domains.potentiostat.run_index import RunIndex
+from benchwire.domains.potentiostat.run_index import RunIndex, told_beside
 from benchwire.domains.potentiostat.schemas import JobOverview, JobStatus
 from benchwire.domains.potentiostat.slots import Slot, SlotRegistry
-from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, SlotRecord
+from benchwire.domains.potentiostat.store import FINISHED, UNFINISHED, RunRecord, SlotRecord
 from benchwire.domains.potentiostat.uploads import Uploads
 from benchwire.domains.potentiostat.validation import Validation
 from benchwire.foundation.clock import Clock
@@ -75,7 +75,6 @@ SUMMARY = "run.json"
 RESTARTED = "server restarted"
 STORE_AGAIN_SECONDS = 2.0
 _CURVES_SECONDS = 2.0
-_FINISHED = ("done", "failed", "cancelled")
 
 
 @dataclass(slots=True)
@@ -271,18 +270,14 @@ class Potentiostats:
         requested_by: str,
         idempotency_key: str | None,
     ) -> None:
-        names = RunNames.of(
-            request["experiment_name"],
-            request.get("subdir") or request.get("folder_name"),
-            request["client_datetime"],
-        )
+        names = _names_of(request)
         slot_names = [slot.name for slot in slots]
         folder = allocate(
             self.runs_root,
             names,
             slot_names,
             run_id,
-            taken=set(self.parts.store.folders().values()),
+            slots_in=self.parts.store.slots_in,
         )
         record = RunRecord(
             run_id=run_id,
@@ -370,10 +365,16 @@ class Potentiostats:
             return Interruption()
         folder = folder_of(self.runs_root, run)
         cut_short = [slot.slot for slot in run.slots if slot.status in UNFINISHED]
+        ended = told_beside(run.run_id, folder) if cut_short else None
+        if ended is not None:
+            # The records are those of a copy from before its end.
+            self.parts.store.end_run(
+                replace(run, slots=ended.slots, status=ended.status, ended_at=ended.ended_at)
+            )
+            return Interruption(JobState(ended.status), ended.slots[0].message or RESTARTED)
         if cut_short:
-            for name in folder.files(cut_short):
-                if name.endswith(".csv"):
-                    drop_half_row(folder.path / name)
+            for name in _tables_of(run, folder, cut_short):
+                drop_half_row(folder.path / name)
             now = self.clock.now()
             slots = tuple(
                 replace(
@@ -399,7 +400,7 @@ class Potentiostats:
         So the runs of an older server in the same folder stay listed, and those of a database that
         was damaged and set aside.
         """
-        known = self.parts.store.folders()
+        known = self.parts.store.known()
         adopted = 0
         for run in self.index.runs():
             if run.run_id not in known and not self.parts.store.exists(run.run_id):
@@ -429,7 +430,7 @@ class Potentiostats:
     def cancel(self, run_id: str) -> str:
         """Cancel a run and return what its status will be; a finished run is left as it is."""
         run = self.record(run_id)
-        if run.status in _FINISHED:
+        if run.status in FINISHED:
             return run.status
         active = self._active.get(run_id)
         if active is not None:
@@ -482,7 +483,7 @@ class Potentiostats:
         self, *, state: str | None = None, group_id: str | None = None, limit: int | None = None
     ) -> list[JobOverview]:
         """Return runs, newest first: all, the unfinished or the finished, of one group or all."""
-        statuses = {"incomplete": UNFINISHED, "completed": _FINISHED}.get(state or "")
+        statuses = {"incomplete": UNFINISHED, "completed": FINISHED}.get(state or "")
         group = (group_id or "").strip()
         runs = self.parts.store.newest(statuses=statuses, limit=None if group else limit)
         if group:
@@ -601,6 +602,25 @@ class Potentiostats:
                 hint="They were removed after their upload, or by hand.",
             )
         return folder
+
+
+def _tables_of(run: RunRecord, folder: RunFolder, slots: Sequence[str]) -> list[str]:
+    """Return the tables that a run wrote for some slots, and none that a person put there."""
+    names = _names_of(run.request)
+    return [
+        path
+        for slot in slots
+        for path in folder.files([slot])
+        if PurePosixPath(path).name.startswith(names.stem(slot, "") + "_") and path.endswith(".csv")
+    ]
+
+
+def _names_of(request: Mapping[str, Any]) -> RunNames:
+    return RunNames.of(
+        request["experiment_name"],
+        request.get("subdir") or request.get("folder_name"),
+        request["client_datetime"],
+    )
 
 
 _FILES_HINT = "GET /runs/{run_id}/files lists its files."

@@ -12,6 +12,7 @@ from benchwire.domains.potentiostat.tables import runs, slots
 from benchwire.foundation.db import Database
 
 UNFINISHED = ("queued", "running")
+FINISHED = ("done", "failed", "cancelled")
 _IDS_AT_ONCE = 400
 
 
@@ -163,11 +164,16 @@ class RunStore:
         with self._database.read() as connection:
             return self._with_slots(connection, connection.execute(query).all())
 
-    def folders(self) -> dict[str, str]:
-        """Return the folder of every run whose files are here, by run id."""
-        query = sa.select(runs.c.run_id, runs.c.folder).where(~runs.c.files_gone)
+    def slots_in(self, folder: str) -> set[str]:
+        """Return the slots of all runs that have, or had, their files in a folder."""
+        query = sa.select(slots.c.slot).join(runs, runs.c.run_id == slots.c.run_id)
         with self._database.read() as connection:
-            return {row.run_id: row.folder for row in connection.execute(query)}
+            return set(connection.scalars(query.where(runs.c.folder == folder)))
+
+    def known(self) -> set[str]:
+        """Return the ids of the runs whose files are here."""
+        with self._database.read() as connection:
+            return set(connection.scalars(sa.select(runs.c.run_id).where(~runs.c.files_gone)))
 
     @staticmethod
     def _with_slots(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[RunRecord]:

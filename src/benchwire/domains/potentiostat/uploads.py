@@ -3,9 +3,8 @@
 import contextlib
 import logging
 import os
-import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -29,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 UPLOAD_KIND = "potentiostat.upload"
 RETENTION_SECONDS = 6 * 3600.0
-# Files written within one step of the clock have one time.
-_CLOCK_STEP_SECONDS = 0.01
 
 
 @dataclass(slots=True)
@@ -183,82 +180,110 @@ class Uploads:
         settings = self._settings
         if settings is None:
             raise NasUnreachable("No NAS is set up")
-        target = PurePosixPath(folder.relative)
-        began = _moment_in(folder.path)
-        files = [(folder.path / name, target / name) for name in folder.files()]
-        if folder.summary.is_file():
-            files.append((folder.summary, target / folder.summary.name))
         share = self.open_share(settings)
         try:
             result = nas.upload(
                 share,
-                files,
+                _to_copy(folder),
                 report=lambda progress: context.report(progress, message="copying"),
                 check=context.stop.raise_if_asked,
             )
         finally:
             share.close()
         write_whole(folder.upload_done, f"{utc_text(self.clock.now())}\n".encode())
-        os.utime(folder.upload_done, (began, began))
         folder.upload_failed.unlink(missing_ok=True)
         return {"files": result.files, "skipped": result.skipped, "bytes": result.bytes}
 
     # -- retention --------------------------------------------------------------------------
 
-    def remove_expired(self) -> list[str]:
+    def remove_expired(self, over: threading.Event | None = None) -> list[str]:
         """Delete the local files of runs that were uploaded long enough ago; returns their ids.
 
         Only runs in the records are looked at, never one that was not uploaded, never an
-        unfinished one. One that was changed since is uploaded again first. The record stays.
+        unfinished one. Every file is compared once more with its copy on the NAS that is set up
+        now; where one has none the run is uploaded again first. The record stays.
+
+        Parameters
+        ----------
+        over
+            Ends it between two runs.
         """
         settings = self._settings
         if settings is None:
             return []
         removed = []
+        share = self.open_share(settings)
+        try:
+            for run in self._expired(settings):
+                if over is not None and over.is_set():
+                    break
+                folder = self.folder_of(run)
+                try:
+                    seen = nas.compare(share, _to_copy(folder))
+                except NasUnreachable as error:
+                    logger.warning("no local files are removed: %s", error.message)
+                    break
+                except OSError as error:
+                    logger.warning("run %s is not removed: %s", run.run_id, error.strerror)
+                    continue
+                if seen is None:
+                    logger.warning("run %s differs from its copy; not removed", run.run_id)
+                    self._enqueue(run.run_id)
+                    continue
+                self._remove(run, folder, seen)
+                removed.append(run.run_id)
+        finally:
+            share.close()
+        return removed
+
+    def _expired(self, settings: NasSettings) -> Iterator[RunRecord]:
         for run in self.store.newest():
             folder = self.folder_of(run)
             if run.status in UNFINISHED or run.files_gone or not folder.exists:
                 continue
-            if not nas.is_expired(
+            if nas.is_expired(
                 folder.upload_done, retention_days=settings.retention_days, now=self.clock.now()
             ):
-                continue
-            files = folder.files()
-            if _have_changed(folder, files):
-                # What was compared with its copy is not what is here now.
-                logger.warning("run %s has changed since it was copied; not removed", run.run_id)
-                self._enqueue(run.run_id)
-                continue
-            self._remove(run, folder, files)
-            removed.append(run.run_id)
-        return removed
+                yield run
 
-    def _remove(self, run: RunRecord, folder: RunFolder, files: Sequence[str]) -> None:
-        """Remove what has a copy, and no more: what else lies there was never compared."""
+    def _remove(
+        self, run: RunRecord, folder: RunFolder, seen: Mapping[Path, os.stat_result]
+    ) -> None:
+        """Remove what was compared with its copy, and no more."""
         self.store.save_run(run.run_id, files_gone=True)
-        for name in files:
-            (folder.path / name).unlink(missing_ok=True)
-        for note in (folder.summary, folder.upload_done, folder.upload_failed):
+        for path, before in seen.items():
+            with contextlib.suppress(FileNotFoundError):
+                now = path.stat()
+                if (now.st_size, now.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
+                    path.unlink()
+                else:
+                    logger.warning("%s was changed meanwhile; it stays", path)
+        for note in (folder.upload_done, folder.upload_failed):
             note.unlink(missing_ok=True)
         for slot in folder.slots:
             _remove_empty_below(folder.path / WELLS / slot)
         _remove_empty(folder.path / WELLS, folder.root)
         self.on_removed(run.run_id)
-        logger.info("run %s: local files removed, %s", run.run_id, "they are on the NAS")
+        logger.info("run %s: local files removed, they are on the NAS", run.run_id)
 
 
-def _moment_in(folder: Path) -> float:
-    """Return the time as files in a folder get it; it may be on a computer with another clock."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=PARTIAL_SUFFIX) as file:
-        return os.fstat(file.fileno()).st_mtime - _CLOCK_STEP_SECONDS
+def _to_copy(folder: RunFolder) -> list[tuple[Path, PurePosixPath]]:
+    """Return a run's files with their places on the NAS.
+
+    Raises
+    ------
+    OSError
+        A part of the folder cannot be read, so that files would be left out.
+    """
+    target = PurePosixPath(folder.relative)
+    files = [(folder.path / name, target / name) for name in folder.files(onerror=_not_left_out)]
+    if folder.summary.is_file():
+        files.append((folder.summary, target / folder.summary.name))
+    return files
 
 
-def _have_changed(folder: RunFolder, files: Sequence[str]) -> bool:
-    """Whether a file of a run was written, or put there, after the run began to be copied."""
-    marked = folder.upload_done.stat().st_mtime
-    seen = [(folder.path / name).stat() for name in files]
-    # An older file that is put there keeps the time at which it was written.
-    return any(max(one.st_mtime, one.st_ctime) > marked for one in seen)
+def _not_left_out(error: OSError) -> None:
+    raise error
 
 
 def _remove_empty_below(folder: Path) -> None:

@@ -165,6 +165,6 @@ def _watch_ports(slots: SlotRegistry, seconds: float, over: threading.Event) -> 
 def _clean_up(uploads: Uploads, over: threading.Event) -> None:
     while not over.wait(RETENTION_SECONDS):
         try:
-            uploads.remove_expired()
+            uploads.remove_expired(over)
         except Exception:
             logger.exception("removing uploaded runs failed")
