@@ -12,18 +12,23 @@ from benchwire.domains.potentiostat.driver import (
     InstrumentSilent,
     Potentiostat,
     RunLatch,
+    Safety,
     Samples,
     SamplesLost,
     Stopped,
     WaveformStarved,
 )
-from benchwire.domains.potentiostat.emulator import EmulatedPotentiostat, emulated
+from benchwire.domains.potentiostat.emulator import EmulatedPotentiostat, _Refused, emulated
+from benchwire.domains.potentiostat.instrument import Instrument
 from benchwire.domains.potentiostat.modes import MODES
+from benchwire.domains.potentiostat.protocol import Command
 from benchwire.domains.potentiostat.validation import parse
 from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.emulation import PtyHost
+from benchwire.foundation.instruments.ports import SerialPort
 from benchwire.foundation.instruments.transport import SerialTransport
+from tests.support.waiting import until
 
 ENERGISING = {("00e4", "0001"), ("00e5", "0001")}
 
@@ -296,3 +301,110 @@ def test_waveform_is_taken_as_it_is_played(instrument: Potentiostat) -> None:
     with pytest.raises(Stopped):
         instrument.play(endless(), gain=0, latch=latch, sink=sink)
     assert taken <= 2
+
+
+def hold_current(instrument: Potentiostat, sink: Callable[[Samples], None]) -> None:
+    instrument.play_currents([(1e-5, 2.0)] * 3, gain=0, latch=RunLatch(), sink=sink)
+
+
+def leave_open(instrument: Potentiostat, sink: Callable[[Samples], None]) -> None:
+    instrument.record_open_circuit(15_000, gain=0, latch=RunLatch(), sink=sink)
+
+
+@pytest.mark.parametrize("measure", [hold_current, leave_open])
+def test_an_instrument_that_resets_gives_no_rows_any_more(
+    instrument: Potentiostat,
+    device: EmulatedPotentiostat,
+    measure: Callable[[Potentiostat, Callable[[Samples], None]], None],
+) -> None:
+    rows = []
+
+    def sink(samples: Samples) -> None:
+        rows.append(samples)
+        if sum(len(block.current) for block in rows) > 100:
+            device.control("reset", {})
+
+    with pytest.raises(SamplesLost, match="by itself"):
+        measure(instrument, sink)
+    # What comes after a reset is none of the run's.
+    assert sum(len(block.current) for block in rows) < 1000
+
+
+def refuse_openings(device: EmulatedPotentiostat, times: float) -> None:
+    """Have a device refuse to open its cell, as it does when a request is damaged on its way."""
+    obey, left = device._command, [times]
+
+    def sometimes(payload: bytes, now: float) -> None:
+        if payload[:4].hex() == "00e40000" and left[0] > 0:
+            left[0] -= 1
+            raise _Refused(3)
+        obey(payload, now)
+
+    device._command = sometimes
+
+
+def test_an_opening_that_was_refused_is_asked_for_again(
+    instrument: Potentiostat, device: EmulatedPotentiostat
+) -> None:
+    refuse_openings(device, 2)
+    play(instrument, np.full(500, 0.5))
+    assert not device.control("state", {})["cell_closed"]
+
+
+def test_a_cell_that_does_not_open_is_not_told_as_open(
+    instrument: Potentiostat, device: EmulatedPotentiostat
+) -> None:
+    refuse_openings(device, float("inf"))
+    with pytest.raises(InstrumentSilent):
+        play(instrument, np.full(500, 0.5))
+
+
+def test_a_galvanostatic_run_that_falls_behind_ends(
+    instrument: Potentiostat, device: EmulatedPotentiostat
+) -> None:
+    """Asked seldom, it would hold the current for longer until it has all its rows."""
+    device.control("delay", {"seconds": 0.03})
+    began = time.monotonic()
+    with pytest.raises(SamplesLost, match="as often as"):
+        instrument.play_currents([(1e-5, 2.0)], gain=0, latch=RunLatch(), sink=lambda _: None)
+    assert time.monotonic() - began < 10
+    assert device.control("state", {})["opened_at"] - began < 3.5
+
+
+def test_steps_too_short_to_be_measured_are_told(instrument: Potentiostat) -> None:
+    with pytest.raises(SamplesLost, match="before it could be measured"):
+        instrument.play_currents(
+            [(1e-5, 0.001)] * 20, gain=0, latch=RunLatch(), sink=lambda _: None
+        )
+
+
+def test_a_waveform_whose_last_points_come_late_is_told(instrument: Potentiostat) -> None:
+    """They are all in, but the output had been empty before, so rows and points are apart."""
+
+    def points() -> Iterator[np.ndarray]:
+        yield np.full(1900, 0.3)
+        time.sleep(0.75)
+        yield np.full(60, 0.5)
+
+    rows: list[Samples] = []
+    with pytest.raises((WaveformStarved, SamplesLost)):
+        instrument.play(points(), gain=0, latch=RunLatch(), sink=rows.append)
+
+
+def test_an_idle_instrument_that_is_found_connected_is_made_safe(tmp_path: Path) -> None:
+    host = PtyHost({"p": emulated(1)}, tmp_path)
+    told: list[Safety] = []
+    instrument = Instrument(
+        SerialPort(str(host.paths["p"])),
+        lambda port: SerialTransport(port.path, 1_500_000),
+        SystemClock(),
+        told_safe=lambda _, found: told.append(found),
+    )
+    try:
+        instrument.run(lambda found: found.command(Command.CELL_SWITCH, 1, RunLatch())).result(10)
+        assert host.control("p", "state", {})["cell_closed"]
+        until(lambda: not host.control("p", "state", {})["cell_closed"], seconds=20, what="safety")
+        assert told[-1].was_connected
+    finally:
+        instrument.close()
+        host.close()

@@ -99,21 +99,38 @@ def test_hour_long_waveform_is_made_in_pieces() -> None:
 
 def test_gcv_has_three_legs_per_cycle_and_a_last_one() -> None:
     raw = {
-        "start": 0, "vertex1": 2, "vertex2": -2, "end": 1, "num_steps": 3,
+        "start": 0, "vertex1": 2**-9, "vertex2": -(2**-9), "end": 2**-10, "num_steps": 3,
         "step_duration": 0.5, "cycles": 2,
     }  # fmt: skip
     parameters = parse(MODES["GCV"], raw)
     steps = list(waveforms.current_steps(MODES["GCV"], parameters))
-    assert [step.current for step in steps[:9]] == [0, 1, 2, 2, 0, -2, -2, -1, 0]
-    assert [step.current for step in steps[18:]] == [0, 0.5, 1]
+    currents = [step.current * 2**10 for step in steps]
+    assert currents[:9] == [0, 1, 2, 2, 0, -2, -2, -1, 0]
+    assert currents[18:] == [0, 0.5, 1]
     assert [step.mark for step in steps] == [1] * 9 + [2] * 9 + [3] * 3
     assert waveforms.duration(MODES["GCV"], parameters) == 21 * 0.5
 
 
 def test_staircase_includes_both_ends() -> None:
-    raw = {"start": 0, "end": 1, "num_steps": 5, "step_duration": 1}
+    raw = {"start": 0, "end": 2**-8, "num_steps": 5, "step_duration": 1}
     steps = waveforms.current_steps(MODES["GS"], parse(MODES["GS"], raw))
-    assert [step.current for step in steps] == [0, 0.25, 0.5, 0.75, 1]
+    assert [step.current * 2**8 for step in steps] == [0, 0.25, 0.5, 0.75, 1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "raw"),
+    [
+        ("CP", {"current": 10, "duration": 1}),
+        ("CP", {"current": 1e39, "duration": 1}),
+        ("GS", {"start": -1e308, "end": 1e308, "num_steps": 5, "step_duration": 1}),
+        ("STEPSEQ", {"currents": [1e-5, -0.005], "step_duration": 1}),
+    ],
+)
+def test_currents_beyond_the_instrument_are_refused(mode: str, raw: dict[str, Any]) -> None:
+    """Amperes meant as milliamperes would have the cell at the end of the output all the time."""
+    found = {code for _, code in codes(mode, raw)}
+    assert found
+    assert found <= {"min_value", "max_value"}
 
 
 # -- validation --------------------------------------------------------------------------------

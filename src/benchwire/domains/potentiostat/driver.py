@@ -49,6 +49,8 @@ IDLE_LIMIT_SECONDS = 4.0
 # Sampling of a galvanostatic run whose firmware does not sample by itself.
 POLL_PERIOD = 1 / 300
 FIFO_VERDICT_SECONDS = 0.2
+# How far a galvanostatic run may be behind its plan, and thus be longer than it.
+LATEST_STEP_SECONDS = 1.0
 
 
 class Stopped(BenchwireError):
@@ -257,8 +259,8 @@ class Potentiostat:
     def _stop_once(self) -> None:
         try:
             self.command(Command.STOP, 1)
-        except (FrameInvalid, InstrumentSilent):
-            # The answer was lost; whether the request was, the state tells.
+        except (FrameInvalid, InstrumentRefused, InstrumentSilent):
+            # Garbled on its way there or back: whether it was taken, the state tells.
             self.settle_line()
             state = self.status()
             if state.is_running and not state.stop_requested:
@@ -331,7 +333,7 @@ class Potentiostat:
                     if waiting < MAX_SAMPLES_PER_READ and waiting < count - received:
                         break
                     size = min(MAX_SAMPLES_PER_READ, waiting, count - received)
-                    current, potential = self.pop_samples(size)
+                    current, potential = self.pop_waiting(size)
                     sink(Samples(received, current, potential))
                     received += size
                     waiting -= size
@@ -401,7 +403,8 @@ class Potentiostat:
             self.command_insistently(Command.CELL_SWITCH, 0)
         try:
             self.make_safe()
-        except LinkLost as error:
+        except BenchwireError as error:
+            # Whatever it says instead, the port is opened anew and the instrument made safe.
             raise InstrumentSilent(
                 "The instrument does not answer; its cell could not be confirmed open",
                 hint="Check the cable, or disconnect the cell by hand.",
@@ -409,7 +412,9 @@ class Potentiostat:
 
     def waiting_samples(self) -> int:
         """Return how many samples wait in the input buffer, and raise if some were lost."""
-        waiting = self.status().adc_fifo
+        state = self.status()
+        _raise_if_ended(state)
+        waiting = state.adc_fifo
         if waiting >= ADC_FIFO_SAMPLES:
             raise SamplesLost(
                 "The instrument's buffer ran over and samples were lost",
@@ -432,6 +437,14 @@ class Potentiostat:
                 hint="Check the cable and its connectors.",
             ) from error
         return protocol.unpack_samples(payload)
+
+    def pop_waiting(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Take samples that were seen to wait; an instrument that has none by now has ended."""
+        try:
+            return self.pop_samples(count)
+        except InstrumentBusy:
+            _raise_if_ended(self.status())
+            raise
 
     def push_points(self, points: NDArray[np.float64], latch: RunLatch) -> None:
         """Put points into the output buffer."""
@@ -513,9 +526,9 @@ class Potentiostat:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 result = exchange()
-            except (FrameInvalid, InstrumentBusy, InstrumentSilent) as error:
-                # A garbled answer has come all the same.
-                owed += not isinstance(error, FrameGarbled | InstrumentBusy)
+            except (FrameInvalid, InstrumentRefused, InstrumentSilent) as error:
+                # A garbled answer has come all the same; a request garbled on its way is refused.
+                owed += not isinstance(error, FrameGarbled | InstrumentRefused)
                 is_late = self.clock.monotonic() - began > ATTEMPTS_SECONDS
                 if attempt == ATTEMPTS or is_late:
                     self._units.owes(self._unit, owed)
@@ -527,9 +540,6 @@ class Potentiostat:
                     self._units.owes(self._unit, owed)
                     self._latch.raise_if_tripped()
                 self.settle_line()
-            except InstrumentRefused:
-                self._units.owes(self._unit, owed)
-                raise
             else:
                 self._units.answered()
                 if owed:
@@ -561,6 +571,14 @@ class Potentiostat:
                 break
         self._transport.discard_input()
         self._units.came(late)
+
+
+def _raise_if_ended(state: Status) -> None:
+    if not state.is_running:
+        raise SamplesLost(
+            "The instrument ended the run by itself",
+            hint="It may have been reset; check its supply.",
+        )
 
 
 class _Points:
@@ -608,12 +626,15 @@ class _Playback:
         self._popped = 0
         self._started = False
         self._in_step = True
+        # Whether all points were in before the buffer ran dry.
+        self._is_fed = False
 
     def run(self) -> None:
         """Play to the end."""
         self._top_up(0)
         if self._pushed == 0:
             return
+        self._is_fed = self._points.is_empty
         self._device.command(Command.FIFO_START, 1, self._latch)
         self._started = True
         while True:
@@ -621,6 +642,11 @@ class _Playback:
             state = self._checked_status()
             # Feeding comes first: a dry output spoils the run, a late sample only waits.
             self._top_up(state.dac_fifo)
+            if self._points.is_empty and not self._is_fed:
+                # The buffer may have run dry before the last points came in, and cannot have once
+                # some of them still wait.
+                state = self._checked_status()
+                self._is_fed = True
             self._drain(state.adc_fifo)
             if self._points.is_empty and self._popped == self._pushed + 1:
                 return
@@ -642,7 +668,8 @@ class _Playback:
                 state = device.status()
                 since = device.clock.monotonic() - opened
                 before_opening = state.adc_fifo - int(since / SAMPLE_PERIOD) - 2
-                if state.adc_fifo < ADC_FIFO_SAMPLES:
+                has_run_dry = state.dac_fifo == 0 and not self._is_fed
+                if state.adc_fifo < ADC_FIFO_SAMPLES and not has_run_dry:
                     self._drain(before_opening, whole_blocks=False)
 
     def _checked_status(self) -> Status:
@@ -656,12 +683,10 @@ class _Playback:
             )
         if not state.is_running:
             self._in_step = False
-            raise SamplesLost(
-                "The instrument ended the run by itself",
-                hint="It may have been reset; check its supply.",
-            )
+            _raise_if_ended(state)
         is_ahead = ticks > self._pushed - state.dac_fifo
-        if is_ahead and (state.dac_fifo or not self._points.is_empty):
+        has_run_dry = state.dac_fifo == 0 and not self._is_fed
+        if has_run_dry or (is_ahead and state.dac_fifo):
             self._in_step = False
             raise WaveformStarved(
                 "The waveform ran dry because the computer was too busy",
@@ -771,6 +796,7 @@ class _CurrentRun:
         start = self._clock.monotonic()
         step_start = start
         for number, (current, duration) in enumerate(steps):
+            self._raise_if_late(step_start)
             self._device.command(Command.PID_START, float(current), self._latch)
             self._owed.append([number, samples_in(duration, SAMPLE_PERIOD)])
             self._hold(number, start, step_start, duration)
@@ -785,15 +811,28 @@ class _CurrentRun:
                 self._latch.wait(ROUND_SECONDS)
                 if self._clock.monotonic() > deadline:
                     raise SamplesLost("The instrument stopped sampling before the end")
+        elif not self._rows:
+            raise SamplesLost(
+                "Every step was over before it could be measured",
+                hint=f"This instrument needs steps of {POLL_PERIOD * 1e3:.1f} ms or longer.",
+            )
 
     def _hold(self, number: int, start: float, step_start: float, duration: float) -> None:
         end = step_start + duration
         for poll in range(samples_in(duration, POLL_PERIOD)):
             if self._samples_by_itself:
                 break
-            self._latch.wait(step_start + poll * POLL_PERIOD - self._clock.monotonic())
+            due = step_start + poll * POLL_PERIOD
+            self._latch.wait(due - self._clock.monotonic())
             self._latch.raise_if_tripped()
+            self._raise_if_late(due)
             state = self._device.status()
+            _raise_if_ended(state)
+            if not (state.in_pid_mode and state.cell_connected):
+                raise SamplesLost(
+                    "The instrument no longer holds the current",
+                    hint="It may have been reset; check its supply.",
+                )
             now = self._clock.monotonic() - start
             row = Samples(
                 self._rows,
@@ -815,6 +854,14 @@ class _CurrentRun:
                 self._take_samples()
             self._latch.wait(min(left, ROUND_SECONDS))
 
+    def _raise_if_late(self, due: float) -> None:
+        """End a run that falls behind: its cell would be under current for longer than asked."""
+        if self._clock.monotonic() - due > LATEST_STEP_SECONDS:
+            raise SamplesLost(
+                "The instrument could not be asked as often as these steps need",
+                hint="Choose longer steps, or close other programs.",
+            )
+
     def _decide(self, waiting: int) -> None:
         """Settle whether the instrument samples by itself, once it has had time to."""
         self._samples_by_itself = waiting > 0
@@ -833,7 +880,7 @@ class _CurrentRun:
                 self._owed.pop(0)
                 continue
             size = min(MAX_SAMPLES_PER_READ, waiting, count)
-            current, potential = self._device.pop_samples(size)
+            current, potential = self._device.pop_waiting(size)
             self._sink(Samples(self._rows, current, potential, None, step))
             self._rows += size
             waiting -= size

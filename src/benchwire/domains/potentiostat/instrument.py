@@ -47,7 +47,7 @@ class Instrument:
             lambda: open_transport(port),
             clock,
             on_open=self._make_safe,
-            probe=lambda transport: self._on(transport).status(),
+            probe=self._look,
             told=lambda connected: told(self, connected),
         )
 
@@ -69,6 +69,13 @@ class Instrument:
 
     def _on(self, transport: Transport) -> Potentiostat:
         return Potentiostat(transport, self._clock, self._units)
+
+    def _look(self, transport: Transport) -> None:
+        """Make sure of an instrument at rest; while one measures nobody looks."""
+        device = self._on(transport)
+        state = device.status()
+        if state.is_running or state.cell_connected:
+            self._told_safe(self, device.make_safe())
 
     def _make_safe(self, transport: Transport) -> None:
         device = self._on(transport)

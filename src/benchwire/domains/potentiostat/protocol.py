@@ -131,8 +131,16 @@ def write_request(address: int, payload: bytes, unit: int = UNIT) -> bytes:
 
 
 def command_request(command: Command, parameter: int | float, unit: int = UNIT) -> bytes:
-    """Return the frame of a command; a float parameter is a current in A."""
+    """Return the frame of a command; a float parameter is a current in A.
+
+    Raises
+    ------
+    ValueError
+        The current is no number that the instrument knows.
+    """
     if isinstance(parameter, float):
+        if not abs(parameter) <= np.finfo(np.float32).max:
+            raise ValueError(f"a current of {parameter} A")
         return write_request(COMMAND, struct.pack(">H", command) + pack_floats([parameter]), unit)
     return write_request(COMMAND, struct.pack(">HH", command, parameter), unit)
 

@@ -19,6 +19,8 @@ from benchwire.foundation.errors import Invalid
 MAX_POTENTIAL = 10.0
 OUTPUT_LIMIT = 4.95
 """Volts at which the instrument's output clips."""
+FULL_SCALE = 4.95e-3
+"""Amperes that it drives at the lowest gain."""
 FAST_SCAN = 5.0
 MANY_CYCLES = 50
 
@@ -236,6 +238,12 @@ def _range_issues(
             return [Issue(name, "min_value", f"{place}has to be -{MAX_POTENTIAL:g} V or more")]
         if number > MAX_POTENTIAL:
             return [Issue(name, "max_value", f"{place}has to be {MAX_POTENTIAL:g} V or less")]
+    if parameter.unit == "A":
+        # Towards a current that it cannot reach, an instrument goes to the end of its output.
+        if number < -FULL_SCALE:
+            return [Issue(name, "min_value", f"{place}has to be -{FULL_SCALE:g} A or more")]
+        if number > FULL_SCALE:
+            return [Issue(name, "max_value", f"{place}has to be {FULL_SCALE:g} A or less")]
     return []
 
 
