@@ -262,12 +262,22 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
 
     opening = Opening(settings, whole=whole, failed=lambda: server.end())
     server = Server(_config(opening, lifespan="on"))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Once it has ended in good order, uvicorn raises the signal anew for whoever was before it.
-        signal.signal(number, lambda *_: None)
+    _take_signals()
     server.run([listener])
     if opening.error is not None:
         raise opening.error
+
+
+def _take_signals() -> None:
+    from benchwire.foundation.companion import hang_up
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Once it has ended in good order, uvicorn raises the signal anew for whoever was before it.
+        signal.signal(number, lambda *_: None)
+    for number in hang_up():
+        # The end of a session is one of the server too, unless it was begun with nohup.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 async def _serve_alone(app: "ASGIApp", listener: socket.socket) -> "uvicorn.Server":

@@ -433,6 +433,46 @@ def test_nobody_is_told_of_an_end_before_it_is_stored(database: Database) -> Non
     until(lambda: life.seen[-1].state is JobState.DONE, what="the word of the end")
 
 
+def test_a_job_ends_whatever_is_in_its_last_words(database: Database) -> None:
+    """A file's name that is no text, or a number that is none, keeps nobody in the queue."""
+
+    def work(job: JobContext) -> dict[str, object]:
+        if job.id == "j1":
+            raise Failed("lead\udcffs outside\0")
+        return {"mean": float("nan"), "names": ["\udcff"]}
+
+    life = Life(database, JobKind("test.work", work, concurrency=1))
+    for job_id in ("j1", "j2"):
+        submit(life, "test.work", job_id)
+    assert life.end_of("j1").message == "lead?s outside"
+    assert life.end_of("j2").result == {"mean": None, "names": ["?"]}
+    until(lambda: JobStore(database).get("j2").state is JobState.DONE, what="the stored end")
+
+
+def test_one_end_that_is_refused_keeps_no_other_off_the_disk(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_SAVE_AGAIN_SECONDS", 0.05)
+    go = threading.Event()
+    life = Life(database, JobKind("test.work", lambda _: go.wait(10) and None))
+    save, refused = life.jobs._store.save, {"j1", "j2"}
+
+    def sometimes(record: JobRecord) -> None:
+        if record.id in refused and record.state.is_final:
+            raise DatabaseUnavailable("the disk is full")
+        save(record)
+
+    monkeypatch.setattr(life.jobs._store, "save", sometimes)
+    for job_id in ("j1", "j2"):
+        submit(life, "test.work", job_id)
+    go.set()
+    until(lambda: len(life.jobs._unsaved) == 2, what="both ends")
+    refused.remove("j2")
+    until(lambda: JobStore(database).get("j2").state is JobState.DONE, what="the other's end")
+    refused.clear()
+    until(lambda: JobStore(database).get("j1").state is JobState.DONE, what="its end")
+
+
 class Refusing:
     """A store whose disk refuses records while ``refuses`` is true."""
 

@@ -326,9 +326,14 @@ def promised(work: Callable[[], Any], future: "Future[Any] | None" = None) -> "F
     return future
 
 
+def hang_up() -> tuple[signal.Signals, ...]:
+    """Return the signal that says a terminal has gone, where there is one."""
+    return (signal.SIGHUP,) if sys.platform != "win32" else ()
+
+
 def companion_main() -> None:
     """Do what is asked until the connection ends, then leave things in order."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, *hang_up()):
         # A terminal or a service manager sends them to every process; the server says what to do.
         signal.signal(number, signal.SIG_IGN)
     set_niceness(_NICENESS)

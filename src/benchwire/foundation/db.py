@@ -9,6 +9,7 @@ is used by URL through the same two calls.
 import contextlib
 import json
 import logging
+import math
 import os
 import queue
 import sqlite3
@@ -53,6 +54,19 @@ _CONNECTION = {
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"cifs", "smb3", "smbfs", "nfs", "nfs4", "9p", "afs", "ncpfs", "fuse.sshfs", "davfs"}
 )
+
+
+def storable(value: Any) -> Any:
+    """Return a value with what no database takes replaced: NUL, lone surrogates, NaN."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return value
 
 
 class DatabaseUnavailable(Unavailable):

@@ -27,7 +27,7 @@ from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.emulation import PtyHost
 from benchwire.foundation.instruments.ports import SerialPort
-from benchwire.foundation.instruments.transport import SerialTransport
+from benchwire.foundation.instruments.transport import LinkLost, SerialTransport
 from tests.support.waiting import until
 
 ENERGISING = {("00e4", "0001"), ("00e5", "0001")}
@@ -408,3 +408,36 @@ def test_an_idle_instrument_that_is_found_connected_is_made_safe(tmp_path: Path)
     finally:
         instrument.close()
         host.close()
+
+
+def test_another_instrument_on_the_port_is_made_safe_and_not_used(tmp_path: Path) -> None:
+    first, second = (PtyHost({"p": emulated(number)}, tmp_path / str(number)) for number in (1, 2))
+    path = tmp_path / "port"
+    path.symlink_to(first.paths["p"])
+    others: list[str | None] = []
+    instrument = Instrument(
+        SerialPort(str(path)),
+        lambda port: SerialTransport(port.path, 1_500_000),
+        SystemClock(),
+        told_other=lambda found: others.append(found.serial_number),
+    )
+    try:
+        assert instrument.identify()
+        serial_number = instrument.serial_number
+        path.unlink()
+        path.symlink_to(second.paths["p"])
+        first.close()
+        until(lambda: others, seconds=20, what="the other one")
+        assert not second.control("p", "state", {})["cell_closed"]
+        closings = second.control("p", "state", {})["closings"]
+        with pytest.raises(LinkLost, match="Another instrument"):
+            instrument.run(
+                lambda found: found.play(
+                    [np.full(100, 0.5)], gain=0, latch=RunLatch(), sink=lambda _: None
+                )
+            ).result(20)
+        assert second.control("p", "state", {})["closings"] == closings
+        assert instrument.serial_number == serial_number == others[0]
+    finally:
+        instrument.close()
+        second.close()

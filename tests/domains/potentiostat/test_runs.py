@@ -1,19 +1,22 @@
 """Runs on emulated instruments: data true to the waveform, and a cell open on every way out."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchwire.domains.potentiostat import run_folder
 from tests.domains.potentiostat.conftest import Bench, open_bench
 from tests.support.waiting import until
 
@@ -537,3 +540,116 @@ def links_of(bench: Bench, run_id: str) -> list[dict[str, Any]]:
     answer = bench.client.get("/samples/links", params={"kind": "run", "item_id": run_id})
     links: list[dict[str, Any]] = answer.json()["links"]
     return links
+
+
+def test_a_plot_that_fails_in_any_way_leaves_a_run_that_is_done(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may raise what it likes, as after an upgrade under a running server."""
+    failed: Future[None] = Future()
+    failed.set_exception(KeyError("columns"))
+    workers = bench.potentiostats.parts.workers
+    monkeypatch.setattr(type(workers), "submit", lambda *_, **__: failed)
+    run = bench.end_of(bench.start(devices=["slot01"], make_plot=True)["run_id"])
+    (slot,) = run["slots"]
+    assert (slot["status"], slot["message"]) == (
+        "done", "The data are complete; a plot could not be drawn",
+    )  # fmt: skip
+    assert bench.potentiostats.jobs.get(run["run_id"]).state.value == "done"
+    bench.end_of(bench.start(devices=["slot01"])["run_id"])
+
+
+def test_a_run_whose_files_cannot_be_listed_ends(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> bool:
+        raise OSError(errno.EIO, "Input/output error", path)
+
+    monkeypatch.setattr(run_folder, "_is_data", refuse)
+    run = bench.start(devices=["slot01"])["run_id"]
+    until(lambda: bench.potentiostats.jobs.get(run).state.is_final, seconds=20, what="its end")
+    assert bench.status(run)["slots"][0]["status"] == "done"
+    monkeypatch.undo()
+    until(lambda: run not in bench.potentiostats._active, seconds=20, what="its stored end")
+    bench.end_of(bench.start(devices=["slot01"])["run_id"])
+
+
+def cut_short(bench: Bench) -> str:
+    """Have the records say that a run which has ended is still under way; return its id."""
+    run = bench.end_of(bench.start(devices=["slot01"])["run_id"])["run_id"]
+    store = bench.potentiostats.parts.store
+    record = store.get_many([run])[run]
+    slots = tuple(replace(slot, status="running", ended_at=None) for slot in record.slots)
+    store.end_run(replace(record, status="running", slots=slots, ended_at=None))
+    return run
+
+
+def test_a_run_that_ended_keeps_its_end_where_its_records_are_older(bench: Bench) -> None:
+    run = cut_short(bench)
+    summary = bench.potentiostats.folder(run).summary
+    before = summary.read_bytes()
+    found = bench.potentiostats._settle_interrupted(bench.potentiostats.jobs.get(run))
+    assert found.state.value == bench.status(run)["status"] == "done"
+    assert summary.read_bytes() == before
+
+
+def test_a_run_is_settled_where_its_files_cannot_be(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = cut_short(bench)
+    bench.potentiostats.folder(run).summary.unlink()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("benchwire.domains.potentiostat.service.drop_half_row", refuse)
+    monkeypatch.setattr("benchwire.domains.potentiostat.service.write_summary", refuse)
+    found = bench.potentiostats._settle_interrupted(bench.potentiostats.jobs.get(run))
+    assert found.state.value == bench.status(run)["status"] == "failed"
+
+
+def test_a_table_that_a_person_put_there_is_left_as_it_is(bench: Bench) -> None:
+    run = cut_short(bench)
+    folder = bench.potentiostats.folder(run)
+    folder.summary.unlink()
+    (name,) = (name for name in folder.files() if name.endswith(".csv"))
+    table = folder.path / name
+    rows = table.read_bytes()
+    table.write_bytes(rows + b"0.5,0.")
+    notes = table.with_name("notes.csv")
+    notes.write_text("a,b\n1,2")
+    bench.potentiostats._settle_interrupted(bench.potentiostats.jobs.get(run))
+    assert table.read_bytes() == rows
+    assert notes.read_text() == "a,b\n1,2"
+
+
+def test_no_run_is_repeated_on_another_instrument(bench: Bench) -> None:
+    run = bench.end_of(bench.start(devices=["slot01"])["run_id"])["run_id"]
+    assert bench.client.post(f"/work/{run}/retry").status_code == 200
+    slot = next(slot for slot in bench.potentiostats.slots.all() if slot.name == "slot01")
+    until(lambda: slot.run_id is None, seconds=20, what="the end of the repeated run")
+    slot.instrument.serial_number = "another"
+    answer = bench.client.post(f"/work/{run}/retry")
+    assert answer.status_code == 409
+    assert "Another instrument is on slot01" in answer.text
+
+
+def test_another_instrument_on_a_port_gets_a_slot_by_its_own_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_bench(tmp_path, monkeypatch) as bench:
+        first, second = (slot.serial_number for slot in bench.potentiostats.slots.all())
+        path, other = bench.emulators.paths.values()
+        for name in ("p1", "p2"):
+            bench.emulators.control(name, "unplug")
+        until(lambda: bench.client.get("/health").json()["devices"] == 0, seconds=20)
+        bench.emulators.control("p2", "replug")
+        pty = other.readlink()
+        other.unlink()
+        path.symlink_to(pty)
+
+        def connected() -> list[str | None]:
+            return [slot.serial_number for slot in bench.potentiostats.slots.connected()]
+
+        until(lambda: connected() == [second], seconds=30, what="the other instrument")
+        assert first != second

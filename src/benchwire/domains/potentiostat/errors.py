@@ -22,6 +22,12 @@ class NoValidSlot(Invalid):
     code = "jobs.invalid_devices"
 
 
+class SlotChanged(Conflict):
+    """A slot has another instrument than the run that is to be repeated had."""
+
+    code = "jobs.slot_changed"
+
+
 class RunIdTaken(Conflict):
     """A run of that name exists already, running or finished."""
 

@@ -47,6 +47,7 @@ class Holding:
                 self._clock,
                 told_safe=self._made_safe,
                 told=self._tell_state,
+                told_other=lambda found: self._teller.tell("other", found.port.path),
             )
         instrument = self._instruments[port.path]
 

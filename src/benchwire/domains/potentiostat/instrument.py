@@ -9,7 +9,7 @@ from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.link import Link
 from benchwire.foundation.instruments.ports import SerialPort
-from benchwire.foundation.instruments.transport import Transport
+from benchwire.foundation.instruments.transport import LinkLost, Transport
 
 T = TypeVar("T")
 
@@ -26,6 +26,8 @@ class Instrument:
         Called with what was found before it was made safe.
     told
         Called with whether it is connected, when that has changed.
+    told_other
+        Called when another instrument is found on the port, which is made safe and not used.
     """
 
     def __init__(
@@ -36,9 +38,12 @@ class Instrument:
         *,
         told_safe: Callable[["Instrument", Safety], None] = lambda *_: None,
         told: Callable[["Instrument", bool], None] = lambda *_: None,
+        told_other: Callable[["Instrument"], None] = lambda _: None,
     ) -> None:
         self.port = port
         self.serial_number = port.serial_number
+        self._chip: str | None = None
+        self._told_other = told_other
         self._clock = clock
         self._told_safe = told_safe
         self._units = Units(clock)
@@ -80,5 +85,11 @@ class Instrument:
     def _make_safe(self, transport: Transport) -> None:
         device = self._on(transport)
         safety = device.make_safe()
-        self.serial_number = self.serial_number or device.serial_number()
+        chip = device.serial_number()
+        if self._chip not in {None, chip}:
+            # A cable was exchanged: what is asked of the one must not happen to the other's cell.
+            self._told_other(self)
+            raise LinkLost("Another instrument is on this port", hint="It gets a slot of its own.")
+        self._chip = chip
+        self.serial_number = self.serial_number or chip
         self._told_safe(self, safety)

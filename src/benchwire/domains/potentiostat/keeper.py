@@ -119,6 +119,7 @@ class HeldInstrument:
         self.port = port
         self.serial_number = port.serial_number
         self.is_connected = False
+        self.is_other = False
         self._keeper = keeper
         self._told_safe = told_safe
 
@@ -155,8 +156,13 @@ class HeldInstrument:
     def heard(self, event: str, *facts: Any) -> None:
         """Take in what the process tells of it."""
         if event == "state":
-            self.is_connected, serial_number = facts
+            is_connected, serial_number = facts
             self.serial_number = self.serial_number or serial_number
+            # A process that took another's place knows only what is on the port now.
+            self.is_other = self.is_other or serial_number not in {None, self.serial_number}
+            self.is_connected = is_connected and not self.is_other
+        elif event == "other":
+            self.is_connected, self.is_other = False, True
         elif event == "safe":
             self.serial_number = self.serial_number or facts[0]
             # It is written to the database, and what else is told does not wait for that.

@@ -160,6 +160,8 @@ class ActiveRun:
             failed = [slot for slot in record.slots if slot.status == "failed"]
             context.note_partial_files([file for slot in failed for file in slot.files])
             raise Failed("; ".join(f"{slot.slot}: {slot.message}" for slot in failed))
+        if status in UNFINISHED:
+            raise Failed("A slot broke off without an end; the server's log has it")
         return {"folder": record.folder}
 
     def _report(self, context: JobContext) -> None:
@@ -243,8 +245,8 @@ class ActiveRun:
         for plot in plots:
             try:
                 plot.result(0)
-            except (BenchwireError, TimeoutError, OSError) as error:
-                logger.warning("a plot could not be drawn: %s", error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the data are here
+                logger.warning("a plot could not be drawn: %r", error)
                 return "The data are complete; a plot could not be drawn"
         return None
 
@@ -271,15 +273,10 @@ class ActiveRun:
         """Settle a slot; the last one settles the run, after its summary is on the disk."""
         with self._ending:
             now = self._parts.clock.now()
+            files = self._files_of(slot)
             with self._lock:
                 records = tuple(
-                    replace(
-                        record,
-                        status=status,
-                        message=message,
-                        ended_at=now,
-                        files=self.order.folder.files([slot.name]),
-                    )
+                    replace(record, status=status, message=message, ended_at=now, files=files)
                     if record.slot == slot.name
                     else record
                     for record in self._record.slots
@@ -301,6 +298,13 @@ class ActiveRun:
                 self._record = run
             self._release(slot)
 
+    def _files_of(self, slot: Slot) -> tuple[str, ...]:
+        try:
+            return self.order.folder.files([slot.name])
+        except OSError as error:
+            logger.error("the files of run %s cannot be listed: %s", self.order.run_id, error)
+            return ()
+
     def store_end(self) -> bool:
         """Store the end of the run where the disk has refused that; whether it is stored now."""
         with self._ending:
@@ -311,8 +315,8 @@ class ActiveRun:
         try:
             write_summary(run, self.order.folder)
             self._parts.store.end_run(run)
-        except (BenchwireError, OSError) as error:
-            logger.error("the end of run %s could not be stored: %s", run.run_id, error)
+        except Exception as error:  # noqa: BLE001 - it is tried again, and the slot is freed
+            logger.error("the end of run %s could not be stored: %r", run.run_id, error)
         else:
             self._is_stored = True
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import math
 import platform
 import secrets
 import shutil
@@ -34,6 +33,7 @@ from benchwire.domains.potentiostat.errors import (
     RunIdsUnknown,
     RunIdTaken,
     RunNotFound,
+    SlotChanged,
 )
 from benchwire.domains.potentiostat.live import snapshot, topic_of
 from benchwire.domains.potentiostat.modes import MODES, UnknownMode, mode_named
@@ -54,6 +54,7 @@ from benchwire.domains.potentiostat.store import FINISHED, UNFINISHED, RunRecord
 from benchwire.domains.potentiostat.uploads import Uploads
 from benchwire.domains.potentiostat.validation import Validation
 from benchwire.foundation.clock import Clock
+from benchwire.foundation.db import storable
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.files import FileNotInFolder, file_inside, open_inside
 from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
@@ -339,10 +340,8 @@ class Potentiostats:
                 self._active.pop(context.id, None)
             else:
                 self._store_end_later(context.id, active)
-        try:
+        if active.is_stored:
             self.uploads.enqueue_finished(context.id)
-        except BenchwireError as error:
-            logger.warning("run %s is not uploaded: %s", context.id, error.message)
         return result
 
     def _store_end_later(self, run_id: str, active: ActiveRun) -> None:
@@ -351,6 +350,8 @@ class Potentiostats:
         def store() -> None:
             if active.store_end():
                 self._active.pop(run_id, None)
+                if active.record.status == "done":
+                    self.uploads.enqueue_finished(run_id)
             else:
                 self._store_end_later(run_id, active)
 
@@ -365,34 +366,44 @@ class Potentiostats:
             return Interruption()
         folder = folder_of(self.runs_root, run)
         cut_short = [slot.slot for slot in run.slots if slot.status in UNFINISHED]
-        ended = told_beside(run.run_id, folder) if cut_short else None
-        if ended is not None:
-            # The records are those of a copy from before its end.
-            self.parts.store.end_run(
-                replace(run, slots=ended.slots, status=ended.status, ended_at=ended.ended_at)
-            )
-            return Interruption(JobState(ended.status), ended.slots[0].message or RESTARTED)
+        files: tuple[str, ...] = ()
         if cut_short:
-            for name in _tables_of(run, folder, cut_short):
-                drop_half_row(folder.path / name)
-            now = self.clock.now()
-            slots = tuple(
-                replace(
-                    slot,
-                    status="failed",
-                    message=RESTARTED,
-                    ended_at=now,
-                    files=folder.files([slot.slot]),
-                )
-                if slot.slot in cut_short
-                else slot
-                for slot in run.slots
-            )
-            run = replace(run, slots=slots, status=status.run_status(slots), ended_at=now)
-            write_summary(run, folder)
+            told = told_beside(run.run_id, folder)
+            if told is not None:
+                # It had ended, and only its records are from before that.
+                run = replace(run, slots=told.slots, status=told.status, ended_at=told.ended_at)
+            else:
+                try:
+                    files = _settle_files(run, folder, cut_short)
+                except OSError as error:
+                    # Its end is stored all the same: nobody asks for it again.
+                    logger.error("the files of run %s are not settled: %s", run.run_id, error)
+                run = self._cut_short(run, folder, cut_short)
             self.parts.store.end_run(run)
-        files = folder.files(cut_short)
+        if run.status == "done":
+            self.uploads.enqueue_finished(run.run_id)
         return Interruption(JobState(run.status), RESTARTED, files)
+
+    def _cut_short(self, run: RunRecord, folder: RunFolder, cut_short: Sequence[str]) -> RunRecord:
+        now = self.clock.now()
+        slots = tuple(
+            replace(
+                slot,
+                status="failed",
+                message=RESTARTED,
+                ended_at=now,
+                files=folder.files([slot.slot]),
+            )
+            if slot.slot in cut_short
+            else slot
+            for slot in run.slots
+        )
+        run = replace(run, slots=slots, status=status.run_status(slots), ended_at=now)
+        try:
+            write_summary(run, folder)
+        except OSError as error:
+            logger.error("the summary of run %s is not written: %s", run.run_id, error)
+        return run
 
     def adopt_indexed_runs(self) -> int:
         """Take in runs that the index names and the records lack; returns how many.
@@ -411,6 +422,13 @@ class Potentiostats:
     def _repeat(self, record: JobRecord, requested_by: str) -> str:
         """Start the same work again, as a new run of this moment."""
         run = self.record(record.id)
+        serial_numbers = {slot.name: slot.serial_number for slot in self.slots.connected()}
+        for slot in run.slots:
+            if slot.serial_number not in {None, serial_numbers.get(slot.slot, slot.serial_number)}:
+                raise SlotChanged(
+                    f"Another instrument is on {slot.slot} now than in that run",
+                    hint="Start a run on the slot that the cell is connected to.",
+                )
         request = {
             **run.request,
             "devices": [slot.slot for slot in run.slots],
@@ -604,6 +622,13 @@ class Potentiostats:
         return folder
 
 
+def _settle_files(run: RunRecord, folder: RunFolder, cut_short: Sequence[str]) -> tuple[str, ...]:
+    """Cut the half row off tables that were being written; return all files of these slots."""
+    for name in _tables_of(run, folder, cut_short):
+        drop_half_row(folder.path / name)
+    return folder.files(cut_short)
+
+
 def _tables_of(run: RunRecord, folder: RunFolder, slots: Sequence[str]) -> list[str]:
     """Return the tables that a run wrote for some slots, and none that a person put there."""
     names = _names_of(run.request)
@@ -630,19 +655,6 @@ def folder_of(runs_root: Path, run: RunRecord) -> RunFolder:
     """Return where a run's files are."""
     slots = tuple(slot.slot for slot in run.slots)
     return RunFolder(runs_root, PurePosixPath(run.folder), slots, run.label)
-
-
-def storable(value: Any) -> Any:
-    """Return a value with what no database takes replaced: NUL, lone surrogates, NaN."""
-    if isinstance(value, str):
-        return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {storable(str(key)): storable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [storable(item) for item in value]
-    return value
 
 
 def _told_apart(request: Mapping[str, Any]) -> dict[str, Any]:

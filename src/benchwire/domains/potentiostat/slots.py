@@ -120,8 +120,7 @@ class SlotRegistry:
         """
         with self._scanning:
             ports = {port.path: port for port in self.find_ports()}
-            if forget:
-                self._forget_vanished(ports)
+            self._forget_vanished(ports, also_unplugged=forget)
             with self._lock:
                 known = {slot.instrument.port.path for slot in self._slots.values()}
             found = self._identified([port for path, port in ports.items() if path not in known])
@@ -195,14 +194,18 @@ class SlotRegistry:
             number += 1
         return f"slot{number:02d}"
 
-    def _forget_vanished(self, ports: dict[str, SerialPort]) -> None:
+    def _forget_vanished(self, ports: dict[str, SerialPort], *, also_unplugged: bool) -> None:
+        def has_gone(instrument: HeldInstrument) -> bool:
+            port = ports.get(instrument.port.path)
+            if port is None:
+                return also_unplugged
+            return instrument.is_other or port.serial_number != instrument.port.serial_number
+
         with self._lock:
             gone = [
                 slot
                 for slot in self._slots.values()
-                if slot.run_id is None
-                and not slot.is_connected
-                and slot.instrument.port.path not in ports
+                if slot.run_id is None and not slot.is_connected and has_gone(slot.instrument)
             ]
             for slot in gone:
                 del self._slots[slot.name]

@@ -20,6 +20,7 @@ from benchwire.domains.potentiostat.nas import NasSettings, NasSettingsFile, Nas
 from benchwire.domains.potentiostat.run_folder import WELLS, RunFolder
 from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, RunStore
 from benchwire.foundation.clock import Clock, utc_text
+from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.files import PARTIAL_SUFFIX, write_whole
 from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
 from benchwire.foundation.jobs.states import JobRecord
@@ -56,11 +57,15 @@ class Uploads:
     pause: Callable[[int], float] = nas.backoff
     _settings: NasSettings | None = None
     _last_checked: datetime | None = None
+    _owed: list[str] | None = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def load(self) -> None:
-        """Read the stored settings."""
+        """Read the stored settings, and queue what was asked for before."""
         self._settings = self.settings_file.load()
+        owed, self._owed = self._owed or [], None
+        for run_id in owed:
+            self.enqueue_finished(run_id)
 
     @property
     def is_configured(self) -> bool:
@@ -110,8 +115,13 @@ class Uploads:
 
     def enqueue_finished(self, run_id: str) -> None:
         """Queue the upload of a run that is done, if a NAS is set up."""
-        if self.is_configured:
-            self.enqueue(run_id)
+        if self._owed is not None and not self.is_configured:
+            self._owed.append(run_id)  # whether there is one is not known yet
+        elif self.is_configured:
+            try:
+                self.enqueue(run_id)
+            except BenchwireError as error:
+                logger.warning("run %s is not uploaded: %s", run_id, error.message)
 
     def enqueue(self, run_id: str) -> bool:
         """Queue a run's upload; False when it is under way already.

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from benchwire.foundation.clock import Clock
-from benchwire.foundation.db import Database
+from benchwire.foundation.db import Database, storable
 from benchwire.foundation.errors import BenchwireError, Conflict, Failed, NotFound
 from benchwire.foundation.files import disk_refusal
 from benchwire.foundation.jobs.sessions import Sessions
@@ -539,12 +539,14 @@ class Jobs:
 
     def _finish(self, job_id: str, end: Mapping[str, Any]) -> None:
         now, is_final = self._clock.now(), JobState(end["state"]).is_final
+        # What the work said last may hold a name that is no text, or a number that is none.
+        words = {name: storable(end[name]) for name in ("message", "result") if name in end}
         with self._lock:
             # From here on work that outlives its job changes nothing.
             self._running[job_id].has_ended = True
             record = replace(
                 self._records[job_id],
-                **end,
+                **{**end, **words},
                 remaining=0.0 if is_final else None,
                 ended_at=now if is_final else None,
                 updated_at=now,
@@ -552,8 +554,8 @@ class Jobs:
         # Nobody is told of an end that the next life would not know of.
         try:
             self._store.save(record)
-        except BenchwireError as error:
-            logger.error("the end of job %s could not be stored: %s", job_id, error.message)
+        except Exception as error:  # noqa: BLE001 - its place in the queue is freed all the same
+            logger.error("the end of job %s could not be stored: %r", job_id, error)
             with self._lock:
                 self._unsaved[job_id] = record
             self._save_later()
@@ -580,11 +582,13 @@ class Jobs:
         for record in left:
             try:
                 self._store.save(record)
-            except BenchwireError:
-                self._save_later()
-                return
+            except BenchwireError as error:
+                logger.warning("the end of job %s waits to be stored: %s", record.id, error.message)
+                continue
             with self._lock:
                 self._unsaved.pop(record.id, None)
+        if self._unsaved:
+            self._save_later()
 
     def _change(self, job_id: str, **values: Any) -> JobRecord:
         with self._lock:
