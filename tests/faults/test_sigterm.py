@@ -3,17 +3,20 @@
 import random
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.faults.account import Account
 from tests.faults.bench import Bench, open_bench
 from tests.faults.journal import Journal
 from tests.faults.load import Load
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
 SEED = 15
@@ -82,3 +85,17 @@ def test_a_signal_under_load_leaves_everything_safe(
             assert not load.failures, load.failures
         print(f"cells open after {worst[0]:.2f} s, gone after {worst[1]:.2f} s at worst")
         assert "Traceback" not in bench.server.log
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no sessions of terminals")
+def test_the_end_of_a_session_leaves_every_cell_open(tmp_path: Path, free_port: int) -> None:
+    """All of the server's processes are told, as when a terminal is closed or a computer stops."""
+    with open_bench(tmp_path, free_port) as bench:
+        for slot in bench.slots:
+            bench.start_run(slot, 600)
+        until(lambda: all(bench.state(slot)["cell_closed"] for slot in bench.slots), seconds=20)
+        server = psutil.Process(bench.server.pid)
+        for process in [*server.children(recursive=True), server]:
+            process.send_signal(signal.SIGHUP)
+        assert bench.server.wait(EXIT_SECONDS) == 0
+        assert not bench.is_any_cell_closed()

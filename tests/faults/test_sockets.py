@@ -13,10 +13,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
+from starlette.datastructures import Headers
 
 from benchwire.foundation.streams import DEFAULT_QUEUE_LIMIT
-from benchwire.foundation.web import connections
-from benchwire.foundation.web.connections import allow_many_connections
+from benchwire.foundation.web import auth, connections
+from benchwire.foundation.web.auth import SESSION_COOKIE
+from benchwire.foundation.web.connections import (
+    MOST_HEAD_BYTES,
+    PromptHead,
+    allow_many_connections,
+)
 from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.waiting import until
@@ -194,6 +201,125 @@ def test_a_head_without_end_is_refused(server: Server, header: bytes) -> None:
             answer = connection.recv(4096)
         assert answer.startswith(b"HTTP/1.1 431 ") or answer == b""
     ask(server.port)
+
+
+def is_hung_up_on(port: int, beginning: bytes, piece: bytes) -> bool:
+    """Whether a connection is closed before much more than a head's worth of pieces has gone."""
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        connection.sendall(beginning)
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 40 * MOST_HEAD_BYTES:
+                connection.sendall(piece)
+                sent += len(piece)
+            return connection.recv(4096) == b""
+        return True
+
+
+@pytest.mark.parametrize(
+    "piece", [b"X-A: a\r\n" * 1000, b"X-A: " + b"a" * 9000], ids=["many", "one"]
+)
+def test_what_follows_a_body_without_end_is_refused(server: Server, piece: bytes) -> None:
+    beginning = (
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3\r\nkey\r\n0\r\n"
+    )
+    assert is_hung_up_on(server.port, beginning, piece)
+    ask(server.port)
+
+
+def test_a_head_that_is_too_large_is_refused_also_in_one_piece(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
+        head = b"GET /version HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"a" * 90_000
+        connection.sendall(head + b"\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_cookie_in_quotes_is_read_in_no_time() -> None:
+    cookie = 'a="' + '\\"' * 29_000 + f'"; {SESSION_COOKIE}=of-ours; b=c'
+    before = time.process_time()
+    assert auth._cookie(Headers({"cookie": cookie})) == "of-ours"
+    # Python's own reader takes five seconds for it, in which nobody else is answered.
+    assert time.process_time() - before < 0.5
+
+
+class Wire:
+    """The side of a connection that a protocol sees, for a client that does nothing."""
+
+    def __init__(self) -> None:
+        self.unread = 0
+        self.protocol: PromptHead | None = None
+        self.ended: list[str] = []
+
+    def get_extra_info(self, name: str) -> object:
+        return ("127.0.0.1", 1) if name in {"peername", "sockname"} else None
+
+    def get_protocol(self) -> PromptHead | None:
+        return self.protocol
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def is_closing(self) -> bool:
+        return bool(self.ended)
+
+    def write(self, data: bytes) -> None:
+        self.unread += len(data)
+
+    def pause_reading(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.ended.append("closed")
+
+    def abort(self) -> None:
+        self.ended.append("aborted")
+
+
+def spoken_to(
+    monkeypatch: pytest.MonkeyPatch, talk: Callable[[PromptHead, Wire], None]
+) -> list[str]:
+    """Let a client talk to a server that is patient for a moment; return how that ended it."""
+    monkeypatch.setattr(connections, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "_LAST_SECONDS", 0.1)
+
+    async def never(scope: object, receive: Callable[[], object], send: object) -> None:
+        await asyncio.sleep(60)
+
+    async def run() -> list[str]:
+        config = uvicorn.Config(never, log_config=None)
+        config.load()
+        wire = Wire()
+        protocol = PromptHead(config, uvicorn.server.ServerState(), {})
+        wire.protocol = protocol
+        protocol.connection_made(wire)  # type: ignore[arg-type]
+        talk(protocol, wire)
+        await asyncio.sleep(0.5)
+        ended = list(wire.ended)
+        protocol.connection_lost(None)
+        return ended
+
+    return asyncio.run(run())
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = b"POST /login HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n"
+    ended = spoken_to(monkeypatch, lambda protocol, _: protocol.data_received(head + b"k"))
+    assert ended == ["closed", "aborted"]
+
+
+def test_an_answer_that_is_not_read_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def talk(protocol: PromptHead, wire: Wire) -> None:
+        protocol.data_received(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        wire.unread = 100_000
+        protocol.pause_writing()
+
+    assert spoken_to(monkeypatch, talk) == ["aborted"]
+
+
+def test_a_request_that_is_worked_on_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+    assert spoken_to(monkeypatch, lambda protocol, _: protocol.data_received(head)) == []
 
 
 def test_idle_connections_keep_nobody_out(

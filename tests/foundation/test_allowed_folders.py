@@ -61,3 +61,19 @@ def test_kind_and_presence_are_told_apart(area: Path) -> None:
 def test_a_linked_folder_allows_what_it_leads_to(area: Path) -> None:
     allowed = AllowedFolders([area / "door"])
     assert allowed.file(f"{area}/data/a.csv").read_text() == "1"
+
+
+def test_keys_settings_and_databases_of_the_server_are_nobodys(area: Path) -> None:
+    home = area / "data"
+    for name in ("keys", "runs"):
+        (home / name).mkdir()
+        (home / name / "a.json").write_text("{}")
+    for allowed in (
+        AllowedFolders(home=home, secret=["keys"]),
+        AllowedFolders([area], home=home, secret=["keys"]),
+    ):
+        for name in ("data", "data/runs/a.json", "data/runs/new", "database/a.csv", "data/out/new"):
+            assert allowed.path(f"{area}/{name}")
+        for name in ("data/a.csv", "data/keys", "data/keys/a.json", "data/new/deep", "door/a.csv"):
+            with pytest.raises(PathForbidden):
+                allowed.path(f"{area}/{name}")

@@ -92,20 +92,40 @@ class AllowedFolders:
 
     A path counts by what it leads to once every link in it is followed, and of one that does not
     exist yet, by the part that does.
+
+    Parameters
+    ----------
+    home
+        The server's own folder: of what is in it, only folders that are there may be named.
+    secret
+        Folders in it that may not.
     """
 
-    def __init__(self, folders: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, folders: Sequence[Path] = (), *, home: Path | None = None, secret: Sequence[str] = ()
+    ) -> None:
         self.folders = tuple(folder.resolve() for folder in folders)
+        self._home = None if home is None else home.resolve()
+        self._secret = frozenset(secret)
 
     def is_allowed(self, path: Path) -> bool:
         """Whether a path leads into the allowed folders."""
-        if not self.folders:
+        if not self.folders and self._home is None:
             return True
         try:
             resolved = path.resolve()
         except (OSError, ValueError, RuntimeError):
             return False  # a loop of links leads nowhere
-        return any(resolved.is_relative_to(folder) for folder in self.folders)
+        if self._is_own(resolved):
+            return False
+        return not self.folders or any(resolved.is_relative_to(folder) for folder in self.folders)
+
+    def _is_own(self, resolved: Path) -> bool:
+        """Whether a path is, or would become, one of the server's keys, settings or databases."""
+        if self._home is None or not resolved.is_relative_to(self._home):
+            return False
+        top = resolved.relative_to(self._home).parts[:1]
+        return bool(top) and (top[0] in self._secret or not (self._home / top[0]).is_dir())
 
     def refuse_foreign(self, path: Path) -> None:
         """Raise `PathForbidden` unless a path leads into the allowed folders."""

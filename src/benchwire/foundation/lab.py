@@ -13,6 +13,7 @@ from benchwire.foundation.jobs.sessions import Sessions
 from benchwire.foundation.samples.store import Samples
 from benchwire.foundation.settings import ServerSettings, SettingsBase
 from benchwire.foundation.streams import Hub
+from benchwire.foundation.web.keys import KEYS_FOLDER
 from benchwire.foundation.workers import Executor
 
 S = TypeVar("S", bound=SettingsBase)
@@ -52,7 +53,7 @@ class Lab:
     @property
     def allowed(self) -> AllowedFolders:
         """The folders in which requests may name paths."""
-        return AllowedFolders(self.server.allowed_paths)
+        return AllowedFolders(self.server.allowed_paths, home=self.data_dir, secret=(KEYS_FOLDER,))
 
     def emulated_ports(self, domain: str) -> Sequence[Path]:
         """Return the paths of a domain's emulated instruments, where some were asked for."""

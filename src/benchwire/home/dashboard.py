@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchwire.foundation.domain import Domain
 from benchwire.foundation.lab import Lab
+from benchwire.foundation.web.apis import BODY_BYTES
+from benchwire.foundation.web.bodies import LimitedBodies
 from benchwire.foundation.web.keys import KeyRing
 from benchwire.home.catalogue import Catalogue
 from benchwire.home.routes import UI_PATH
@@ -57,6 +59,9 @@ class LazyDashboard:
             await asyncio.to_thread(importlib.import_module, "nicegui")
             pages = importlib.import_module("benchwire.home.pages")
             host = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+            # Pages take in what the interfaces take in, with the form around it.
+            most = max((domain.body_bytes for domain in self._domains), default=BODY_BYTES)
+            host.add_middleware(LimitedBodies, limit=most + BODY_BYTES)
             pages.mount(
                 host, self._lab, self._domains, self._catalogue, keys=self._keys, path=UI_PATH
             )

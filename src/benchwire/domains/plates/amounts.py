@@ -8,6 +8,7 @@ import unicodedata
 _AMOUNT = re.compile(
     r"\s*([0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([^\s0-9,.].*?)\s*"
 )
+LONGEST_AMOUNT = 255
 # Spelled-out words, all folded, and the symbol that is meant.
 _WORDS = {
     "microliter": "ul", "microliters": "ul", "microlitre": "ul", "microlitres": "ul",
@@ -21,7 +22,8 @@ _WORDS = {
 
 def parse_amount(text: str) -> tuple[float, str] | None:
     """Return number and unit of a text such as ``50 mM`` or ``1,500ul``; None if it is none."""
-    found = _AMOUNT.fullmatch(text)
+    # Of a text without end the pattern's time would grow with the square.
+    found = _AMOUNT.fullmatch(text) if len(text) <= LONGEST_AMOUNT else None
     if found is None:
         return None
     number = float(found[1].replace(",", ""))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 _LABEL = re.compile(
     r"\s*([A-Za-z]{1,3})\s*0*([1-9][0-9]{0,4})\s*(?:[-.:_/ ]\s*0*([1-9][0-9]{0,4})|([a-z]))?\s*"
 )
+LONGEST_LABEL = 64
 
 
 class WellPlace(NamedTuple):
@@ -51,7 +52,8 @@ def parse_well(text: str) -> WellPlace | None:
     ``AA12``, ``A1-2``, ``A1.2``, ``A1:2``, ``B2_3``, and ``A01a`` with a small letter for the
     drop.
     """
-    found = _LABEL.fullmatch(text)
+    # Of a text without end the pattern's time would grow with the square.
+    found = _LABEL.fullmatch(text) if len(text) <= LONGEST_LABEL else None
     if found is None:
         return None
     letters, column, number, drop = found.groups()

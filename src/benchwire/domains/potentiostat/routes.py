@@ -60,7 +60,7 @@ async def mode_parameters(mode: str, potentiostats: Service) -> dict[str, str]:
 
 
 @router.post("/modes/{mode}/validate")
-async def validate(
+def validate(
     mode: str, parameters: Annotated[dict[str, Any], Body()], potentiostats: Service
 ) -> schemas.ValidationResult:
     """Check parameters without an instrument."""

@@ -97,7 +97,7 @@ class JobOverview(BaseModel):
 class BulkStatusRequest(BaseModel):
     """The runs whose status is wanted."""
 
-    run_ids: list[str] = Field(min_length=1)
+    run_ids: list[str] = Field(min_length=1, max_length=10_000)
 
 
 class CancelAnswer(BaseModel):

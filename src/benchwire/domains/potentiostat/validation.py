@@ -21,6 +21,13 @@ OUTPUT_LIMIT = 4.95
 """Volts at which the instrument's output clips."""
 FULL_SCALE = 4.95e-3
 """Amperes that it drives at the lowest gain."""
+# Towards a current that it cannot reach, an instrument goes to the end of its output.
+_LIMITS: Mapping[str, tuple[float, float]] = {
+    "V": (-MAX_POTENTIAL, MAX_POTENTIAL),
+    "A": (-FULL_SCALE, FULL_SCALE),
+    "Hz": (1e-5, 1e6),
+}
+_MOST_NUMBERS = 100_000
 FAST_SCAN = 5.0
 MANY_CYCLES = 50
 
@@ -188,6 +195,9 @@ def _list(
         return None, [Issue(parameter.name, "not_a_list", "has to be a list of numbers")]
     if not given:
         return None, [Issue(parameter.name, "missing_field", "is an empty list")]
+    if len(given) > _MOST_NUMBERS:
+        message = f"has to be a list of {_MOST_NUMBERS} numbers or fewer"
+        return None, [Issue(parameter.name, "max_value", message)]
     numbers: list[float] = []
     issues: list[Issue] = []
     for place, item in enumerate(given, 1):
@@ -233,17 +243,20 @@ def _range_issues(
         return [Issue(name, "min_value", f"has to be {_MIN_STEPS} or more")]
     if name == "points_per_decade" and number > _MAX_PER_DECADE:
         return [Issue(name, "max_value", f"has to be {_MAX_PER_DECADE} or less")]
-    if parameter.unit == "V" and mode.control is not Control.CURRENT:
-        if number < -MAX_POTENTIAL:
-            return [Issue(name, "min_value", f"{place}has to be -{MAX_POTENTIAL:g} V or more")]
-        if number > MAX_POTENTIAL:
-            return [Issue(name, "max_value", f"{place}has to be {MAX_POTENTIAL:g} V or less")]
-    if parameter.unit == "A":
-        # Towards a current that it cannot reach, an instrument goes to the end of its output.
-        if number < -FULL_SCALE:
-            return [Issue(name, "min_value", f"{place}has to be -{FULL_SCALE:g} A or more")]
-        if number > FULL_SCALE:
-            return [Issue(name, "max_value", f"{place}has to be {FULL_SCALE:g} A or less")]
+    return _unit_issues(mode, parameter, number, place)
+
+
+def _unit_issues(mode: Mode, parameter: Parameter, number: float, place: str) -> list[Issue]:
+    limits = _LIMITS.get(parameter.unit)
+    if limits is None or (parameter.unit == "V" and mode.control is Control.CURRENT):
+        return []
+    least, most = limits
+    if number < least:
+        message = f"{place}has to be {least:g} {parameter.unit} or more"
+        return [Issue(parameter.name, "min_value", message)]
+    if number > most:
+        message = f"{place}has to be {most:g} {parameter.unit} or less"
+        return [Issue(parameter.name, "max_value", message)]
     return []
 
 

@@ -33,6 +33,8 @@ _HOP_BY_HOP = frozenset(
         "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
+# What a client says of where it is counts for nothing.
+_FORWARDED = ("forwarded", "x-forwarded-")
 _FOR_SOCKET = frozenset({"cookie", "x-api-key", "user-agent"})
 
 
@@ -130,8 +132,11 @@ class Relay:
         """
         request = Request(scope, receive)
         headers = [
-            (name, value) for name, value in request.headers.items() if name not in _HOP_BY_HOP
+            (name, value)
+            for name, value in request.headers.items()
+            if name not in _HOP_BY_HOP and not name.startswith(_FORWARDED)
         ]
+        headers += _forwarded_for(scope)
         has_body = scope["method"] not in {"GET", "HEAD"} and (
             "content-length" in request.headers or "transfer-encoding" in request.headers
         )
@@ -178,6 +183,7 @@ class Relay:
         """Tie a client's web socket to one at the owner, until either is closed."""
         near = WebSocket(scope, receive, send)
         headers = [(name, value) for name, value in near.headers.items() if name in _FOR_SOCKET]
+        headers += _forwarded_for(scope)
         query = scope.get("query_string", b"").decode("latin-1")
         try:
             url = self.url.replace("http", "ws", 1) + scope["path"] + (f"?{query}" if query else "")
@@ -207,6 +213,12 @@ class Relay:
                 await asyncio.gather(*both, return_exceptions=True)
         with contextlib.suppress(RuntimeError, OSError):
             await near.close(far.close_code or 1001)
+
+
+def _forwarded_for(scope: Scope) -> list[tuple[str, str]]:
+    """Return what tells the owner, if it is on the same computer, who really asks."""
+    client = scope.get("client")
+    return [] if client is None else [("x-forwarded-for", str(client[0]))]
 
 
 async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
