@@ -11,8 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from benchwire.foundation.instruments.emulation import EmulatorProcess
+from benchwire.foundation.web.relay import passed_on
 from tests.domains.potentiostat.conftest import FACTORY as POTENTIOSTATS
 from tests.domains.powermeter.conftest import FACTORY as METERS
 from tests.support.browser import CHROMIUM, watched_page
@@ -140,6 +142,12 @@ def test_work_is_the_same_at_the_server_and_at_readers(bench: Bench) -> None:
         # A refusal is the server's own word.
         assert get(server, "/api/v1/plates/P-2").json()["error"] == "Record not found"
         assert get(server, "/bms/nobody/latest").status_code == 404
+
+
+def test_where_a_client_is_a_reader_says_and_not_the_client() -> None:
+    told = [(b"x-forwarded-for", b"10.0.0.9"), (b"forwarded", b"for=10.0.0.9"), (b"accept", b"*/*")]
+    scope = {"type": "http", "method": "GET", "headers": told, "client": ("192.168.1.7", 5000)}
+    assert passed_on(Request(scope)) == [("accept", "*/*"), ("x-forwarded-for", "192.168.1.7")]
 
 
 def test_readers_and_server_end_and_come_back_in_any_order(bench: Bench) -> None:

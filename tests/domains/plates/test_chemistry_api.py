@@ -12,6 +12,7 @@ from tests.domains.plates.conftest import Inventory
     ("50 mM", (50.0, "mM")), ("1.5ml", (1.5, "ml")), ("1,500 ul", (1500.0, "ul")),
     (".5 g", (0.5, "g")), ("10 % w/v", (10.0, "% w/v")), ("1,5 ml", None), ("mM", None),
     ("5", None), ("", None), ("5 5 ml", None), ("1e3 ml", (1.0, "e3 ml")),
+    ("1a" + 200_000 * " " + "b\n.c", None),
 ])  # fmt: skip
 def test_amounts_are_a_number_and_a_unit(text: str, expected: Any) -> None:
     assert parse_amount(text) == expected

@@ -131,12 +131,7 @@ class Relay:
             Nobody took it. What changes something is never sent twice.
         """
         request = Request(scope, receive)
-        headers = [
-            (name, value)
-            for name, value in request.headers.items()
-            if name not in _HOP_BY_HOP and not name.startswith(_FORWARDED)
-        ]
-        headers += _forwarded_for(scope)
+        headers = passed_on(request)
         has_body = scope["method"] not in {"GET", "HEAD"} and (
             "content-length" in request.headers or "transfer-encoding" in request.headers
         )
@@ -213,6 +208,15 @@ class Relay:
                 await asyncio.gather(*both, return_exceptions=True)
         with contextlib.suppress(RuntimeError, OSError):
             await near.close(far.close_code or 1001)
+
+
+def passed_on(request: Request) -> list[tuple[str, str]]:
+    """Return the headers with which a client's request is asked of the owner."""
+    return [
+        (name, value)
+        for name, value in request.headers.items()
+        if name not in _HOP_BY_HOP and not name.startswith(_FORWARDED)
+    ] + _forwarded_for(request.scope)
 
 
 def _forwarded_for(scope: Scope) -> list[tuple[str, str]]:
