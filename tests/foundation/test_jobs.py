@@ -120,13 +120,16 @@ def test_time_limit_fails_the_job(database: Database) -> None:
 
 
 def test_concurrency_limit_holds(database: Database) -> None:
-    running, most, lock = 0, 0, threading.Lock()
+    running, most, lock, are_two = 0, 0, threading.Lock(), threading.Event()
 
     def work(_: JobContext) -> None:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
+            if running == 2:
+                are_two.set()
+        are_two.wait(10)
         threading.Event().wait(0.02)
         with lock:
             running -= 1

@@ -582,8 +582,7 @@ class Jobs:
         for record in left:
             try:
                 self._store.save(record)
-            except BenchwireError as error:
-                logger.warning("the end of job %s waits to be stored: %s", record.id, error.message)
+            except BenchwireError:
                 continue
             with self._lock:
                 self._unsaved.pop(record.id, None)
