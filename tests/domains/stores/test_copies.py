@@ -169,6 +169,19 @@ def test_a_cancelled_copy_leaves_nothing_in_either_place(desk: Desk) -> None:
     assert desk.client.post(f"/stores/copies/{back}/cancel").status_code == 400
 
 
+def test_a_cancelled_copy_leaves_what_another_server_has_put_there(desk: Desk) -> None:
+    """That server copies the same files, so that theirs are those of this copy."""
+    files = {f"{number:03}": os.urandom(100_000) for number in range(100)}
+    source = make_folder(desk.area / "many", files)
+    job = desk.start(source, f"{OPEN}/many")
+    until(lambda: desk.store.names("open/many"), what="the first object")
+    desk.store.put("open/many/099", files["099"])
+    desk.client.post(f"/stores/copies/{job}/cancel")
+    assert desk.ended(job)["status"] == "cancelled"
+    assert desk.store.names("open/many") == ["open/many/099"]
+    assert not list((desk.area.parent / "data" / "stores").iterdir())
+
+
 def test_two_copies_to_one_place_do_not_meet(desk: Desk) -> None:
     source = make_folder(desk.area / "one", {f"{n}": os.urandom(2_000_000) for n in range(20)})
     first = desk.start(source, f"{OPEN}/one")

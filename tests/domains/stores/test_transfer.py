@@ -16,10 +16,11 @@ from benchwire.domains.stores.errors import (
     StoreRefuses,
     TargetTaken,
 )
+from benchwire.domains.stores.sent import Sent, note, noted
 from benchwire.domains.stores.transfer import Entry
 from benchwire.foundation.files import AllowedFolders, DiskAlmostFull, DiskRefused, refuse_too_large
 from tests.domains.stores.conftest import OPEN
-from tests.support.s3 import ObjectStore
+from tests.support.s3 import BUCKET, ObjectStore
 
 ALL = AllowedFolders()
 
@@ -87,20 +88,62 @@ def test_a_folder_that_cannot_be_read_is_not_left_out(
         transfer.list_here(Silent(), tmp_path, ALL)
 
 
+@pytest.fixture
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a worker notes what it puts into a store."""
+    return tmp_path_factory.mktemp("data") / "stores" / "job" / "0"
+
+
 def test_an_object_of_somebody_else_stays_as_it_is(
-    tmp_path: Path, known_store: ObjectStore
+    tmp_path: Path, known_store: ObjectStore, notes: Path
 ) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"mine")
     entries = transfer.list_here(Silent(), tmp_path, ALL).entries
     known_store.put("open/x/b", b"a colleague's")
     with pytest.raises(TargetTaken, match="has put b there"):
-        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL)
-    transfer.take_back(Silent(), f"{OPEN}/x", entries)
+        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL, notes)
+    (sent,) = noted(notes.parent)
+    assert transfer.take_back(Silent(), f"{OPEN}/x", sent) == []
     assert known_store.names() == ["open/x/b"]
     known_store.put("open/x/b", b"mime")
     with pytest.raises(CopyDiffers, match="b is not in the store as it was sent"):
-        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL)
+        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL, notes)
+
+
+def test_only_what_was_put_and_is_the_same_still_is_taken_back(
+    tmp_path: Path, known_store: ObjectStore, notes: Path
+) -> None:
+    """Of objects of one size: another server's was there, a colleague has replaced a second."""
+    for name in "abcd":
+        (tmp_path / name).write_bytes(b"mine")
+    entries = transfer.list_here(Silent(), tmp_path, ALL).entries
+    known_store.put("open/x/b", b"mine")
+    transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL, notes)
+    known_store.put("open/x/c", b"hers")
+    known_store.client.delete_object(Bucket=BUCKET, Key="open/x/d")
+    (sent,) = noted(notes.parent)
+    assert [each.name for each in sent] == ["a", "c", "d"]
+    assert transfer.take_back(Silent(), f"{OPEN}/x", sent) == ["c"]
+    assert known_store.names() == ["open/x/b", "open/x/c"]
+
+
+def test_a_manifest_of_somebody_else_stays_as_it_is(known_store: ObjectStore, notes: Path) -> None:
+    known_store.put("open/x/benchwire-copy.json", b"hers")
+    with pytest.raises(TargetTaken, match=r"has put benchwire-copy\.json there"):
+        transfer.declare(Silent(), f"{OPEN}/x", [], notes)
+    assert known_store.get("open/x/benchwire-copy.json") == b"hers"
+    assert noted(notes.parent) == []
+
+
+def test_half_a_note_costs_no_other(notes: Path) -> None:
+    sent = [Sent(name, 1, "0f") for name in ("a", "ü", "")]
+    note(notes, sent[0])
+    with notes.open("ab") as file:
+        file.write(b'\n["half')
+    for each in (*sent[1:], sent[1]):
+        note(notes, each)
+    assert noted(notes.parent) == [sent]
 
 
 @pytest.mark.parametrize("name", ["a?versionId=2", "a\\b", "a\nb", "\udcfc.txt", "x" * 241, "C:x"])
@@ -111,24 +154,26 @@ def test_a_name_that_could_not_come_back_does_not_go_out(tmp_path: Path, name: s
 
 
 def test_a_file_that_is_another_by_now_is_not_sent(
-    tmp_path: Path, known_store: ObjectStore
+    tmp_path: Path, known_store: ObjectStore, notes: Path
 ) -> None:
     (tmp_path / "a").write_bytes(b"before")
     entries = transfer.list_here(Silent(), tmp_path, ALL).entries
     (tmp_path / "a").write_bytes(b"after it")
     with pytest.raises(CopyDiffers, match="a was changed"):
-        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL)
+        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL, notes)
     (tmp_path / "a").unlink()
     with pytest.raises(CopyDiffers, match="a was changed"):
-        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL)
+        transfer.send(Silent(), tmp_path, entries, f"{OPEN}/x", ALL, notes)
     assert known_store.names() == []
 
 
-def test_a_large_file_goes_in_parts_and_is_whole(tmp_path: Path, known_store: ObjectStore) -> None:
+def test_a_large_file_goes_in_parts_and_is_whole(
+    tmp_path: Path, known_store: ObjectStore, notes: Path
+) -> None:
     content = bytes(range(256)) * 480_000  # S3's library sends more than 100 MB in parts
     (tmp_path / "large").write_bytes(content)
     entries = transfer.list_here(Silent(), tmp_path / "large", ALL).entries
-    transfer.send(Silent(), tmp_path / "large", entries, f"{OPEN}/large", ALL)
+    transfer.send(Silent(), tmp_path / "large", entries, f"{OPEN}/large", ALL, notes)
     assert known_store.get("open/large") == content
 
 

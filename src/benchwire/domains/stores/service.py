@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 import threading
 import time
 from collections import deque
@@ -22,7 +23,8 @@ from benchwire.domains.stores.errors import (
     TargetTaken,
 )
 from benchwire.domains.stores.schemas import CopyRequest
-from benchwire.domains.stores.transfer import Entry, Listing
+from benchwire.domains.stores.sent import noted
+from benchwire.domains.stores.transfer import MANIFEST_NAME, Entry, Listing
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.files import (
     PARTIAL_SUFFIX,
@@ -53,8 +55,9 @@ _PIECE_FILES = 50
 _PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)
 _PATIENCE_SECONDS = 86_400.0
 _TICK_SECONDS = 0.2
-_REMOVED_AT_ONCE = 500
 _CLEARING_PAUSES = (1.0, 2.0, 5.0)
+# An object is read before it is removed.
+_SLOWEST_BYTES_PER_SECOND = 1_000_000
 # What a job notes of itself: the target was empty, all has arrived, what came of it is to go.
 _BEGUN, _ARRIVED, _GIVEN_UP = "begun", "arrived", "given up"
 # The rest is making it count.
@@ -99,6 +102,8 @@ class Copies:
     ----------
     workers, compute
         For looks that somebody waits for, and for copies.
+    notes
+        Folder of what each copy has put into a store; workers write there.
     at_once
         How many pieces of a copy move side by side.
     """
@@ -112,12 +117,14 @@ class Copies:
         allowed: AllowedFolders,
         workers: Executor,
         compute: Executor,
+        notes: Path,
         at_once: int,
     ) -> None:
         self.stores = stores
         self.allowed = allowed
         self._workers = workers
         self._compute = compute
+        self._notes = notes
         self._at_once = at_once
         self._family = JobFamily(jobs, samples, kind=KIND, item=COPY_ITEM, unit="file")
         self._submitting = threading.Lock()
@@ -233,33 +240,24 @@ class Copies:
         course, patience = _Course.of(job.params), _Patience(job)
         if course.is_settled(job.finished_parts):
             return {"target": course.target}
-        entries: Sequence[Entry] = ()
-        has_begun, has_arrived = (part in job.finished_parts for part in (_BEGUN, _ARRIVED))
-        is_given_up = _GIVEN_UP in job.finished_parts
+        has_begun = _BEGUN in job.finished_parts
         try:
-            if is_given_up and course.is_inward:
+            if _GIVEN_UP in job.finished_parts:
                 raise _given_up()
-            listing = (
-                self._listed(job, course)
-                if is_given_up
-                else patience.with_(lambda: self._listed(job, course))
-            )
+            listing = patience.with_(lambda: self._listed(job, course))
             if listing.version != course.version:
                 raise CopyDiffers("The source was changed since; start the copy again")
             if not course.is_inward and not has_begun:
-                # It may have waited for long; and only what was put since may be taken back.
+                # It may have waited for long.
                 patience.with_(lambda: self._do(job, transfer.refuse_taken, course.target))
             job.finish_part(_BEGUN)
-            has_begun, entries = True, listing.entries
-            if is_given_up:
-                raise _given_up()
-            moved = self._move(job, course, entries, patience)
+            has_begun = True
+            moved = self._move(job, course, listing.entries, patience)
             # Again, so that no file of before is beside one of after.
             if patience.with_(lambda: self._listed(job, course)).version != course.version:
                 raise CopyDiffers("The source was changed while it was copied; start it again")
             job.finish_part(_ARRIVED)
-            has_arrived = True
-            patience.with_(lambda: self._end(job, course, entries, moved))
+            patience.with_(lambda: self._end(job, course, listing.entries, moved))
         except BaseException as error:
             # What a server that ends has copied is there for the next one, and what has arrived
             # here is there for a copy that is started again once the store is.
@@ -267,8 +265,9 @@ class Copies:
             if has_begun and not is_kept and job.stop.reason is not StopReason.SHUTDOWN:
                 if job.stop.reason is not None:
                     job.finish_part(_GIVEN_UP)
-                self._clear(job, course, entries, has_arrived=has_arrived)
+                self._clear(job, course)
             raise
+        self._forget_sent(job)
         return {"target": course.target}
 
     def _listed(self, job: JobContext, course: _Course) -> Listing:
@@ -297,7 +296,8 @@ class Copies:
                         patience.so_far = _MOVED * sum(fractions) / len(pieces)
                         job.report(patience.so_far, message="Copying")
 
-                    running[self._moving(course, pieces[number], halt, tell)] = number
+                    notes = self._notes / job.id / f"{number}"
+                    running[self._moving(course, pieces[number], notes, halt, tell)] = number
                 done, _ = wait(running, _TICK_SECONDS, FIRST_COMPLETED)
                 job.stop.raise_if_asked()
                 for future in done:
@@ -319,6 +319,7 @@ class Copies:
         self,
         course: _Course,
         piece: Sequence[Entry],
+        notes: Path,
         halt: threading.Event,
         tell: Callable[[float, str], None],
     ) -> Future[Any]:
@@ -328,7 +329,7 @@ class Copies:
                 stop=halt, on_progress=tell,
             )  # fmt: skip
         return self._compute.submit(
-            transfer.send, Path(course.source), piece, course.target, self.allowed,
+            transfer.send, Path(course.source), piece, course.target, self.allowed, notes,
             stop=halt, on_progress=tell,
         )  # fmt: skip
 
@@ -343,39 +344,45 @@ class Copies:
         if course.is_inward:
             self._do(job, transfer.settle, course.partial, Path(course.target), entries)
         elif entries[0].name:
-            self._do(job, transfer.declare, course.target, list(moved))
+            notes = self._notes / job.id / MANIFEST_NAME
+            self._do(job, transfer.declare, course.target, list(moved), notes)
 
-    def _clear(
-        self, job: JobContext, course: _Course, entries: Sequence[Entry], *, has_arrived: bool
-    ) -> None:
+    def _clear(self, job: JobContext, course: _Course) -> None:
         """Remove what came of a copy that has failed or was given up; note where that stays."""
-        if course.is_inward:
-            pieces: list[tuple[Any, ...]] = [(transfer.discard, course.partial)]
-        else:
-            pieces = [(transfer.retract, course.target)] if has_arrived else []
-            pieces += [
-                (transfer.take_back, course.target, entries[first : first + _REMOVED_AT_ONCE])
-                for first in range(0, len(entries), _REMOVED_AT_ONCE)
-            ]
         try:
-            if not course.is_inward and not entries:
-                raise StoreAway("What it has sent is not known")
-            for task, *arguments in pieces:
-                self._persistently(task, *arguments)
+            if course.is_inward:
+                self._persistently(transfer.discard, course.partial, seconds=CLEAR_SECONDS)
+            else:
+                self._take_back(job, course)
         except BenchwireError as error:
             logger.warning("what was copied to %s stays there: %s", course.target, error.message)
             job.note_partial_files([str(course.partial) if course.is_inward else course.target])
+        else:
+            self._forget_sent(job)
 
-    def _persistently(self, task: Callable[..., None], *arguments: Any) -> None:
+    def _take_back(self, job: JobContext, course: _Course) -> None:
+        """Remove what a copy has put into a store, the manifest first."""
+        pieces = [piece for piece in noted(self._notes / job.id) if piece]
+        left = []
+        for piece in sorted(pieces, key=lambda piece: piece[0].name != MANIFEST_NAME):
+            reading = sum(sent.size for sent in piece) / _SLOWEST_BYTES_PER_SECOND
+            left += self._persistently(
+                transfer.take_back, course.target, piece, seconds=CLEAR_SECONDS + reading
+            )
+        if left:
+            raise CopyDiffers(f"{len(left)} of its objects are others by now")
+
+    def _forget_sent(self, job: JobContext) -> None:
+        shutil.rmtree(self._notes / job.id, ignore_errors=True)
+
+    def _persistently(self, task: Callable[..., T], *arguments: Any, seconds: float) -> T:
         """Do something for nobody who waits, a few times if need be."""
         for pause in _CLEARING_PAUSES:
             try:
-                ask(self._compute, task, *arguments, seconds=CLEAR_SECONDS)
+                return ask(self._compute, task, *arguments, seconds=seconds)
             except BenchwireError:
                 time.sleep(pause)
-            else:
-                return
-        ask(self._compute, task, *arguments, seconds=CLEAR_SECONDS)
+        return ask(self._compute, task, *arguments, seconds=seconds)
 
     def _do(self, job: JobContext, task: Callable[..., T], *arguments: Any) -> T:
         return job.result_of(self._compute.submit(task, *arguments, stop=job.stop.event))

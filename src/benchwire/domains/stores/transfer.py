@@ -17,6 +17,7 @@ from typing import Any
 
 from benchwire.domains.stores.access import StoreAccess
 from benchwire.domains.stores.errors import CopyDiffers, CopyInvalid, NothingThere, TargetTaken
+from benchwire.domains.stores.sent import Sent, note
 from benchwire.foundation.files import (
     AllowedFolders,
     disk_troubles_told,
@@ -298,14 +299,26 @@ def _arrived_at(partial: Path, name: str) -> Path:
 
 
 def send(
-    reporter: Reporter, source: Path, entries: Sequence[Entry], url: str, allowed: AllowedFolders
+    reporter: Reporter,
+    source: Path,
+    entries: Sequence[Entry],
+    url: str,
+    allowed: AllowedFolders,
+    notes: Path,
 ) -> list[dict[str, Any]]:
     """Put files into a store, read each back, and return them as the manifest names them.
+
+    Parameters
+    ----------
+    notes
+        File in which every object is noted before it is put.
 
     Raises
     ------
     CopyDiffers
         What the store has is not what was sent, or the file was changed meanwhile.
+    TargetTaken
+        Somebody else has put something there meanwhile.
     """
     # Each is read here, sent, and read back.
     tell = _teller(reporter, entries, times=3)
@@ -318,6 +331,7 @@ def send(
         name = entry.name or file.name
         found = store.size_of(entry.name)
         if found is None:
+            note(notes, Sent(entry.name, entry.size, sha256))
             store.put(entry.name, str(file), tell)
             found = store.size_of(entry.name)
         # From an earlier life of the copy, or somebody else's, which stays as it is.
@@ -329,29 +343,48 @@ def send(
     return sent
 
 
-def declare(_: Reporter, url: str, files: Sequence[Mapping[str, Any]]) -> None:
-    """Write the manifest, which says that a folder is whole."""
+def declare(_: Reporter, url: str, files: Sequence[Mapping[str, Any]], notes: Path) -> None:
+    """Write the manifest, which says that a folder is whole, and note that before.
+
+    Raises
+    ------
+    CopyDiffers
+        What the store has is another one.
+    TargetTaken
+        Somebody else has put one there meanwhile.
+    """
     content = json.dumps({"files": list(files)}, indent=1).encode()
     store = StoreAccess(url)
-    store.write(MANIFEST_NAME, content)
+    found = store.size_of(MANIFEST_NAME)
+    if found is None:
+        note(notes, Sent(MANIFEST_NAME, len(content), hashlib.sha256(content).hexdigest()))
+        store.write(MANIFEST_NAME, content)
+    elif found != len(content):
+        raise TargetTaken(f"Somebody else has put {MANIFEST_NAME} there")
     if store.read(MANIFEST_NAME) != content:
         raise CopyDiffers("The manifest is not in the store as it was sent")
 
 
-def retract(_: Reporter, url: str) -> None:
-    """Remove the manifest of a folder that is not to be whole any more."""
-    StoreAccess(url).remove(MANIFEST_NAME)
+def take_back(reporter: Reporter, url: str, noted: Sequence[Sent]) -> list[str]:
+    """Remove what a copy that was given up has put into a store.
 
-
-def take_back(_: Reporter, url: str, entries: Sequence[Entry]) -> None:
-    """Remove what a copy that was given up has put into a store; an object of another size stays.
-
-    Its target was empty when the copy began.
+    What is another by now stays, whoever has made it so; its names are returned.
     """
     store = StoreAccess(url)
-    for entry in entries:
-        if store.size_of(entry.name) == entry.size:
-            store.remove(entry.name)
+    left = []
+    for sent in noted:
+        found = store.size_of(sent.name)
+        if found is None:
+            continue
+        if found == sent.size and _sum_there(reporter, store, sent) == sent.sha256:
+            store.remove(sent.name)
+        else:
+            left.append(sent.name)
+    return left
+
+
+def _sum_there(reporter: Reporter, store: StoreAccess, sent: Sent) -> str:
+    return store.sum_of(sent.name, sent.size, lambda _: reporter.raise_if_stopped())
 
 
 def discard(_: Reporter, partial: Path) -> None:

@@ -29,6 +29,7 @@ def build(lab: Lab) -> Domain:
         allowed=lab.allowed,
         workers=lab.workers,
         compute=lab.compute,
+        notes=lab.data_dir / NAME,
         at_once=settings.at_once,
     )
     copies.register(queue=QUEUE, concurrency=_COPIES_AT_ONCE)
