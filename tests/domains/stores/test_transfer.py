@@ -1,5 +1,6 @@
 """What a worker does for a copy, step by step."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,59 @@ def test_what_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(TargetTaken):
         transfer.settle(Silent(), begun, tmp_path / "copy", [Entry("a", 1, "")])
     assert (tmp_path / "copy").read_bytes() == b"somebody's"
+
+
+def waiting_file(folder: Path) -> tuple[Path, Path, list[Entry]]:
+    """Return a file that has arrived, where it is to go, and what it is."""
+    begun = folder / ".copy.part"
+    begun.mkdir()
+    (begun / "file").write_bytes(b"1")
+    return begun, folder / "copy", [Entry("", 1, "")]
+
+
+def test_a_file_that_comes_at_the_last_moment_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, target, entries = waiting_file(tmp_path)
+
+    def coming_before(call: Any) -> Any:
+        def called(path: Path, other: Path) -> Any:
+            target.write_bytes(b"somebody's")
+            return call(path, other)
+
+        return called
+
+    for name in ("rename", "hardlink_to"):
+        monkeypatch.setattr(Path, name, coming_before(getattr(Path, name)))
+    with pytest.raises(TargetTaken):
+        transfer.settle(Silent(), begun, target, entries)
+    assert target.read_bytes() == b"somebody's"
+
+
+def test_a_file_whose_naming_was_cut_short_gets_its_name(tmp_path: Path) -> None:
+    begun, target, entries = waiting_file(tmp_path)
+    target.hardlink_to(begun / "file")
+    transfer.settle(Silent(), begun, target, entries)
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_a_disk_without_second_names_of_files_takes_a_copy_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_taken: bool
+) -> None:
+    begun, target, entries = waiting_file(tmp_path)
+
+    def refuse(_: Path, other: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted", other)
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    if is_taken:
+        target.symlink_to("nowhere")
+        with pytest.raises(TargetTaken):
+            transfer.settle(Silent(), begun, target, entries)
+    else:
+        transfer.settle(Silent(), begun, target, entries)
+        assert target.read_bytes() == b"1"
 
 
 @pytest.mark.parametrize("there", [{"a": b"1"}, {"a": b"1", "b": b"12"}, {"a": b"1", "b/c": b"1"}])

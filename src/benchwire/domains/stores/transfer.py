@@ -5,6 +5,7 @@ each object is read back and its SHA-256 compared; the list of all of them, `MAN
 written last, so that a folder in a store is whole exactly if it has one.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -34,6 +35,8 @@ _MOST_MANIFEST_BYTES = 256 << 20
 _LONGEST_NAME = 240
 # The last one is cut off by the library of S3.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|\?versionId=")
+# What disks say that know no second name of a file: memory cards, some shares.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 _VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated")
 
 
@@ -283,14 +286,40 @@ def settle(_: Reporter, partial: Path, target: Path, entries: Sequence[Entry]) -
         for file in partial.rglob("*"):
             if not file.is_dir() and file not in wanted:
                 file.unlink()
-        if target.exists() or target.is_symlink():
-            raise TargetTaken(f"{target.name} is there by now", hint="Choose another target.")
         if not entries[0].name:
-            _arrived_at(partial, "").rename(target)
+            _name_file(_arrived_at(partial, ""), target)
             partial.rmdir()
         else:
+            _refuse_there(target)
             partial.rename(target)
         sync_folder(target.parent)
+
+
+def _name_file(waiting: Path, target: Path) -> None:
+    """Give a file its name; renaming it would replace what somebody puts there at that moment."""
+    try:
+        target.hardlink_to(waiting)
+    except FileExistsError as error:
+        # A worker that was killed right here has left it with both names.
+        if not os.path.samestat(target.lstat(), waiting.lstat()):
+            raise _taken(target) from error
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _refuse_there(target)
+        waiting.rename(target)
+        return
+    sync_folder(target.parent)
+    waiting.unlink()
+
+
+def _refuse_there(target: Path) -> None:
+    if target.exists() or target.is_symlink():
+        raise _taken(target)
+
+
+def _taken(target: Path) -> TargetTaken:
+    return TargetTaken(f"{target.name} is there by now", hint="Choose another target.")
 
 
 def _arrived_at(partial: Path, name: str) -> Path:
