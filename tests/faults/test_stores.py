@@ -24,6 +24,7 @@ from tests.support.waiting import until
 
 FILES, BYTES = 110, 200_000  # three pieces
 FINAL = {"completed", "failed", "cancelled"}
+GIVEN_UP = "It had failed or was cancelled before the server ended"
 
 
 @pytest.fixture(scope="module")
@@ -140,16 +141,39 @@ def test_a_copy_that_was_whole_when_the_server_was_killed_is_done(
     job = start(server, f"s3://{BUCKET}/whole{only}", back)
     completed(server, job)
     server.kill()
-    with closing(sqlite3.connect(server.data_dir / "benchwire.db")) as database, database:
-        parts = database.execute("SELECT finished_parts FROM jobs_record WHERE id = ?", [job])
-        assert parts.fetchone() == ('["begun","arrived"]',)
-        database.execute(
-            "UPDATE jobs_record SET state = 'running', ended_at = NULL WHERE id = ?", [job]
-        )
+    assert cut_short(server, job) == '["begun","arrived"]'
     server.start()
     completed(server, job)
     assert (back.read_bytes() if only else contents(back)) == (b"1" if only else {"a": b"1"})
     assert sorted(path.name for path in folder.parent.glob("*back*")) == ["back"]
+
+
+def cut_short(server: Server, job: str) -> str:
+    """Have a job's end be one that was never stored, and return what it had noted."""
+    with closing(sqlite3.connect(server.data_dir / "benchwire.db")) as database, database:
+        parts = database.execute("SELECT finished_parts FROM jobs_record WHERE id = ?", [job])
+        database.execute(
+            "UPDATE jobs_record SET state = 'running', ended_at = NULL WHERE id = ?", [job]
+        )
+        return str(parts.fetchone()[0])
+
+
+def test_a_copy_that_failed_as_its_target_was_taken_is_not_done_after_a_kill(
+    server: Server, store: ObjectStore, folder: Path
+) -> None:
+    store.put("failed", b"1" * 30_000_000)
+    back = folder.with_name("back")
+    job = start(server, f"s3://{BUCKET}/failed", back)
+    back.write_bytes(b"a colleague's")
+    until(lambda: status_of(server, job)["status"] in FINAL, seconds=60, what="an end")
+    assert status_of(server, job)["error"] == "back is there by now"
+    server.kill()
+    assert cut_short(server, job) == '["begun","arrived","given up"]'
+    server.start()
+    until(lambda: status_of(server, job)["status"] in FINAL, seconds=60, what="an end")
+    assert status_of(server, job)["error"] == GIVEN_UP
+    assert back.read_bytes() == b"a colleague's"
+    assert not list(folder.parent.glob(".copy-*"))
 
 
 @pytest.mark.slow
@@ -168,7 +192,7 @@ def test_a_cancelled_copy_stays_cancelled_whatever_happens(
         line.answers_to_lose = 0
         server.start()
         until(lambda: status_of(server, job)["status"] in FINAL, seconds=60, what="an end")
-        assert status_of(server, job)["error"] == "It was cancelled before the server ended"
+        assert status_of(server, job)["error"] == GIVEN_UP
         assert store.names("cancelled/") == []
 
 

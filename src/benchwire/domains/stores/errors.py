@@ -52,7 +52,7 @@ class ExtraMissing(Unavailable):
 
 
 class CopyGivenUp(Conflict):
-    """The copy was cancelled."""
+    """The copy had failed or was cancelled when the server ended."""
 
     code = "stores.copy_given_up"
 

@@ -58,7 +58,8 @@ _TICK_SECONDS = 0.2
 _CLEARING_PAUSES = (1.0, 2.0, 5.0)
 # An object is read before it is removed.
 _SLOWEST_BYTES_PER_SECOND = 1_000_000
-# What a job notes of itself: the target was empty, all has arrived, what came of it is to go.
+# What a job notes of itself: the target was empty, all has arrived, it has failed or was cancelled
+# and what came of it is to go.
 _BEGUN, _ARRIVED, _GIVEN_UP = "begun", "arrived", "given up"
 # The rest is making it count.
 _MOVED = 0.99
@@ -90,6 +91,8 @@ class _Course:
         return (
             self.is_inward
             and _ARRIVED in finished
+            # Else what is at the target is somebody else's, for which the copy failed.
+            and _GIVEN_UP not in finished
             and Path(self.target).exists()
             and not any(self.partial.glob("*"))
         )
@@ -263,8 +266,7 @@ class Copies:
             # here is there for a copy that is started again once the store is.
             is_kept = course.is_inward and isinstance(error, StoreAway | StoreRefuses)
             if has_begun and not is_kept and job.stop.reason is not StopReason.SHUTDOWN:
-                if job.stop.reason is not None:
-                    job.finish_part(_GIVEN_UP)
+                job.finish_part(_GIVEN_UP)
                 self._clear(job, course)
             raise
         self._forget_sent(job)
@@ -421,7 +423,7 @@ class _Patience:
 
 
 def _given_up() -> CopyGivenUp:
-    return CopyGivenUp("It was cancelled before the server ended")
+    return CopyGivenUp("It had failed or was cancelled before the server ended")
 
 
 def _title(source: str, target: str) -> str:
