@@ -207,6 +207,17 @@ def test_a_name_that_could_not_come_back_does_not_go_out(tmp_path: Path, name: s
         transfer.list_here(Silent(), tmp_path, ALL)
 
 
+def test_a_link_whose_name_is_no_text_is_refused_in_words_that_can_be_stored(
+    tmp_path: Path,
+) -> None:
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    (shown / "\udcfc.txt").symlink_to(tmp_path)
+    with pytest.raises(CopyInvalid) as caught:
+        transfer.list_here(Silent(), shown, AllowedFolders([shown]))
+    assert caught.value.message.isascii()
+
+
 def test_a_file_that_is_another_by_now_is_not_sent(
     tmp_path: Path, known_store: ObjectStore, notes: Path
 ) -> None:

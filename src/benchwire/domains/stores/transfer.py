@@ -197,8 +197,9 @@ def list_here(_: Reporter, path: Path, allowed: AllowedFolders) -> Listing:
             for name in [*linked, *names]:
                 file = Path(folder, name)
                 relative = file.relative_to(path).as_posix()
-                allowed.refuse_foreign(file)
+                # The name first: what else is said of the file names it.
                 _refuse_unsafe(relative)
+                allowed.refuse_foreign(file)
                 if not file.is_file():
                     raise CopyInvalid(f"{relative} is neither a file nor a folder")
                 if relative == MANIFEST_NAME:
