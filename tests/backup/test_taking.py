@@ -76,6 +76,17 @@ def test_backups_of_another_server_are_not_counted(small: Path, tmp_path: Path) 
     assert {path.name for path in shelf.glob("benchwire-2*")} == {*made[:2], *made[3:]}
 
 
+def test_backups_of_a_time_to_come_are_the_first_to_give_way(small: Path, tmp_path: Path) -> None:
+    """The clock was a year ahead for some nights, and was set right."""
+    shelf, clock = tmp_path / "shelf", ManualClock()
+    day, year = 86_400, 365 * 86_400
+    made = []
+    for seconds in (year, day, -year, day, day):
+        clock.wind(seconds)
+        made.append(backup(small, shelf, keep=2, clock=clock).name)
+    assert {path.name for path in shelf.glob("benchwire-2*")} == {*made[-2:]}
+
+
 # -- files that change meanwhile ------------------------------------------------------------------
 
 

@@ -294,15 +294,17 @@ def _age(backup: Path) -> tuple[str, int]:
 def _thin_out(newest: Path, manifest: Manifest, keep: int) -> tuple[str, ...]:
     """Delete the oldest whole backups of a data folder but so many; whatever else lies there stays.
 
-    The newest stays even where a clock that was set back makes it look old.
+    Those of a time to come were made under a clock that was wrong: they count as the oldest, and
+    the newest stays even where a clock that was set back makes it look old.
     """
+    now = _age(newest)
     older = sorted(
         (
             path
             for path in newest.parent.iterdir()
             if path != newest and _is_backup_of(manifest.data_dir, path)
         ),
-        key=_age,
+        key=lambda path: (_age(path) <= now, _age(path)),
     )
     deleted = []
     for path in older[: max(0, len(older) + 1 - keep)]:
