@@ -14,7 +14,7 @@ import pytest
 from benchwire.backup import files, taking
 from benchwire.backup.files import Found, OnBytes, copy_growing
 from benchwire.backup.manifest import BackupFailed, KeptFile
-from tests.backup.commands import backup, refused, restore, run
+from tests.backup.commands import backup, forge, refused, restore, run
 from tests.support.clock import ManualClock
 
 
@@ -74,6 +74,24 @@ def test_backups_of_another_server_are_not_counted(small: Path, tmp_path: Path) 
         made.append(backup(data, shelf, keep=2, clock=clock).name)
         clock.wind(1)
     assert {path.name for path in shelf.glob("benchwire-2*")} == {*made[:2], *made[3:]}
+
+
+def test_backups_made_without_the_settings_push_out_no_whole_ones(
+    small: Path, tmp_path: Path
+) -> None:
+    """As by a person who has forgotten the environment: no runs root, another database."""
+    shelf, clock = tmp_path / "shelf", ManualClock()
+    whole = []
+    for _ in range(2):
+        whole.append(backup(small, shelf, clock=clock))
+        clock.wind(1)
+    of_postgresql = backup(small, shelf, clock=clock)
+    forge(of_postgresql, lambda manifest: manifest.update(database="postgresql"))
+    (small / "benchwire.toml").unlink()
+    clock.wind(1)
+    lacking = backup(small, shelf, keep=1, clock=clock)
+    there = {path.name for path in shelf.glob("benchwire-2*")}
+    assert there == {path.name for path in (*whole, of_postgresql, lacking)}
 
 
 def test_backups_of_a_time_to_come_are_the_first_to_give_way(small: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def take_backup(
     shelf
         Folder in which the backup gets a folder of its own, named by the time.
     keep
-        How many backups of this data folder may stay in that folder; the oldest are deleted. All if
+        How many backups of this server may stay in that folder; the oldest are deleted. All if
         None.
 
     Raises
@@ -292,18 +292,14 @@ def _age(backup: Path) -> tuple[str, int]:
 
 
 def _thin_out(newest: Path, manifest: Manifest, keep: int) -> tuple[str, ...]:
-    """Delete the oldest whole backups of a data folder but so many; whatever else lies there stays.
+    """Delete the oldest whole backups of a server but so many; whatever else lies there stays.
 
     Those of a time to come were made under a clock that was wrong: they count as the oldest, and
     the newest stays even where a clock that was set back makes it look old.
     """
     now = _age(newest)
     older = sorted(
-        (
-            path
-            for path in newest.parent.iterdir()
-            if path != newest and _is_backup_of(manifest.data_dir, path)
-        ),
+        (path for path in newest.parent.iterdir() if path != newest and _is_like(manifest, path)),
         key=lambda path: (_age(path) <= now, _age(path)),
     )
     deleted = []
@@ -320,12 +316,18 @@ def _thin_out(newest: Path, manifest: Manifest, keep: int) -> tuple[str, ...]:
     return tuple(deleted)
 
 
-def _is_backup_of(data_dir: str, path: Path) -> bool:
-    """Whether something on the shelf is a whole backup of that data folder."""
+def _is_like(manifest: Manifest, path: Path) -> bool:
+    """Whether something on the shelf is a whole backup of the same places as another one.
+
+    One that was made without the settings of the server, of no runs or another kind of database,
+    would else push out all that are whole.
+    """
     if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
         return False
     try:
         found = json.loads((path / MANIFEST_FILE).read_text("utf-8", "surrogateescape"))
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and found.get("data_dir") == data_dir
+    return isinstance(found, dict) and all(
+        found.get(name) == getattr(manifest, name) for name in ("data_dir", "database", "runs_root")
+    )
