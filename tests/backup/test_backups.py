@@ -36,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "emulated").mkdir()
     (folder / "emulated/potentiostat-1").symlink_to("/dev/null")
     (folder / "runs/Größe 1").mkdir()
-    (folder / "runs/Größe 1/half.csv.part").write_text("not yet")
+    (folder / "runs/Größe 1/.half.csv.x7.part").write_text("not yet")
     (folder / "runs/Größe 1/a;b 'c\".txt").write_text("odd names are names")
     return folder
 

@@ -105,6 +105,25 @@ def test_backups_of_a_time_to_come_are_the_first_to_give_way(small: Path, tmp_pa
     assert {path.name for path in shelf.glob("benchwire-2*")} == {*made[-2:]}
 
 
+# -- names ----------------------------------------------------------------------------------------
+
+
+def test_only_what_a_server_has_half_written_is_left_out(small: Path, tmp_path: Path) -> None:
+    runs = small.with_name("small runs")
+    own = {"data/big.part", "runs/Exp/movie.tif.part", "runs/Exp/.part", "data/plates/x.part"}
+    half = {
+        "data/.limits.json.x7.part", "data/results/a_fov_000_mask_ch_0.npy.part",
+        "data/plates/images/tmpab12cd34.part", "runs/Exp/.1.csv.\n.part",
+    }  # fmt: skip
+    for name in own | half:
+        top, _, rest = name.partition("/")
+        path = (small if top == "data" else runs) / rest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half or whole")
+    made = names_of(backup(small, tmp_path / "shelf"))
+    assert {name for name in made if name.endswith(".part")} == own
+
+
 # -- files that change meanwhile ------------------------------------------------------------------
 
 

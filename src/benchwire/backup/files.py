@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import cast
 
-from benchwire.backup.manifest import PERMISSIONS, KeptFile
+from benchwire.backup.manifest import DATA_FOLDER, PERMISSIONS, KeptFile
 from benchwire.foundation.files import PARTIAL_SUFFIX, sha256_of, sync_folder
 
 _BLOCK_BYTES = 1 << 20
@@ -25,6 +25,14 @@ _LEFT_OUT_FOLDERS = frozenset({"emulated", "battery/recorded", "plates/previews"
 _LOST_AND_FOUND = "lost+found"
 _DATABASE_FILES = re.compile(
     r"benchwire\.db(?:-wal|-shm|-journal|\.damaged-.*|\.copy.*)?|\.probe-.*"
+)
+
+# What a server has not yet given its name: hidden files, stacks of images, and uploads of images.
+# A person's own files, such as those of a browser, may end in .part as well.
+_HALF_WRITTEN = re.compile(
+    rf"(?:.*/)?(?:\.[^/]+|[^/]+\.npy){re.escape(PARTIAL_SUFFIX)}"
+    rf"|{DATA_FOLDER}/plates/images/[^/]+{re.escape(PARTIAL_SUFFIX)}",
+    re.DOTALL,
 )
 
 OnBytes = Callable[[int], None]
@@ -90,7 +98,7 @@ def list_roots(roots: Iterable[Root]) -> Listing:
                 continue
             if entry.is_symlink():
                 links.append(name)
-            elif entry.is_file(follow_symlinks=False) and not name.endswith(PARTIAL_SUFFIX):
+            elif entry.is_file(follow_symlinks=False) and not _HALF_WRITTEN.fullmatch(name):
                 with contextlib.suppress(FileNotFoundError):
                     size = entry.stat(follow_symlinks=False).st_size
                     files.append(Found(Path(entry.path), name, size))
