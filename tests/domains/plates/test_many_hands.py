@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from benchwire.domains.plates.store.images import ImageStore
+from benchwire.domains.plates.store.records import Records
+from benchwire.domains.plates.store.wells import WellStore
+from benchwire.domains.plates.tables import images, scores, wells
 from tests.domains.plates.conftest import Inventory
 
 
@@ -170,3 +174,47 @@ def test_changes_of_different_fields_do_not_undo_each_other(
     changed = inventory.data(f"/chemicals/{chemical}")
     assert [changed[key] for key in ("name", "cas", "barcode")] == ["changed"] * 3
     assert inventory.get("/chemicals/search", q="tris") == []
+
+
+@pytest.mark.parametrize(
+    ("store", "change", "ask"),
+    [
+        (WellStore, "update", lambda inventory, well: inventory.patch(
+            f"/wells/{well}", {"well": {"x_mm": 1}})),
+        (WellStore, "update", lambda inventory, well: inventory.patch(
+            f"/plates/OLD/wells/{well}", {"well": {"x_mm": 1}})),
+        (WellStore, "add_score", lambda inventory, well: inventory.post(
+            f"/wells/{well}/scores", {"score": 3})),
+        (ImageStore, "create", lambda inventory, well: inventory.upload(well)),
+    ],
+    ids=["well", "well in plate", "score", "image"],
+)  # fmt: skip
+def test_what_belongs_to_a_well_stays_with_it_while_it_is_moved(
+    inventory: Inventory,
+    monkeypatch: pytest.MonkeyPatch,
+    store: type[Records],
+    change: str,
+    ask: Callable[[Inventory, int], Any],
+) -> None:
+    inventory.small("OLD")
+    new = inventory.small("NEW", rows=8)["id"]
+    well = inventory.first_well("OLD")
+    inventory.upload(well)
+    inventory.post(f"/wells/{well}/scores", {"score": 2})
+    original = getattr(store, change)
+
+    def change_after_a_move(self: Records, *given: Any) -> Any:
+        monkeypatch.setattr(store, change, original)
+        inventory.patch(f"/wells/{well}", {"well": {"plate_id": new, "well_row": 9}})
+        return original(self, *given)
+
+    monkeypatch.setattr(store, change, change_after_a_move)
+    ask(inventory, well)
+    with inventory.app.lab.database.read() as connection:
+        for table in (wells, images, scores):
+            own = table.c.id if table is wells else table.c.well_id
+            found = connection.scalars(sa.select(table.c.plate_id).where(own == well))
+            assert set(found) == {new}, table.name
+    inventory.delete("/plates/OLD?permanent=true")
+    assert inventory.data(f"/wells/{well}/images")
+    assert inventory.data(f"/wells/{well}/scores")

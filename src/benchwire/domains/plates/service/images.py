@@ -107,7 +107,7 @@ class Images:
         Unacceptable
             A number is missing or wrong, or the file is no image, or one of too many pixels.
         """
-        well = self._well(well_id, barcode)
+        self._well(well_id, barcode)
         given = root(body, "image", (*_IMAGE_COLUMNS, "file"))
         draft = Draft(given)
         values = self._checked(draft)
@@ -118,7 +118,7 @@ class Images:
             raise Unacceptable("create image", draft.reasons)
         with self._files.kept(file) as stored:
             made = self._store.create(
-                well,
+                well_id,
                 {
                     **values,
                     "filename": _base_name(filename),

@@ -97,7 +97,7 @@ class Wells:
         record = self._store.one(well_id, self.plate_id(barcode))
         given = root(body, "well", _COLUMNS)
         if barcode is not None:
-            given["plate_id"] = record["plate_id"]
+            given.pop("plate_id", None)
         draft = Draft(given, record)
         values = _checked(draft)
         self._store.update(well_id, values, draft.reasons, draft.given.keys())
@@ -201,7 +201,7 @@ class Wells:
 
     def add_score(self, well_id: int, body: Mapping[str, Any]) -> Answer:
         """Note what a well's drop looks like now."""
-        well = self._store.one(well_id)
+        self._store.one(well_id)
         draft = Draft(root(body, "score", ("score",)) if "score" not in body else _loose(body))
         draft.integer("score", required=True, least=min(SCORES), most=max(SCORES))
         draft.text("note", longest=None)
@@ -211,7 +211,7 @@ class Wells:
             self._images.one(well_id, image_id)
         if draft.reasons:
             raise Unacceptable("create score", draft.reasons)
-        self._store.add_score(well, draft.values)
+        self._store.add_score(well_id, draft.values)
         return answers.score(self._store.scores(well_id)[0])
 
     def timeline(self, well_id: int, url_of: UrlOf) -> Answer:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from benchwire.domains.plates.errors import RecordNotFound
 from benchwire.domains.plates.store.records import Records, Row, paged
+from benchwire.domains.plates.store.wells import plate_of
 from benchwire.domains.plates.tables import images, plates, points, wells
 
 
@@ -64,10 +65,14 @@ class ImageStore(Records):
             raise RecordNotFound("Image", "id", image_id)
         return found[0]
 
-    def create(self, well: Row, values: Mapping[str, Any]) -> int:
+    def create(self, well_id: int, values: Mapping[str, Any]) -> int:
         """Note an image whose file is on the disk already."""
-        row = {**values, "well_id": well["id"], "plate_id": well["plate_id"]}
-        return self._write("create image", lambda c: self._put(c, images, None, row))
+
+        def work(connection: sa.Connection) -> int:
+            place = {"well_id": well_id, "plate_id": plate_of(connection, well_id)}
+            return self._put(connection, images, None, {**values, **place})
+
+        return self._write("create image", work)
 
     def update(self, image_id: int, values: Mapping[str, Any]) -> None:
         """Change what is said of an image."""

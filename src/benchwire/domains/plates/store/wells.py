@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from benchwire.domains.plates.errors import RecordNotFound
 from benchwire.domains.plates.labels import WellPlace
 from benchwire.domains.plates.store.contents import set_contents
-from benchwire.domains.plates.store.records import Records, Row, is_taken, new_id, paged
+from benchwire.domains.plates.store.records import Records, Row, first_row, is_taken, new_id, paged
 from benchwire.domains.plates.tables import (
     contents,
     images,
@@ -103,12 +103,18 @@ class WellStore(Records):
     ) -> None:
         """Change a well; what belongs to it follows to another plate."""
 
+        def check(connection: sa.Connection) -> list[str]:
+            stored = first_row(connection, sa.select(wells).where(wells.c.id == well_id))
+            if stored is None:
+                raise RecordNotFound("Well", "id", well_id)
+            wanted = {**stored, **{key: values[key] for key in only if key in values}}
+            return list(_wrong_well(connection, wanted, well_id))
+
         def follow(connection: sa.Connection, _: int) -> None:
+            plate_id = plate_of(connection, well_id)
             for table in (images, scores):
                 connection.execute(
-                    table.update()
-                    .where(table.c.well_id == well_id)
-                    .values(plate_id=values["plate_id"])
+                    table.update().where(table.c.well_id == well_id).values(plate_id=plate_id)
                 )
 
         self._save(
@@ -117,7 +123,7 @@ class WellStore(Records):
             well_id,
             values,
             reasons,
-            lambda c: list(_wrong_well(c, values, well_id)),
+            check,
             only=only,
             then=follow,
         )
@@ -253,15 +259,19 @@ class WellStore(Records):
         )
         return {int(row["well_id"]): int(row["score"]) for row in rows}
 
-    def add_score(self, well: Row, values: Mapping[str, Any]) -> int:
+    def add_score(self, well_id: int, values: Mapping[str, Any]) -> int:
         """Note a score; earlier ones stay."""
-        row = {
-            **values,
-            "well_id": well["id"],
-            "plate_id": well["plate_id"],
-            "scored_at": self._clock.now(),
-        }
-        return self._write("create score", lambda connection: new_id(connection, scores, row))
+
+        def work(connection: sa.Connection) -> int:
+            row = {
+                **values,
+                "well_id": well_id,
+                "plate_id": plate_of(connection, well_id),
+                "scored_at": self._clock.now(),
+            }
+            return new_id(connection, scores, row)
+
+        return self._write("create score", work)
 
     def newest_images(self, plate_id: int) -> dict[int, Row]:
         """Return the newest image of each well of a plate that has any."""
@@ -271,6 +281,22 @@ class WellStore(Records):
             .order_by(images.c.captured_at, images.c.created_at, images.c.id)
         )
         return {int(row["well_id"]): row for row in rows}
+
+
+def plate_of(connection: sa.Connection, well_id: int) -> int:
+    """Return the plate a well is on now, and keep it there until the transaction is over.
+
+    Raises
+    ------
+    RecordNotFound
+        There is no such well.
+    """
+    query = sa.select(wells.c.plate_id).where(wells.c.id == well_id)
+    # Another server on the same database may be moving it.
+    found = connection.scalar(query.with_for_update(read=True))
+    if found is None:
+        raise RecordNotFound("Well", "id", well_id)
+    return int(found)
 
 
 def _live(column: "sa.ColumnElement[Any]") -> sa.Select[Any]:
