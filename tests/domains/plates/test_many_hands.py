@@ -13,7 +13,8 @@ from benchwire.domains.plates.store.images import ImageStore
 from benchwire.domains.plates.store.records import Records
 from benchwire.domains.plates.store.wells import WellStore
 from benchwire.domains.plates.tables import images, scores, wells
-from tests.domains.plates.conftest import Inventory
+from benchwire.foundation.db import Database, DatabaseUnavailable
+from tests.domains.plates.conftest import Inventory, png
 
 
 def at_once(calls: list[Callable[[], int]]) -> list[int]:
@@ -218,3 +219,62 @@ def test_what_belongs_to_a_well_stays_with_it_while_it_is_moved(
     inventory.delete("/plates/OLD?permanent=true")
     assert inventory.data(f"/wells/{well}/images")
     assert inventory.data(f"/wells/{well}/scores")
+
+
+@pytest.mark.parametrize("kind", ["plate", "image", "point", "score"])
+def test_what_is_stored_is_answered_though_nothing_can_be_read_any_more(
+    inventory: Inventory, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    inventory.small()
+    well = inventory.first_well()
+    image = f"/wells/{well}/images/{inventory.upload(well)['data']['id']}"
+    ask, there = {
+        "plate": (lambda: inventory.post("/plates", {"plate": {"name": "new"}}), "/plates"),
+        "image": (lambda: inventory.upload(well, png(40, 30)), f"/wells/{well}/images"),
+        "point": (lambda: inventory.post(f"{image}/points_of_interest", {"pixel_x": 1,
+                                                                        "pixel_y": 2}),
+                  f"{image}/points_of_interest"),
+        "score": (lambda: inventory.post(f"/wells/{well}/scores", {"score": 3}),
+                  f"/wells/{well}/scores"),
+    }[kind]  # fmt: skip
+    before = len(inventory.data(there))
+    write, read = Database.write, Database.read
+    is_cut = threading.Event()
+
+    def write_and_cut(self: Database, work: Callable[[sa.Connection], Any]) -> Any:
+        result = write(self, work)
+        is_cut.set()
+        return result
+
+    def read_unless_cut(self: Database) -> Any:
+        if is_cut.is_set():
+            raise DatabaseUnavailable("The database does not answer")
+        return read(self)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Database, "write", write_and_cut)
+        patches.setattr(Database, "read", read_unless_cut)
+        made = ask()["data"]
+    listed = inventory.data(there)
+    assert len(listed) == before + 1
+    (same,) = [item for item in listed if item["id"] == made["id"]]
+    assert same.items() <= made.items()
+    if kind == "plate":
+        assert inventory.data(f"/plates/{made['barcode']}") == made
+
+
+def test_a_score_is_answered_with_itself(
+    inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory.small()
+    well = inventory.first_well()
+    original = WellStore.add_score
+
+    def add_before_another(self: WellStore, *given: Any) -> Any:
+        monkeypatch.undo()
+        made = original(self, *given)
+        inventory.post(f"/wells/{well}/scores", {"score": 5})
+        return made
+
+    monkeypatch.setattr(WellStore, "add_score", add_before_another)
+    assert inventory.post(f"/wells/{well}/scores", {"score": 2})["data"]["score"] == 2

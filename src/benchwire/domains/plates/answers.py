@@ -96,6 +96,15 @@ def plate(record: Record) -> Answer:
     }
 
 
+def plate_details(record: Record, wells: Sequence[Record], points: Sequence[Record]) -> Answer:
+    """Return a plate with its wells and the points marked on its images."""
+    return {
+        **plate(record),
+        "wells": [well_in_plate(item) for item in wells],
+        "points_of_interest": [point_in_plate(item) for item in points],
+    }
+
+
 def movement(record: Record) -> Answer:
     """Return a plate's movement; no location means that it was taken away."""
     return {

@@ -93,14 +93,22 @@ class ImageFiles:
             self.discard([stored.sha256])
 
     def discard(self, contents: Iterable[str]) -> None:
-        """Remove those contents that nothing needs any more."""
+        """Remove those contents that nothing needs any more.
+
+        Where it cannot be told which these are they stay, and the next start puts them aside.
+        """
         with self._lock:
             free = [item for item in contents if self._held[item] <= 0]
-            needed = self._used(free) if free else set()
             for item in free:
                 del self._held[item]
-                if item not in needed:
-                    self._remove(item)
+            try:
+                needed = self._used(free) if free else set()
+                for item in free:
+                    if item not in needed:
+                        self._remove(item)
+            except Exception:
+                # The records are stored or gone already; nobody is told otherwise.
+                logger.exception("image files that nothing needs may be left behind")
 
     def heal(self, needed: set[str]) -> list[str]:
         """Settle what a crash left behind, and return the contents whose file is missing.

@@ -127,8 +127,10 @@ class Images:
                     "sha256": stored.sha256,
                 },
             )
-        self._draw(stored.sha256, PREVIEWS[0])
-        return answers.image_details(self._store.one(well_id, made), url_of)
+        # Where there is too much work already, it is drawn when somebody asks for it.
+        with contextlib.suppress(BenchwireError):
+            self._draw(stored.sha256, PREVIEWS[0])
+        return answers.image_details(made, url_of)
 
     def update(
         self,
@@ -224,8 +226,7 @@ class Images:
             with self._lock:
                 self._drawings.pop(key, None)
         # The image may have been deleted while it was drawn.
-        with contextlib.suppress(BenchwireError):
-            self._files.discard([key[0]])
+        self._files.discard([key[0]])
 
     def _checked(self, draft: Draft) -> Answer:
         """Take an image's values, and note what is wrong with them."""
@@ -309,8 +310,7 @@ class Images:
         self._check_point(draft, image)
         if draft.reasons:
             raise Unacceptable("create point of interest", draft.reasons)
-        made = self._store.create_point(image_id, draft.values)
-        return answers.point(self._store.point(made))
+        return answers.point(self._store.create_point(image_id, draft.values))
 
     def update_point(
         self,

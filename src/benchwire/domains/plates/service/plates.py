@@ -76,13 +76,8 @@ class Plates:
     def one(self, barcode: str) -> Answer:
         """Return a plate with its wells and the points marked on its images."""
         record = self._store.one(barcode)
-        return {
-            **answers.plate(record),
-            "wells": [answers.well_in_plate(item) for item in self._wells.page(record["id"])],
-            "points_of_interest": [
-                answers.point_in_plate(item) for item in self._images.points_of_plate(record["id"])
-            ],
-        }
+        points = self._images.points_of_plate(record["id"])
+        return answers.plate_details(record, self._wells.page(record["id"]), points)
 
     def create(self, body: Mapping[str, Any]) -> Answer:
         """Make a plate with its wells; a barcode is made up where none is given.
@@ -100,7 +95,7 @@ class Plates:
         name = draft.text("name")
         size = self._size(draft, {**body, **given})
         moved_by = moved_by_of(body)
-        made = self._store.create(
+        made, wells = self._store.create(
             barcode,
             name,
             draft.reasons,
@@ -109,7 +104,7 @@ class Plates:
             location_id=self._wanted_location({**body, **given}),
             moved_by=moved_by,
         )
-        return self.one(made)
+        return answers.plate_details(made, wells, ())
 
     def update(self, barcode: str, body: Mapping[str, Any]) -> Answer:
         """Change a plate's barcode or name."""

@@ -211,8 +211,7 @@ class Wells:
             self._images.one(well_id, image_id)
         if draft.reasons:
             raise Unacceptable("create score", draft.reasons)
-        self._store.add_score(well_id, draft.values)
-        return answers.score(self._store.scores(well_id)[0])
+        return answers.score(self._store.add_score(well_id, draft.values))
 
     def timeline(self, well_id: int, url_of: UrlOf) -> Answer:
         """Return a well's images and scores in the order of time, with what is in it."""

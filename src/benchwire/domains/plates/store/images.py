@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from benchwire.domains.plates.errors import RecordNotFound
-from benchwire.domains.plates.store.records import Records, Row, paged
+from benchwire.domains.plates.store.records import Records, Row, only_row, paged
 from benchwire.domains.plates.store.wells import plate_of
 from benchwire.domains.plates.tables import images, plates, points, wells
 
@@ -65,12 +65,13 @@ class ImageStore(Records):
             raise RecordNotFound("Image", "id", image_id)
         return found[0]
 
-    def create(self, well_id: int, values: Mapping[str, Any]) -> int:
-        """Note an image whose file is on the disk already."""
+    def create(self, well_id: int, values: Mapping[str, Any]) -> Row:
+        """Note an image whose file is on the disk already, and return it."""
 
-        def work(connection: sa.Connection) -> int:
+        def work(connection: sa.Connection) -> Row:
             place = {"well_id": well_id, "plate_id": plate_of(connection, well_id)}
-            return self._put(connection, images, None, {**values, **place})
+            made = self._put(connection, images, None, {**values, **place})
+            return only_row(connection, sa.select(images).where(images.c.id == made))
 
         return self._write("create image", work)
 
@@ -125,10 +126,14 @@ class ImageStore(Records):
             raise RecordNotFound("PointOfInterest", "id", point_id)
         return found[0]
 
-    def create_point(self, image_id: int, values: Mapping[str, Any]) -> int:
-        """Mark a point and return its id."""
-        row = {**values, "image_id": image_id}
-        return self._write("create point of interest", lambda c: self._put(c, points, None, row))
+    def create_point(self, image_id: int, values: Mapping[str, Any]) -> Row:
+        """Mark a point and return it."""
+
+        def work(connection: sa.Connection) -> Row:
+            made = self._put(connection, points, None, {**values, "image_id": image_id})
+            return only_row(connection, _with_images().where(points.c.id == made))
+
+        return self._write("create point of interest", work)
 
     def update_point(self, point_id: int, values: Mapping[str, Any]) -> None:
         """Change a point."""
@@ -145,24 +150,7 @@ class ImageStore(Records):
         self, condition: sa.ColumnElement[bool], offset: int = 0, limit: int | None = None
     ) -> list[Row]:
         query = (
-            sa.select(
-                points,
-                images.c.well_id,
-                images.c.filename,
-                images.c.pixel_size_x_mm,
-                images.c.pixel_size_y_mm,
-                images.c.reference_x_mm,
-                images.c.reference_y_mm,
-                images.c.reference_z_mm,
-                wells.c.well_row,
-                wells.c.well_column,
-                plates.c.barcode.label("plate_barcode"),
-            )
-            .select_from(
-                points.join(images, images.c.id == points.c.image_id)
-                .join(wells, wells.c.id == images.c.well_id)
-                .join(plates, plates.c.id == wells.c.plate_id)
-            )
+            _with_images()
             .where(plates.c.deleted_at.is_(None), condition)
             .order_by(points.c.marked_at.desc(), points.c.id.desc())
         )
@@ -185,4 +173,25 @@ def _with_wells() -> sa.Select[Any]:
             )
         )
         .where(plates.c.deleted_at.is_(None))
+    )
+
+
+def _with_images() -> sa.Select[Any]:
+    """Return a query of points with image, well and plate."""
+    return sa.select(
+        points,
+        images.c.well_id,
+        images.c.filename,
+        images.c.pixel_size_x_mm,
+        images.c.pixel_size_y_mm,
+        images.c.reference_x_mm,
+        images.c.reference_y_mm,
+        images.c.reference_z_mm,
+        wells.c.well_row,
+        wells.c.well_column,
+        plates.c.barcode.label("plate_barcode"),
+    ).select_from(
+        points.join(images, images.c.id == points.c.image_id)
+        .join(wells, wells.c.id == images.c.well_id)
+        .join(plates, plates.c.id == wells.c.plate_id)
     )

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -16,6 +16,7 @@ from benchwire.domains.plates.store.records import (
     first_row,
     is_taken,
     new_id,
+    only_row,
     paged,
 )
 from benchwire.domains.plates.tables import (
@@ -133,10 +134,10 @@ class PlateStore(Records):
         size: tuple[int, int, int],
         location_id: int | None,
         moved_by: str | None,
-    ) -> str:
-        """Make a plate with all its wells and return its barcode, a free one if none is given."""
+    ) -> tuple[Row, list[Row]]:
+        """Make a plate, with a free barcode if none is given; return it and all its wells."""
 
-        def work(connection: sa.Connection) -> str:
+        def work(connection: sa.Connection) -> tuple[Row, list[Row]]:
             chosen = barcode if barcode else _free_barcode(connection)
             told = list(reasons)
             if _live(connection, chosen) is not None:
@@ -162,7 +163,7 @@ class PlateStore(Records):
             connection.execute(wells.insert(), rows)
             if location_id is not None:
                 self._place(connection, plate_id, location_id, moved_by)
-            return chosen
+            return _whole(connection, plate_id)
 
         return self._write("create plate", work)
 
@@ -436,6 +437,20 @@ def _summaries(
 def _live(connection: sa.Connection, barcode: str) -> Row | None:
     query = sa.select(plates).where(plates.c.barcode == barcode, plates.c.deleted_at.is_(None))
     return first_row(connection, query)
+
+
+def _whole(connection: sa.Connection, plate_id: int) -> tuple[Row, list[Row]]:
+    """Return a plate with its counts, and its wells in order."""
+    chosen = sa.select(plates.c.id).where(plates.c.id == plate_id)
+    inside = (
+        sa.select(wells)
+        .where(wells.c.plate_id == plate_id)
+        .order_by(wells.c.well_row, wells.c.well_column, wells.c.subwell)
+    )
+    return (
+        only_row(connection, _summaries(chosen, plates.c.id, False)),
+        cast("list[Row]", connection.execute(inside).mappings().all()),
+    )
 
 
 def _existing(connection: sa.Connection, barcode: str) -> Row:

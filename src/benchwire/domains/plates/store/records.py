@@ -150,6 +150,11 @@ def first_row(connection: sa.Connection, query: sa.Select[Any]) -> Row | None:
     return cast("Row | None", connection.execute(query).mappings().first())
 
 
+def only_row(connection: sa.Connection, query: sa.Select[Any]) -> Row:
+    """Return the row of a query that has one, as of what was just made."""
+    return cast("Row", connection.execute(query).mappings().one())
+
+
 def is_taken(
     connection: sa.Connection,
     table: sa.Table,

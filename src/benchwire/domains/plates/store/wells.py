@@ -8,7 +8,15 @@ import sqlalchemy as sa
 from benchwire.domains.plates.errors import RecordNotFound
 from benchwire.domains.plates.labels import WellPlace
 from benchwire.domains.plates.store.contents import set_contents
-from benchwire.domains.plates.store.records import Records, Row, first_row, is_taken, new_id, paged
+from benchwire.domains.plates.store.records import (
+    Records,
+    Row,
+    first_row,
+    is_taken,
+    new_id,
+    only_row,
+    paged,
+)
 from benchwire.domains.plates.tables import (
     contents,
     images,
@@ -259,17 +267,18 @@ class WellStore(Records):
         )
         return {int(row["well_id"]): int(row["score"]) for row in rows}
 
-    def add_score(self, well_id: int, values: Mapping[str, Any]) -> int:
-        """Note a score; earlier ones stay."""
+    def add_score(self, well_id: int, values: Mapping[str, Any]) -> Row:
+        """Note a score and return it; earlier ones stay."""
 
-        def work(connection: sa.Connection) -> int:
+        def work(connection: sa.Connection) -> Row:
             row = {
                 **values,
                 "well_id": well_id,
                 "plate_id": plate_of(connection, well_id),
                 "scored_at": self._clock.now(),
             }
-            return new_id(connection, scores, row)
+            made = new_id(connection, scores, row)
+            return only_row(connection, sa.select(scores).where(scores.c.id == made))
 
         return self._write("create score", work)
 
