@@ -6,13 +6,18 @@ import threading
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
+import sqlalchemy as sa
 
 from benchwire.domains.powermeter import wiring
-from benchwire.foundation.db import DATABASE_FILE
+from benchwire.domains.powermeter.meter import Meter
+from benchwire.domains.powermeter.store import PowerStore
+from benchwire.domains.powermeter.tables import alarm_events, blocks, readings, sessions, spans
+from benchwire.foundation.db import DATABASE_FILE, DatabaseUnavailable
 from tests.domains.powermeter.conftest import Bench, emulated, serve
 from tests.support.server import Server, children_named
 from tests.support.waiting import until
@@ -330,3 +335,50 @@ def test_a_port_that_was_added_and_is_then_declared_stays_the_same_meter(
         with serve(second, tmp_path / "data", monkeypatch) as opened:
             assert [meter["meter"] for meter in opened.get("meters")] == ["desk"]
             opened.until_points(10, "desk")
+
+
+def away(*_: Any, **__: Any) -> Any:
+    raise DatabaseUnavailable("The database does not answer")
+
+
+def test_a_meter_that_the_database_does_not_let_go_is_read_on(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with emulated(tmp_path / "more") as spare:
+        port = str(spare.paths["p1"])
+        bench.client.post("/api/meters", json={"port": port, "name": "desk"})
+        bench.until_points(3, "desk")
+        number = bench.meter("desk").id
+        with monkeypatch.context() as patches:
+            patches.setattr(PowerStore, "remove_meter", away)
+            assert bench.client.delete("/api/meters/desk").status_code == 503
+        assert "desk" in [meter["meter"] for meter in bench.get("meters")]
+        bench.until_points(bench.status("desk")["data_count"] + 3, "desk")
+        assert bench.client.delete("/api/meters/desk").status_code == 200
+        with bench.client.app.lab.database.read() as connection:
+            for table in (readings, blocks, spans, sessions, alarm_events):
+                query = sa.select(sa.func.count()).where(table.c.meter_id == number)
+                assert connection.scalar(query) == 0, table.name
+
+
+def test_a_meter_that_was_added_is_answered_though_nothing_can_be_read_any_more(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with emulated(tmp_path / "more") as spare:
+        wanted = {"port": str(spare.paths["p1"]), "name": "desk"}
+        with monkeypatch.context() as patches:
+            for reading in ("newest", "open_session", "standing_alarms"):
+                patches.setattr(PowerStore, reading, away)
+            assert bench.client.post("/api/meters", json=wanted).status_code == 201
+        bench.until_points(3, "desk")
+
+
+def test_a_port_has_one_meter_though_that_was_never_taken_up(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with emulated(tmp_path / "more") as spare:
+        port = str(spare.paths["p1"])
+        with monkeypatch.context() as patches:
+            patches.setattr(Meter, "start", away)
+            assert bench.client.post("/api/meters", json={"port": port}).status_code == 503
+        assert bench.client.post("/api/meters", json={"port": port}).status_code == 409

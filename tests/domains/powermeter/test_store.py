@@ -192,3 +192,12 @@ def test_a_chart_of_short_steps_is_the_same_from_many_blocks(
     assert int(found.count.sum()) == len(inside)
     assert (np.diff(found.at) > 0).all()
     assert found.high[:, 0].max() == inside.codes[:, 0].max()
+
+
+def test_a_new_meter_has_nothing_of_one_that_had_its_number(database: Database) -> None:
+    store = PowerStore(database)
+    removed = store.add_meter("old", None, {}).id
+    store.remove_meter(removed)
+    store.append_later(removed, [Reading(START, (0,) * 11, True, Totals())]).result()
+    for name in ("first", "second"):
+        assert store.newest(store.add_meter(name, None, {}).id) is None

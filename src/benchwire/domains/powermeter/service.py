@@ -28,6 +28,7 @@ from benchwire.domains.powermeter.readings import CHARTED, QUANTITIES, Reading, 
 from benchwire.domains.powermeter.recorder import Recorder
 from benchwire.domains.powermeter.store import Buckets, MeterRecord, PowerStore
 from benchwire.foundation.clock import SECOND, Clock
+from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.ports import all_serial_ports, is_serial_device
 from benchwire.foundation.keeper import Keeper
 from benchwire.foundation.samples.names import SampleLink
@@ -123,7 +124,7 @@ class PowerMeters:
             record for record in known if record.declared_port is None and record.id not in taken
         ]
         for record in records:
-            self._begin(record)
+            self._begin(record, self._past_of(record.id))
         self._watcher.start()
 
     def hurry(self) -> None:
@@ -162,9 +163,14 @@ class PowerMeters:
         declared_port = port if port in self._declared else None
         return self.store.add_meter(name, declared_port, config.model_dump())
 
-    def _begin(self, record: MeterRecord) -> Meter:
-        newest = self.store.newest(record.id)
+    def _past_of(self, meter_id: int) -> Past:
+        return Past(
+            self.store.newest(meter_id),
+            self.store.open_session(meter_id),
+            tuple(self.store.standing_alarms(meter_id)),
+        )
 
+    def _begin(self, record: MeterRecord, past: Past) -> Meter:
         def append(
             readings: list[Reading], sessions: Any, events: list[AlarmEvent], *, again: bool
         ) -> Any:
@@ -185,13 +191,9 @@ class PowerMeters:
             record.id,
             record.name,
             config_of(record.config),
-            Past(
-                newest,
-                self.store.open_session(record.id),
-                tuple(self.store.standing_alarms(record.id)),
-            ),
+            past,
             clock=self._clock,
-            recorder=Recorder(append, self._clock, newest),
+            recorder=Recorder(append, self._clock, past.newest),
             feed=LiveFeed(self.hub, self._clock, record.id, record.name),
             keeper=self._keeper,
             on_event=self._tell,
@@ -267,7 +269,7 @@ class PowerMeters:
                     hint="Up to 40 letters, digits, - and _, used by no meter before.",
                 )
             self._check_port(port, None)
-            return self._begin(self._new_record(port, name))
+            return self._begin(self._new_record(port, name), Past())
 
     def remove(self, name: str) -> None:
         """Forget a meter that the settings do not name, and everything it measured.
@@ -285,11 +287,14 @@ class PowerMeters:
                 raise MeterDeclared(
                     f"{name} comes from the settings", hint="Remove its port there."
                 )
+            self.store.remove_meter(record.id)
             with self._lock:
                 meter = self._meters.pop(name, None)
             if meter is not None:
                 meter.let_go()
-            self.store.remove_meter(record.id)
+                # What came until its port was free; at the latest the next meter does away with it.
+                with contextlib.suppress(BenchwireError):
+                    self.store.remove_meter(record.id)
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> MeterConfig:
         """Change a meter's configuration, all or nothing; it is on the disk and in force.
@@ -325,8 +330,12 @@ class PowerMeters:
                 f"port: {port!r:.120} is no serial port of this computer",
                 hint="GET /api/ports lists them. The port in use was kept.",
             )
-        for other in self.all():
-            if other is not asking and _resolved(other.config.port) == _resolved(port):
+        for other in self.store.all_meters():
+            is_at_rest = other.declared_port not in {None, *self._declared}
+            is_own = asking is not None and other.id == asking.id
+            if is_at_rest or is_own:
+                continue
+            if _resolved(other.config["port"]) == _resolved(port):
                 raise PortTaken(
                     f"port: {port!r:.120} is read as {other.name}", hint="Choose another port."
                 )

@@ -123,7 +123,10 @@ class PowerStore:
         def work(connection: sa.Connection) -> int:
             connection.execute(meters.insert().values(**values))
             query = sa.select(meters.c.id).where(meters.c.name == name)
-            return int(connection.execute(query).scalar_one())
+            number = int(connection.execute(query).scalar_one())
+            # The number may have been that of a meter that was removed while it was being read.
+            _forget_measured(connection, number)
+            return number
 
         number = self._database.write(work)
         return MeterRecord(number, name, declared_port, config)
@@ -148,8 +151,7 @@ class PowerStore:
         """Forget a meter and everything it measured."""
 
         def work(connection: sa.Connection) -> None:
-            for table in (readings, blocks, spans, sessions, alarm_events):
-                connection.execute(table.delete().where(table.c.meter_id == meter_id))
+            _forget_measured(connection, meter_id)
             connection.execute(meters.delete().where(meters.c.id == meter_id))
 
         self._database.write(work)
@@ -362,6 +364,11 @@ class PowerStore:
 
 
 # -- rows and blocks ---------------------------------------------------------------------------
+
+
+def _forget_measured(connection: sa.Connection, meter_id: int) -> None:
+    for table in (readings, blocks, spans, sessions, alarm_events):
+        connection.execute(table.delete().where(table.c.meter_id == meter_id))
 
 
 def _rows_of(meter_id: int) -> sa.Select[Any]:
