@@ -125,6 +125,26 @@ def test_newest_is_found_in_rows_and_in_blocks(database: Database) -> None:
     assert newest.at == expected[-1].at
 
 
+@pytest.mark.parametrize("exchanges", [[1], [500], [700, 701, 1500]], ids=str)
+def test_totals_go_on_from_block_to_block_where_meters_were_exchanged(
+    database: Database, exchanges: list[int]
+) -> None:
+    """The new one's counters stand elsewhere, and that adds nothing."""
+    store = PowerStore(database)
+    expected = series(2500)
+    for place in exchanges:
+        expected.follows_gap[place] = True
+        expected.codes[place:, 5:9] += 2
+    added = steps(expected.at, expected.codes, expected.follows_gap)
+    added[exchanges, 4:] = 0
+    expected.totals[:] = np.cumsum(added, axis=0)
+    for part in (slice(0, 1020), slice(1020, 2500)):
+        store.append_later(METER, single(expected[part])).result()
+    everything = Window(0, 2**62)
+    assert_same(store.window(METER, everything), expected)
+    assert store.figures(METER, everything).count == len(expected)
+
+
 def test_series_of_nothing_is_empty() -> None:
     assert len(of(())) == 0
 

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +111,39 @@ def test_a_reading_is_stamped_when_it_was_taken() -> None:
         assert (meter.latest.at - wall) / SECOND == pytest.approx(-ago, abs=0.2)
     # 1 A for 10 s, three times; what lies between was not read.
     assert meter.latest.totals.gap_s == pytest.approx(30.0, abs=0.1)
+
+
+def test_counters_of_another_meter_add_what_they_count_from_then_on() -> None:
+    """While one that is only powered up again goes on where it stood."""
+
+    def counting(serial: int, runs: int, mah: int) -> Frame:
+        codes = (*FRAME.codes[:5], mah, 5 * mah, *FRAME.codes[7:])
+        return Frame(replace(FRAME.identity, serial=serial, runs=runs), codes)
+
+    meter, now = meter_of(), time.monotonic()
+    told = [(1, 1, 100), (1, 1, 101), (2, 1, 901), (2, 1, 902), (2, 2, 904), (1, 1, 1001)]
+    advanced = []
+    for number, (serial, runs, mah) in enumerate(told):
+        taken = now - 600 * (len(told) - number)
+        meter.heard("reading", PORT, Answer(counting(serial, runs, mah), taken, 1.0))
+        assert meter.latest is not None
+        advanced.append((meter.latest.totals.counter_mah, meter.latest.totals.counter_mwh))
+    assert advanced == [(mah, 5 * mah) for mah in (0, 1, 1, 2, 4, 4)]
+    assert meter.latest.totals.gap_s == pytest.approx(3000, abs=0.1)
+
+
+def test_another_meter_is_noticed_though_its_first_reading_had_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meter, now = meter_of(), time.monotonic()
+    other = replace(FRAME, identity=replace(FRAME.identity, serial=2))
+    meter.heard("reading", PORT, Answer(FRAME, now - 2, 1.0))
+    with monkeypatch.context() as patches:
+        patches.setattr("benchwire.domains.powermeter.recorder.MOST_WAITING", 0)
+        meter.heard("reading", PORT, Answer(other, now - 1, 1.0))
+    meter.heard("reading", PORT, Answer(other, now, 1.0))
+    assert meter.latest is not None
+    assert meter.latest.follows_gap
 
 
 def test_the_first_reading_after_a_start_ends_the_alarm_of_none() -> None:

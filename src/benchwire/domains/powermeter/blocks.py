@@ -12,18 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchwire.domains.powermeter.integration import steps
-from benchwire.domains.powermeter.readings import QUANTITIES, Readings, Totals
+from benchwire.domains.powermeter.readings import QUANTITIES, TOTALS, Readings, Totals
 from benchwire.foundation.errors import Failed
 
 _VERSION = b"\x01"
 _LEVEL = 6
 _WIDTH = 8
+_COUNTED = [TOTALS.index("counter_mah"), TOTALS.index("counter_mwh")]
 
 
 class BlockDamaged(Failed):
     """A stored block cannot be read."""
 
     code = "powermeter.block_damaged"
+
+
+def fitting(readings: Readings) -> int:
+    """Return how many of a series fit into one block: those whose totals follow from the first's.
+
+    What counts anew as another meter takes the place of one cannot be told from the codes.
+    """
+    followed = steps(readings.at, readings.codes, readings.follows_gap)[1:, _COUNTED]
+    counted = np.diff(readings.totals[:, _COUNTED], axis=0)
+    breaks = np.flatnonzero((counted != followed).any(axis=1))
+    return int(breaks[0]) + 1 if len(breaks) else len(readings)
 
 
 def pack(readings: Readings) -> bytes:

@@ -89,6 +89,8 @@ class Meter:
         self.config = config
         self.identity: Identity | None = None
         self.latest = past.newest
+        # Which meter the latest reading is of, None if that was before the server started.
+        self._latest_of: Identity | None = None
         self.last_read_ms: float | None = None
         self.recorder = recorder
         self.stamps = Stamps(clock, None if past.newest is None else past.newest.at)
@@ -368,7 +370,7 @@ class Meter:
             if not self.recorder.has_room():
                 # Left out as if it had not been read, so that totals and what is stored agree.
                 return
-            self.latest, self._read_at = reading, read_at
+            self.latest, self._latest_of, self._read_at = reading, frame.identity, read_at
             sessions = self._sessions.see(reading)
             events = self._alarms.see(
                 at, {key: reading.value(index) for key, index in WATCHED.items()}
@@ -395,11 +397,13 @@ class Meter:
         follows_gap = (
             seconds > longest
             or (elapsed is not None and abs(seconds - elapsed) > _tolerance(elapsed))
-            or (self.identity is not None and self.identity != frame.identity)
+            or (self._latest_of is not None and self._latest_of != frame.identity)
         )
+        is_same = self._latest_of is None or self._latest_of.is_of_same_meter(frame.identity)
         step = steps(
             np.array([before.at, at]),
-            np.array([before.codes, frame.codes]),
+            # Another meter's counters have not gone on from where those of the one before stood.
+            np.array([before.codes if is_same else frame.codes, frame.codes]),
             np.array([False, follows_gap]),
         )[1]
         return Reading(at, frame.codes, follows_gap, before.totals.plus(step.tolist()))

@@ -42,6 +42,10 @@ class Identity:
     serial: int
     runs: int
 
+    def is_of_same_meter(self, other: "Identity") -> bool:
+        """Return whether it is one and the same meter, however often it was powered up."""
+        return (self.product, self.serial) == (other.product, other.serial)
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from benchwire.domains.powermeter.alarms import AlarmEvent
-from benchwire.domains.powermeter.blocks import pack, unpack
+from benchwire.domains.powermeter.blocks import fitting, pack, unpack
 from benchwire.domains.powermeter.charging import Session
 from benchwire.domains.powermeter.periods import Window
 from benchwire.domains.powermeter.readings import (
@@ -471,15 +471,16 @@ def _last(connection: sa.Connection, meter_id: int, window: Window) -> Reading |
 
 
 def _seal(connection: sa.Connection, meter_id: int) -> None:
-    """Make a block of each thousand of a meter's rows, and note its minutes and hours."""
+    """Make blocks of a meter's rows, a thousand at a time, and note their minutes and hours."""
     own = readings.c.meter_id == meter_id
     count = connection.scalar(sa.select(sa.func.count()).select_from(readings).where(own)) or 0
     while count >= READINGS_PER_BLOCK:
-        block = _from_rows(
+        oldest = _from_rows(
             connection.execute(
                 _rows_of(meter_id).order_by(readings.c.at).limit(READINGS_PER_BLOCK)
             ).all()
         )
+        block = oldest[: fitting(oldest)]
         ends_at = int(block.at[-1])
         connection.execute(
             blocks.insert().values(
@@ -493,7 +494,7 @@ def _seal(connection: sa.Connection, meter_id: int) -> None:
         connection.execute(readings.delete().where(own, readings.c.at <= ends_at))
         for seconds in SPAN_SECONDS:
             _note_spans(connection, meter_id, seconds, block)
-        count -= READINGS_PER_BLOCK
+        count -= len(block)
 
 
 # -- minutes and hours -------------------------------------------------------------------------
