@@ -1,9 +1,13 @@
 """The archive under faults: nothing acknowledged is lost or done twice, nobody left waiting."""
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchwire.domains.battery import archive as archives
@@ -22,6 +26,7 @@ from benchwire.domains.battery.samples import Reading
 from benchwire.domains.battery.series import SignalSource
 from benchwire.domains.battery.signals import BESS, BMS
 from benchwire.domains.battery.store import ReadingStore
+from benchwire.domains.battery.tails import rows_of
 from benchwire.foundation import schema
 from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.db import Database, open_database
@@ -304,6 +309,33 @@ def test_damaged_live_file_is_kept_aside_and_the_rest_is_served(place: Place) ->
     assert [path.name for path in (place.live / DEVICE / "bms").glob("*.damaged")] == [
         "00000001.damaged"
     ]
+
+
+@pytest.mark.parametrize("at", ["__init__", "read_row_groups"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(OSError(number, os.strerror(number)) for number in (errno.EMFILE, errno.EIO)),
+        PermissionError(errno.EACCES, os.strerror(errno.EACCES)),
+        pa.ArrowMemoryError("malloc of size 1 failed"),
+    ],
+    ids=repr,
+)
+def test_sound_live_file_that_cannot_be_read_at_the_moment_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, at: str
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    segment, target = (tmp_path / f"bms/{number:08d}.parquet" for number in (1, 2))
+    work.write_rows(segment, BMS.fields, [rows_of([Reading(START, {"soc": 1.0})], BMS)])
+    with monkeypatch.context() as patches:
+        patches.setattr(pq.ParquetFile, at, fails)
+        with pytest.raises(type(error)):
+            work.join_live(None, [segment], target, BMS.fields)
+    assert [path.name for path in segment.parent.iterdir()] == [segment.name]
+    work.join_live(None, [segment], target, BMS.fields)
+    assert RowsFile(target, BMS.fields).read(0, 10).at_us.tolist() == [START]
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b"null", b"{", b'{"sources": [], "bytes": 1}'])

@@ -193,14 +193,22 @@ class RowsFile:
 
     @contextmanager
     def _damage_told(self) -> Iterator[None]:
-        """Turn what the library says of a damaged file into one error."""
+        """Turn what the library says of a damaged file into one error.
+
+        A sound file may be out of reach for a moment, or too much for the memory there is.
+        """
         from pyarrow import ArrowException
 
         try:
             yield
         except FileNotFoundError:
             raise FileDamaged(self.path) from None
+        except MemoryError:
+            raise
         except (ArrowException, OSError, ValueError) as error:
+            # What the library finds wrong in a file has no number; what the system refuses has.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             logger.error("%s is damaged: %s", self.path, error)
             raise FileDamaged(self.path) from error
 
