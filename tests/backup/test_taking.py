@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from benchwire.backup import files, taking
+from benchwire.backup import taking
 from benchwire.backup.files import Found, OnBytes, copy_growing
 from benchwire.backup.manifest import BackupFailed, KeptFile
+from benchwire.foundation import files
 from tests.backup.commands import backup, forge, refused, restore, run
 from tests.support.clock import ManualClock
 

@@ -1,7 +1,6 @@
 """Files on their way into a backup and out of it: found, copied, and known by their content."""
 
 import contextlib
-import ctypes
 import hashlib
 import os
 import re
@@ -11,10 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import cast
 
 from benchwire.backup.manifest import DATA_FOLDER, PERMISSIONS, KeptFile
-from benchwire.foundation.files import PARTIAL_SUFFIX, sha256_of, sync_folder
+from benchwire.foundation.files import PARTIAL_SUFFIX, sha256_of, sync_alone
 
 _BLOCK_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 16
@@ -164,7 +162,7 @@ def copy_growing(found: Found, target: Path, on_bytes: OnBytes) -> KeptFile:
             if is_growing and target.suffix == ".csv" and last != b"\n":
                 copied = _cut_to_whole_row(file, copied)
                 sha256 = sha256_of(target)
-            _sync_alone(file.fileno())
+            sync_alone(file.fileno())
     mode = stat.S_IMODE(status.st_mode) & PERMISSIONS
     target.chmod(mode)
     os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
@@ -185,50 +183,10 @@ def copy_back(kept: KeptFile, source: Path, target: Path, on_bytes: OnBytes) -> 
             digest.update(block)
             _write_all(file.fileno(), block)
             on_bytes(len(block))
-        _sync_alone(file.fileno())
+        sync_alone(file.fileno())
     target.chmod(kept.mode & PERMISSIONS)
     os.utime(target, ns=(kept.mtime_ns, kept.mtime_ns))
     return digest.hexdigest() == kept.sha256
-
-
-def sync_tree(top: Path) -> None:
-    """Bring a tree of new files to the disk.
-
-    Where that has to be done file by file, each was brought there when it was written, as what may
-    only be read afterwards cannot be opened for it.
-
-    Raises
-    ------
-    OSError
-        Something on that disk could not be written.
-    """
-    if (syncfs := _syncfs()) is None:
-        for folder, _, _ in os.walk(top):
-            sync_folder(Path(folder))
-        return
-    descriptor = os.open(top, os.O_RDONLY)
-    try:
-        if syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(top))
-    finally:
-        os.close(descriptor)
-
-
-def _syncfs() -> Callable[[int], int] | None:
-    """Return what writes out all of a disk at once, where Linux has it.
-
-    File by file one waits for the disk each time.
-    """
-    try:
-        return cast("Callable[[int], int]", ctypes.CDLL(None, use_errno=True).syncfs)
-    except (AttributeError, OSError, TypeError):
-        return None
-
-
-def _sync_alone(descriptor: int) -> None:
-    if _syncfs() is None:
-        os.fsync(descriptor)
 
 
 def free_bytes(folder: Path) -> int:

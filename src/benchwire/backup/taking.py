@@ -28,7 +28,6 @@ from benchwire.backup.files import (
     copy_growing,
     free_bytes,
     list_roots,
-    sync_tree,
 )
 from benchwire.backup.manifest import (
     DATA_FOLDER,
@@ -46,7 +45,13 @@ from benchwire.domains.potentiostat.run_index import INDEX_FILE
 from benchwire.domains.potentiostat.settings import PotentiostatSettings
 from benchwire.foundation.clock import Clock, utc_text
 from benchwire.foundation.db import DATABASE_FILE
-from benchwire.foundation.files import PARTIAL_SUFFIX, make_folders, sha256_of, sync_folder
+from benchwire.foundation.files import (
+    PARTIAL_SUFFIX,
+    make_folders,
+    sha256_of,
+    sync_folder,
+    sync_tree,
+)
 from benchwire.foundation.jobs.sessions import RESTORE_MARKER, DataFolderInUse, DataFolderLock
 from benchwire.foundation.settings import ServerSettings
 

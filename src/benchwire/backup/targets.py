@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from benchwire.backup.files import sync_tree
 from benchwire.backup.manifest import (
     DATA_FOLDER,
     PERMISSIONS,
@@ -20,7 +19,13 @@ from benchwire.backup.manifest import (
     Manifest,
 )
 from benchwire.foundation.db import DATABASE_FILE
-from benchwire.foundation.files import PARTIAL_SUFFIX, make_folders, sync_folder, write_whole
+from benchwire.foundation.files import (
+    PARTIAL_SUFFIX,
+    make_folders,
+    sync_folder,
+    sync_tree,
+    write_whole,
+)
 from benchwire.foundation.jobs.sessions import (
     LOCK_FILE,
     RESTORE_MARKER,

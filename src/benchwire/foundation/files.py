@@ -1,5 +1,6 @@
 """Files that are whole or absent, names that are safe, and folders nobody gets out of."""
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from benchwire.foundation.errors import Forbidden, Invalid, NotFound, Unavailable
 
@@ -217,6 +218,61 @@ def sync_folder(folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
         return  # Windows: a folder cannot be opened, NTFS journals names by itself
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(top: Path) -> None:
+    """Bring a tree of new files to the disk, what is in them and their names.
+
+    Where that has to be done file by file, what may only be read cannot be opened for it: whoever
+    writes such files calls `sync_alone` for each.
+
+    Raises
+    ------
+    OSError
+        Something on that disk could not be written.
+    """
+    if (syncfs := _syncfs()) is None:
+        for folder, _, names in os.walk(top):
+            for name in names:
+                _sync_file(Path(folder, name))
+            sync_folder(Path(folder))
+        return
+    descriptor = os.open(top, os.O_RDONLY)
+    try:
+        if syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(top))
+    finally:
+        os.close(descriptor)
+
+
+def sync_alone(descriptor: int) -> None:
+    """Bring an open file to the disk, unless `sync_tree` does so for all files at once."""
+    if _syncfs() is None:
+        os.fsync(descriptor)
+
+
+def _syncfs() -> Callable[[int], int] | None:
+    """Return what writes out all of a disk at once, where Linux has it.
+
+    File by file one waits for the disk each time.
+    """
+    try:
+        return cast("Callable[[int], int]", ctypes.CDLL(None, use_errno=True).syncfs)
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+def _sync_file(path: Path) -> None:
+    try:
+        # Windows brings only what is open for writing to the disk.
+        descriptor = os.open(path, os.O_RDWR)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
     finally:

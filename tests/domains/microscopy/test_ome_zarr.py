@@ -1,6 +1,7 @@
 """OME-Zarr folders, read back by the reference library and checked against the specification."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 
 from benchwire.domains.microscopy.ome_zarr import ImageChannel, Sampling, Version, write_image
+from benchwire.foundation import files
 
 FRAMES, HEIGHT, WIDTH = 4, 33, 41
 SAMPLING = Sampling((0.0, 5.0, 10.0, 15.0), 0.65)
@@ -188,3 +190,58 @@ def test_constant_image_has_a_window_that_is_open(tmp_path: Path, stacks: dict[s
     np.save(stacks["phase"], np.full((FRAMES, HEIGHT, WIDTH), 7, np.uint16))
     image = nodes(written(tmp_path, stacks, "0.4"))[0]
     assert image.metadata["contrast_limits"][0] == [7.0, 8.0]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_image_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, stacks: dict[str, Path], version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each file is synchronised by itself."""
+    synced: set[int] = set()
+    unsynced: list[Path] = []
+    fsync, rename = os.fsync, os.rename
+
+    def noted_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    def checked_rename(source: Path, target: Path) -> None:
+        if Path(target).name == "a_fov_000.ome.zarr":
+            below = [Path(source), *Path(source).rglob("*")]
+            unsynced.extend(path for path in below if path.stat().st_ino not in synced)
+        rename(source, target)
+
+    monkeypatch.setattr(files, "_syncfs", lambda: None)
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "rename", checked_rename)
+    folder = written(tmp_path, stacks, version)
+    assert unsynced == []
+    assert folder.stat().st_ino in synced
+    assert tmp_path.stat().st_ino in synced
+
+
+def test_image_is_written_out_with_its_disk_before_it_gets_its_name(
+    tmp_path: Path, stacks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Linux writes out all of a disk at once."""
+    seen: list[tuple[bool, set[str]]] = []
+    folder = tmp_path / "a_fov_000.ome.zarr"
+
+    def syncfs(descriptor: int) -> int:
+        inside = {path.name for path in Path(f"/proc/self/fd/{descriptor}").resolve().iterdir()}
+        seen.append((folder.exists(), inside))
+        return 0
+
+    monkeypatch.setattr(files, "_syncfs", lambda: syncfs)
+    written(tmp_path, stacks, "0.5")
+    assert seen == [(False, {"zarr.json", "0", "labels"})]
+
+
+def test_image_that_the_disk_refuses_is_not_there(
+    tmp_path: Path, stacks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_syncfs", lambda: lambda _: -1)
+    with pytest.raises(OSError, match="part"):
+        written(tmp_path, stacks, "0.4")
+    assert list(tmp_path.glob("*.zarr*")) == []
+    assert list(tmp_path.glob(".*")) == []

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from benchwire.foundation.files import PARTIAL_SUFFIX, sync_folder
+from benchwire.foundation.files import PARTIAL_SUFFIX, sync_folder, sync_tree
 
 Version = Literal["0.4", "0.5"]
 ROOT_NAMES: Mapping[str, str] = {"0.4": ".zattrs", "0.5": "zarr.json"}
@@ -233,6 +233,8 @@ def _window(stack: NDArray[Any]) -> dict[str, float]:
 
 
 def _take_place(whole: Path, folder: Path) -> None:
+    # Zarr leaves its files to the system, and a chunk that is lost is read as zeros.
+    sync_tree(whole)
     if folder.exists():
         replaced = whole.with_name(f"{whole.name}.old")
         shutil.rmtree(replaced, ignore_errors=True)
