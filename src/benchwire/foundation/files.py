@@ -279,6 +279,25 @@ def _sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keep others who ask likewise from changing what is in a folder between reading and writing.
+
+    Not to be asked for again within the block.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: no advisory locks on folders
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def make_folders(folder: Path) -> None:
     """Make a folder and its parents durably."""
     missing = []

@@ -1,7 +1,11 @@
 """Files of a run: traces, verdicts, index, marks of finished FOVs and the record."""
 
+import contextlib
 import csv
 import json
+import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -197,20 +201,14 @@ def test_verdict_on_a_cell_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert visible(tmp_path) == ["a_traces.csv", "a_traces.parquet"]
 
 
-def made_anew(path: Path, new: FovTable) -> Path | None:
-    verdicts = results.keep_verdicts(path, new)
-    results.write_traces(new, path)
-    return verdicts.put_back()
-
-
 def test_verdicts_are_carried_over_to_the_same_tracks(tmp_path: Path) -> None:
     path = tmp_path / "a_fov_000_traces.csv"
     old = table()
     results.write_traces(old, path)
-    assert made_anew(path, old) is None
+    assert results.renew_traces(old, path) is None
     results.write_inspected(path, {2: False})
     brighter = FovTable({**old.columns, "area_ch_0": old.columns["area_ch_0"] * 2})
-    assert made_anew(path, brighter) is None
+    assert results.renew_traces(brighter, path) is None
     judged = results.read_traces(results.preferred(path)).columns
     assert results.preferred(path) != path
     assert judged["good"].tolist() == (judged["cell"] != 2).tolist()
@@ -224,8 +222,108 @@ def test_verdicts_on_other_tracks_are_set_aside_where_nothing_reads_them(tmp_pat
     asides = []
     for cells in (3, 2):
         results.write_inspected(path, {1: False})
-        asides.append(made_anew(path, table(cells)))
+        asides.append(results.renew_traces(table(cells), path))
     assert len(set(asides)) == 2
-    assert all(aside and aside.is_file() for aside in asides)
+    assert all(aside and (tmp_path / aside).is_file() for aside in asides)
     assert results.preferred(path) == path
     assert list(tmp_path.glob("*.csv")) == [path]
+
+
+def test_verdicts_that_name_cells_of_nobody_are_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "a_fov_000_traces.csv"
+    results.write_traces(table(), path)
+    inspected = results.write_inspected(path, {1: False})
+    with inspected.open("a") as file:
+        file.write(lines(inspected)[-1].replace("4,2,", "4,9,", 1) + "\n")
+    assert results.renew_traces(table(), path) == f"{inspected.name}.1.bak"
+    assert results.preferred(path) == path
+
+
+class Killed(BaseException):
+    """The process ends without a word."""
+
+
+def killed_at(moment: int, patch: pytest.MonkeyPatch) -> None:
+    """Have the process end before or after the n-th call that changes something on the disk."""
+    count = 0
+
+    def patched(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **more: Any) -> Any:
+            nonlocal count
+            for is_done in (False, True):
+                if is_done:
+                    found = real(*args, **more)
+                count += 1
+                if count == moment:
+                    raise Killed
+            return found
+
+        return call
+
+    for name in ("replace", "rename", "fsync"):
+        patch.setattr(os, name, patched(getattr(os, name)))
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_verdicts_stay_with_their_cells_whenever_a_run_is_killed(
+    tmp_path: Path, is_same: bool
+) -> None:
+    old = table()
+    new = table(2 if is_same else 3)
+    n_moments = 0
+    for moment in range(1, 100):
+        path = tmp_path / str(moment) / "a_fov_000_traces.csv"
+        path.parent.mkdir()
+        results.write_traces(old, path)
+        judged = results.write_inspected(path, {2: False}).read_bytes()
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
+            killed_at(moment, patch)
+            results.renew_traces(new, path)
+            n_moments = moment
+        # Whatever is beside the traces is of just their cells, also as long as nobody goes on.
+        assert len(lines(results.preferred(path))) == len(lines(path))
+        aside = results.renew_traces(new, path)
+        good = results.read_traces(results.preferred(path)).columns["good"]
+        if is_same:
+            assert aside is None
+            assert good.tolist() == (new.columns["cell"] != 2).tolist()
+        else:
+            assert aside is not None
+            assert (path.parent / aside).read_bytes() == judged
+            assert [item.name for item in path.parent.glob("*.bak")] == [aside]
+            assert good.all()
+        if n_moments:
+            break
+    assert n_moments > 12
+
+
+def test_verdicts_set_aside_are_told_until_that_has_been_said(tmp_path: Path) -> None:
+    path = tmp_path / "a_fov_000_traces.csv"
+    results.write_traces(table(), path)
+    results.write_inspected(path, {1: False})
+    aside = results.renew_traces(table(3), path)
+    assert results.renew_traces(table(3), path) == aside
+    results.forget_aside(path)
+    assert results.renew_traces(table(3), path) is None
+    assert visible(tmp_path) == [path.name, f"{path.stem}.parquet", aside]
+
+
+def test_verdict_given_while_traces_are_made_anew_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a_fov_000_traces.csv"
+    results.write_traces(table(3), path)
+    results.write_inspected(path, {1: False})
+    person = threading.Thread(target=results.write_inspected, args=(path, {2: False}))
+    real = results.write_traces
+
+    def write_meanwhile(new: FovTable, csv_path: Path) -> None:
+        person.start()
+        person.join(0.3)
+        real(new, csv_path)
+
+    monkeypatch.setattr(results, "write_traces", write_meanwhile)
+    results.renew_traces(table(3), path)
+    person.join(10)
+    judged = results.read_traces(results.preferred(path)).columns
+    assert judged["good"].tolist() == (judged["cell"] == 3).tolist()

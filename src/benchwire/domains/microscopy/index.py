@@ -3,11 +3,9 @@
 One ``processing_results.yaml`` that runs add to; what earlier runs entered stays.
 """
 
-import contextlib
 import json
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +14,7 @@ from benchwire.domains.microscopy.plan import FluorescenceChannel, Plan
 from benchwire.domains.microscopy.results import column_channel, free_name
 from benchwire.domains.microscopy.stacks import Stack
 from benchwire.domains.microscopy.yaml_files import YamlInvalid, is_number, load_yaml
-from benchwire.foundation.files import write_whole
+from benchwire.foundation.files import only_writer, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +92,7 @@ def write_results(output_dir: Path, index: ResultsIndex, *, params: Mapping[str,
     import yaml
 
     path = output_dir / RESULTS_NAME
-    with _only_writer(output_dir):
+    with only_writer(output_dir):
         try:
             merged = _merged(read_results(path), index) if path.exists() else index
         except YamlInvalid:
@@ -236,19 +234,3 @@ def _entry(files: FovFiles) -> dict[str, Any]:
     if files.traces:
         entry["traces"] = str(files.traces)
     return entry
-
-
-@contextlib.contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Keep other processes from changing the index between reading and writing it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: no advisory locks on folders
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -158,9 +158,7 @@ def process(
             written.append(_write_image(order, fov, movie.info, reporter.raise_if_stopped))
         n_frames = movie.info.n_frames
     traces = order.files(fov).table
-    verdicts = results.keep_verdicts(traces, table)
-    results.write_traces(table, traces)
-    aside = verdicts.put_back()
+    aside = results.renew_traces(table, traces)
     written += [traces, traces.with_suffix(".parquet")]
     facts = {
         "job_id": job_id,
@@ -169,9 +167,10 @@ def process(
         "versions": run_record.versions(PACKAGES),
         "cells": table.n_cells,
         "frames": n_frames,
-        "verdicts_set_aside": aside and aside.name,
+        "verdicts_set_aside": aside,
     }
     finished.mark(folder, fingerprint=mark, files=written, facts=facts)
+    results.forget_aside(traces)
     _remove(folder, set(former) - {path.name for path in written})
 
 

@@ -8,7 +8,6 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from benchwire.domains.microscopy.errors import ParametersInvalid
 from benchwire.domains.microscopy.plan import FovTable
 from benchwire.foundation.errors import Invalid
-from benchwire.foundation.files import sync_folder, whole_file
+from benchwire.foundation.files import only_writer, sync_folder, whole_file, write_whole
 
 TRACES_SUFFIX = "_traces.csv"
 INSPECTED_SUFFIX = "_traces_inspected.csv"
@@ -240,7 +239,8 @@ def write_inspected(traces_csv: Path, good_by_cell: Mapping[int, bool]) -> Path:
 
     Earlier verdicts stay, and so does every other column as it stands in the file.
     """
-    return _judge(preferred(traces_csv), traces_csv, good_by_cell)
+    with only_writer(traces_csv.parent):
+        return _judge(preferred(traces_csv), traces_csv, good_by_cell)
 
 
 def _judge(source: Path, traces_csv: Path, good_by_cell: Mapping[int, bool]) -> Path:
@@ -279,52 +279,64 @@ def _text(raw: BinaryIO) -> Iterator[Any]:
     text.detach()
 
 
-def keep_verdicts(traces_csv: Path, table: FovTable) -> "Verdicts":
-    """Return what a person said of an FOV's cells, to be put back once its traces are made anew.
+def renew_traces(table: FovTable, traces_csv: Path) -> str | None:
+    """Write the traces of an FOV anew, and with them what a person said of its cells.
 
-    Parameters
-    ----------
-    table
-        The new traces, not written yet. Where cells have other frames or boxes than before, their
-        numbers may stand for other cells, and no verdict is carried over.
+    Where cells have other frames or boxes than before, their numbers may stand for other cells.
+    The verdicts are then set aside, before there are traces that they could be taken to be of, in a
+    file that is not read as traces. Its name is returned, also where that was done by a run that
+    was killed, until `forget_aside`.
     """
-    inspected = inspected_path(traces_csv)
-    if not inspected.is_file():
-        return Verdicts(traces_csv, {}, is_valid=True)
+    with only_writer(traces_csv.parent):
+        is_inspected = inspected_path(traces_csv).is_file()
+        verdicts = _verdicts_on(table, traces_csv) if is_inspected else None
+        if is_inspected and verdicts is None:
+            _set_aside(traces_csv)
+        write_traces(table, traces_csv)
+        if verdicts is not None:
+            _judge(traces_csv, traces_csv, verdicts)
+        return _aside(traces_csv)
+
+
+def forget_aside(traces_csv: Path) -> None:
+    """Note that it has been said which file verdicts were set aside in."""
+    _aside_note(traces_csv).unlink(missing_ok=True)
+
+
+def _verdicts_on(table: FovTable, traces_csv: Path) -> dict[int, bool] | None:
+    """Return what a person said of the cells of new traces; None if it was of other cells."""
     try:
-        before, judged = read_traces(traces_csv).columns, read_traces(inspected).columns
+        before = read_traces(traces_csv).columns
+        judged = read_traces(inspected_path(traces_csv)).columns
     except (TracesInvalid, OSError):
-        return Verdicts(traces_csv, {}, is_valid=False)
+        return None
     is_same = len(before["cell"]) == table.n_rows and all(
         # As far as six decimals tell.
         name in before and np.allclose(before[name], table.columns[name], rtol=0, atol=1e-5)
         for name in _TRACK_COLUMNS
     )
     cells, first = np.unique(judged["cell"], return_index=True)
-    good = dict(zip(cells.tolist(), judged["good"][first].tolist(), strict=True))
-    return Verdicts(traces_csv, good, is_valid=is_same)
+    if not is_same or not np.isin(cells, table.columns["cell"]).all():
+        return None
+    return dict(zip(cells.tolist(), judged["good"][first].tolist(), strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Verdicts:
-    """What a person said of an FOV's cells, and whether it still holds of the new traces."""
+def _set_aside(traces_csv: Path) -> None:
+    inspected = inspected_path(traces_csv)
+    aside = free_name(inspected, "bak")
+    # The note comes first: without it, nobody would hear of what a killed run had set aside.
+    write_whole(_aside_note(traces_csv), aside.name.encode())
+    inspected.rename(aside)
+    sync_folder(aside.parent)
 
-    traces_csv: Path
-    good: Mapping[int, bool]
-    is_valid: bool
 
-    def put_back(self) -> Path | None:
-        """Apply the verdicts to the new traces, or set them aside and return the file's new name.
+def _aside(traces_csv: Path) -> str | None:
+    try:
+        name = _aside_note(traces_csv).read_text("utf-8")
+    except (OSError, ValueError):
+        return None
+    return name if name in {path.name for path in traces_csv.parent.iterdir()} else None
 
-        That name is none that is read as traces.
-        """
-        inspected = inspected_path(self.traces_csv)
-        if not inspected.is_file():
-            return None
-        if self.is_valid:
-            _judge(self.traces_csv, self.traces_csv, self.good)
-            return None
-        aside = free_name(inspected, "bak")
-        inspected.rename(aside)
-        sync_folder(aside.parent)
-        return aside
+
+def _aside_note(traces_csv: Path) -> Path:
+    return traces_csv.with_name(f".{traces_csv.name}.aside")
