@@ -3,13 +3,17 @@
 What holds for processes here holds for those below the workers of a cluster.
 """
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchwire.foundation import workers
 from benchwire.foundation.errors import Failed
 from benchwire.foundation.workers import (
     Executor,
@@ -152,4 +156,65 @@ def test_idle_worker_ends_and_a_new_one_is_made() -> None:
     first = executor.submit(work.process_id).result(30)
     until(lambda: not executor._threads)
     assert executor.submit(work.process_id).result(30) != first
+    executor.close()
+
+
+def test_a_result_that_cannot_be_read_is_told_and_the_next_work_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor = ProcessExecutor(1)
+    receive, is_broken = workers._Worker.receive, threading.Event()
+
+    def broken(worker: workers._Worker) -> Any:
+        found = receive(worker)
+        if is_broken.is_set():
+            raise AttributeError("no class of that name any more")
+        return found
+
+    monkeypatch.setattr(workers._Worker, "receive", broken)
+    former = executor.submit(work.process_id).result(30)
+    is_broken.set()
+    with pytest.raises(WorkerDied, match="cannot be read"):
+        executor.submit(work.add, 1, 2).result(30)
+    is_broken.clear()
+    assert executor.submit(work.process_id).result(30) != former
+    executor.close()
+
+
+def test_work_handed_in_while_an_idle_worker_leaves_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor = ProcessExecutor(1, idle_seconds=0.1)
+    late: list[Future[int]] = []
+    end = workers._Worker.end
+
+    def end_meanwhile(worker: workers._Worker) -> None:
+        if not late:
+            late.append(executor.submit(work.add, 1, 2))
+        end(worker)
+
+    monkeypatch.setattr(workers._Worker, "end", end_meanwhile)
+    assert executor.submit(work.add, 1, 1).result(30) == 2
+    until(lambda: late)
+    assert late[0].result(30) == 3
+    executor.close()
+
+
+def test_work_handed_in_at_the_last_moment_of_an_idle_worker_is_done() -> None:
+    late: list[Future[int]] = []
+
+    class Tasks(queue.SimpleQueue[Any]):
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            try:
+                return super().get(block, timeout)
+            except queue.Empty:
+                if not late:
+                    late.append(executor.submit(work.add, 1, 2))
+                raise
+
+    executor = ProcessExecutor(1, idle_seconds=0.1)
+    executor._tasks = Tasks()
+    assert executor.submit(work.add, 1, 1).result(30) == 2
+    until(lambda: late)
+    assert late[0].result(30) == 3
     executor.close()

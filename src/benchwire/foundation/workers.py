@@ -277,19 +277,25 @@ class ProcessExecutor:
         finally:
             if worker is not None:
                 worker.end()
-            with self._lock:
-                self._threads.remove(threading.current_thread())
 
     def _next_task(self) -> _Task | None:
+        """Return a piece of work; None if there is none, and this thread serves no more."""
         with self._lock:
             self._idle += 1
+        task, is_over = None, False
         try:
-            return self._tasks.get(timeout=self._idle_seconds)
+            task = self._tasks.get(timeout=self._idle_seconds)
         except queue.Empty:
-            return None
-        finally:
-            with self._lock:
-                self._idle -= 1
+            is_over = True
+        with self._lock:
+            self._idle -= 1
+            if is_over:
+                # Who has just handed something in saw this thread idle, and started no other.
+                with contextlib.suppress(queue.Empty):
+                    task = self._tasks.get_nowait()
+            if task is None:
+                self._threads.remove(threading.current_thread())
+        return task
 
     def _do(self, worker: "_Worker | None", task: _Task) -> "_Worker | None":
         try:
@@ -303,15 +309,19 @@ class ProcessExecutor:
                     worker = _Worker(self._memory)
                 worker.connection.send_bytes(order)
                 outcome, value = self._follow(worker, task)
-            except (EOFError, OSError):
+            except Exception as error:
                 if worker is not None:
                     worker.end()
                 worker = None
-                if attempt < _ATTEMPTS and not self._closing.is_set():
-                    continue
-                task.future.set_exception(
-                    WorkerDied("The worker process ended unexpectedly; it may lack memory")
-                )
+                if isinstance(error, EOFError | OSError):
+                    reason = "The worker process ended unexpectedly; it may lack memory"
+                    if attempt < _ATTEMPTS and not self._closing.is_set():
+                        continue
+                else:
+                    # Such as a result of a package that was upgraded under the running server.
+                    logger.exception("the result of a piece of work cannot be read")
+                    reason = "The result of the work cannot be read; the server's log has more"
+                task.future.set_exception(WorkerDied(reason))
                 return None
             break
         if outcome == "killed" and worker is not None:
