@@ -13,7 +13,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
+from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.db import Database, DatabaseUnavailable, open_database
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from tests.domains.potentiostat.conftest import FACTORY as POTENTIOSTATS
@@ -289,6 +291,43 @@ def test_commit_whose_answer_is_lost_is_stored_once(
     event.listen(notes.migration_engine, "commit", break_once)
     add(notes, "once")
     assert broken
+    assert count(notes) == 1
+
+
+def test_a_commit_held_by_the_network_is_looked_up_once_the_database_is_back(
+    notes: Database, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time it was held for is not part of the wait for the database."""
+
+    class Late(SystemClock):
+        held = 0.0
+
+        def monotonic(self) -> float:
+            return super().monotonic() + self.held
+
+    clock, look, looks = Late(), notes._was_committed, []
+    monkeypatch.setattr(notes, "_clock", clock)
+
+    def looked_up(transaction: int) -> bool:
+        looks.append(transaction)
+        if len(looks) == 1:
+            raise OperationalError("", {}, Exception("away"), connection_invalidated=True)
+        return look(transaction)
+
+    def hold_and_break(connection: sa.Connection) -> None:
+        if not looks and not clock.held:
+            clock.held = 60.0
+            driver = connection.connection.dbapi_connection
+            number = driver.info.backend_pid
+            driver.commit()
+            driver.execute("SELECT 1")
+            with psycopg.connect(postgres.url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
+
+    monkeypatch.setattr(notes, "_was_committed", looked_up)
+    event.listen(notes.migration_engine, "commit", hold_and_break)
+    add(notes, "once")
+    assert len(looks) == 2
     assert count(notes) == 1
 
 

@@ -272,6 +272,8 @@ class Database:
                 break
             except _CommitBroken as error:
                 broken = error
+                # The network may have held the commit itself for as long as is waited for it.
+                deadline = self._clock.monotonic() + RECONNECT_SECONDS
             except DBAPIError as error:
                 # A connection that was lost before the commit has undone everything: ask again.
                 if not self._is_lost(error) or self._clock.monotonic() >= deadline:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,11 @@ from benchwire.domains.microscopy.explorer import (
     list_directory,
     search_files,
 )
+from benchwire.domains.microscopy.schemas import SearchRequest
+from benchwire.domains.microscopy.service import folders
+from benchwire.foundation.files import AllowedFolders
+from benchwire.foundation.workers import ProcessExecutor, TooBusy
+from tests.support.waiting import until
 
 KEYS = {
     "name", "path", "is_directory", "is_file", "size_bytes", "modified_time", "extension",
@@ -234,3 +241,20 @@ def test_folder_that_cannot_be_read_is_skipped(area: Path) -> None:
         (area / "gone").chmod(0)
         assert found(area) == ["a.nd2"]
         (area / "gone").chmod(0o755)
+
+
+def test_so_many_search_at_once_and_the_next_is_told(
+    area: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search may take long, and who stops an instrument needs a thread as well."""
+    over = threading.Event()
+    monkeypatch.setattr(folders, "search_files", lambda *_, **__: [over.wait(20)])
+    desk = folders.Folders(AllowedFolders([area]), ProcessExecutor(1))
+    request = SearchRequest(search_path=str(area), pattern="*")
+    with ThreadPoolExecutor(8) as pool:
+        searching = [pool.submit(desk.found, request) for _ in range(8)]
+        until(lambda: desk._searching._room._value == 0, what="eight searches")
+        with pytest.raises(TooBusy):
+            desk.found(request)
+        over.set()
+        assert [one.result(20) for one in searching] == [[True]] * 8

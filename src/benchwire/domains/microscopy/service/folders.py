@@ -27,6 +27,8 @@ class Folders:
         self._workers = workers
         # One at a time, so that the workers have room for what takes a moment.
         self._merging = Turns(at_once=1, waiting=6)
+        # A search reads all folders it may, and threads are needed for whoever stops an instrument.
+        self._searching = Turns(at_once=2, waiting=6)
         # Two people's verdicts on one FOV are written one after the other.
         self._inspecting = Turns(at_once=1, waiting=6)
 
@@ -41,14 +43,15 @@ class Folders:
 
     def found(self, request: SearchRequest) -> list[dict[str, Any]]:
         """Return the files below a folder that match."""
-        return search_files(
-            self._allowed.folder(request.search_path),
-            self._allowed.is_allowed,
-            pattern=request.pattern,
-            extensions=request.extensions,
-            max_depth=request.max_depth,
-            include_hidden=request.include_hidden,
-        )
+        with self._searching.take():
+            return search_files(
+                self._allowed.folder(request.search_path),
+                self._allowed.is_allowed,
+                pattern=request.pattern,
+                extensions=request.extensions,
+                max_depth=request.max_depth,
+                include_hidden=request.include_hidden,
+            )
 
     def merge(self, request: MergeRequest) -> dict[str, Any]:
         """Write the traces of each sample's FOVs into one file per channel and feature."""
