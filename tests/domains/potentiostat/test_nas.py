@@ -5,8 +5,10 @@ import os
 import shutil
 import socket
 import stat
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -250,6 +252,27 @@ def test_finished_run_is_uploaded_by_itself_and_removed_after_its_time(
         assert not folder.exists()
         assert bench.client.get(f"/runs/{run['run_id']}/files").status_code == 404
         assert bench.status(run["run_id"])["status"] == "done"
+
+
+def test_all_who_ask_for_the_nas_at_once_wait_in_one_thread(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A NAS that is away takes each of them eight seconds; who stops a run needs a thread too."""
+    asked, answer = [], threading.Event()
+
+    def health() -> dict[str, Any]:
+        asked.append(1)
+        answer.wait(20)
+        return {"ok": False, "last_checked": None, "message": "away"}
+
+    monkeypatch.setattr(type(bench.potentiostats.uploads), "health", lambda _: health())
+    with ThreadPoolExecutor(50) as pool:
+        found = [pool.submit(bench.client.get, "/nas/health") for _ in range(50)]
+        until(lambda: asked, what="the first question")
+        assert bench.client.get("/devices").status_code == 200
+        answer.set()
+        assert {one.result(20).json()["message"] for one in found} == {"away"}
+    assert len(asked) < 5
 
 
 @needs_server

@@ -130,6 +130,15 @@ def test_a_port_that_is_not_open_is_opened_for_the_farewell(host: PtyHost) -> No
     assert order == ["open", "farewell"]
 
 
+def test_a_port_that_somebody_has_for_a_moment_is_opened_for_the_farewell(host: PtyHost) -> None:
+    path, order = str(host.paths["echo"]), []
+    other = open_port(host)
+    threading.Timer(0.4, other.close).start()
+    link = Link(path, lambda: open_port(host), SystemClock())
+    link.close(farewell=lambda _: order.append("farewell"))
+    assert order == ["farewell"]
+
+
 def test_an_unforeseen_error_ends_no_link(host: PtyHost) -> None:
     failures = [MemoryError("one"), RuntimeError("two")]
     asked = threading.Event()

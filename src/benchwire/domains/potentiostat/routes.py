@@ -159,6 +159,6 @@ def nas_setup(request: schemas.NasSetup, potentiostats: Service) -> schemas.NasS
 
 
 @router.get("/nas/health")
-def nas_health(potentiostats: Service) -> schemas.NasHealth:
+async def nas_health(potentiostats: Service) -> schemas.NasHealth:
     """Whether the NAS can be used."""
-    return schemas.NasHealth(**potentiostats.uploads.health())
+    return schemas.NasHealth(**await potentiostats.uploads.shared_health())

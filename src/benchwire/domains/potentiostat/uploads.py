@@ -1,5 +1,6 @@
 """Finished runs on their way to the NAS, and the removal of what has been there long enough."""
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -57,6 +58,7 @@ class Uploads:
     pause: Callable[[int], float] = nas.backoff
     _settings: NasSettings | None = None
     _last_checked: datetime | None = None
+    _asked: "asyncio.Future[dict[str, Any]] | None" = None
     _owed: list[str] | None = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -105,6 +107,15 @@ class Uploads:
             "last_checked": None if checked is None else utc_text(checked),
             "message": failure or "ok",
         }
+
+    async def shared_health(self) -> dict[str, Any]:
+        """Return the same to all who ask while the NAS is being tried; one thread waits for it.
+
+        Called on the event loop.
+        """
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.ensure_future(asyncio.to_thread(self.health))
+        return await asyncio.shield(self._asked)
 
     def _probe(self, settings: NasSettings) -> str | None:
         failure = nas.health(lambda: self.open_share(settings))

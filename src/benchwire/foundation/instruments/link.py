@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from benchwire.foundation.clock import Clock
@@ -23,6 +24,7 @@ T = TypeVar("T")
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 2.0
 IDLE_CHECK_SECONDS = 1.0
+LAST_OPENING_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -193,7 +195,7 @@ class Link:
     def _end(self) -> None:
         try:
             if self._farewell is not None:
-                self._farewell(self._opened())
+                self._farewell(self._opened_at_last())
         except BenchwireError as error:
             logger.error("%s: not reached for the last time: %s", self.name, error.message)
         except Exception:
@@ -203,6 +205,17 @@ class Link:
                 self._transport.close()
                 self._transport = None
             self._refuse_waiting()
+
+    def _opened_at_last(self) -> Transport:
+        """Return the opened port; somebody who looks for a meter may have it for a moment."""
+        until = self._clock.monotonic() + LAST_OPENING_SECONDS
+        while True:
+            try:
+                return self._opened()
+            except BenchwireError:
+                if self._clock.monotonic() > until or not Path(self.name).exists():
+                    raise
+                self._clock.sleep(0.05)
 
     def _refuse_waiting(self) -> None:
         while True:
