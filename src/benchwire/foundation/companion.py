@@ -328,7 +328,8 @@ def promised(work: Callable[[], Any], future: "Future[Any] | None" = None) -> "F
 
 def hang_up() -> tuple[signal.Signals, ...]:
     """Return the signal that says a terminal has gone, where there is one."""
-    return (signal.SIGHUP,) if sys.platform != "win32" else ()
+    number: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    return () if number is None else (number,)
 
 
 def companion_main() -> None:
