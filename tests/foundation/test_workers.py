@@ -92,8 +92,20 @@ def test_result_that_cannot_be_sent_is_an_error_and_the_worker_lives(
     assert executor.submit(work.add, 2, 2).result(30) == 4
 
 
+@pytest.mark.parametrize("error", [ImportError, AttributeError, MemoryError])
+def test_result_that_cannot_be_read_is_an_error_and_another_worker_serves(
+    executor: Executor, error: type[Exception]
+) -> None:
+    found = executor.submit(work.unreadable, error).exception(30)
+    assert isinstance(found, Failed)
+    assert f"{error.__name__}: no such module here" in found.message
+    assert executor.submit(work.add, 2, 2).result(30) == 4
+
+
 def test_work_that_cannot_be_handed_over_is_an_error(executor: Executor) -> None:
     assert isinstance(executor.submit(lambda _: 1).exception(30), Failed)
+    assert isinstance(executor.submit(work.hold, work.Unsendable()).exception(30), Failed)
+    assert executor.submit(work.add, 2, 2).result(30) == 4
 
 
 def test_killed_worker_is_replaced_and_the_part_tried_once_more(
@@ -156,28 +168,6 @@ def test_idle_worker_ends_and_a_new_one_is_made() -> None:
     first = executor.submit(work.process_id).result(30)
     until(lambda: not executor._threads)
     assert executor.submit(work.process_id).result(30) != first
-    executor.close()
-
-
-def test_a_result_that_cannot_be_read_is_told_and_the_next_work_is_done(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    executor = ProcessExecutor(1)
-    receive, is_broken = workers._Worker.receive, threading.Event()
-
-    def broken(worker: workers._Worker) -> Any:
-        found = receive(worker)
-        if is_broken.is_set():
-            raise AttributeError("no class of that name any more")
-        return found
-
-    monkeypatch.setattr(workers._Worker, "receive", broken)
-    former = executor.submit(work.process_id).result(30)
-    is_broken.set()
-    with pytest.raises(WorkerDied, match="cannot be read"):
-        executor.submit(work.add, 1, 2).result(30)
-    is_broken.clear()
-    assert executor.submit(work.process_id).result(30) != former
     executor.close()
 
 

@@ -73,6 +73,31 @@ def unsendable(_: Reporter) -> object:
     return lambda: None
 
 
+class Unreadable:
+    """What can be sent, and not be received."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        self.error = error
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return refuse_to_be_read, (self.error,)
+
+
+def refuse_to_be_read(error: type[Exception]) -> object:
+    raise error("no such module here")
+
+
+def unreadable(_: Reporter, error: type[Exception]) -> object:
+    return Unreadable(error)
+
+
+class Unsendable:
+    """What cannot be handed over, for a reason of its own."""
+
+    def __reduce__(self) -> str:
+        raise ValueError("it is open")
+
+
 def niceness(_: Reporter) -> tuple[int, str]:
     """Return that of the process, and that of its session as the system has it."""
     session = Path("/proc/self/autogroup")

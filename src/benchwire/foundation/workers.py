@@ -176,7 +176,7 @@ def packed(work: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     """
     try:
         return pickle.dumps((work, args))
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+    except Exception as error:
         raise Failed(f"The work cannot be handed over: {error}") from error
 
 
@@ -309,19 +309,16 @@ class ProcessExecutor:
                     worker = _Worker(self._memory)
                 worker.connection.send_bytes(order)
                 outcome, value = self._follow(worker, task)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - an answer may be built in any way
+                # Where a message could not be read, the answer may still come, as if to other work.
                 if worker is not None:
                     worker.end()
                 worker = None
-                if isinstance(error, EOFError | OSError):
-                    reason = "The worker process ended unexpectedly; it may lack memory"
-                    if attempt < _ATTEMPTS and not self._closing.is_set():
-                        continue
-                else:
-                    # Such as a result of a package that was upgraded under the running server.
-                    logger.exception("the result of a piece of work cannot be read")
-                    reason = "The result of the work cannot be read; the server's log has more"
-                task.future.set_exception(WorkerDied(reason))
+                lost = _lost(error)
+                is_dead = isinstance(lost, WorkerDied)
+                if is_dead and attempt < _ATTEMPTS and not self._closing.is_set():
+                    continue
+                task.future.set_exception(lost)
                 return None
             break
         if outcome == "killed" and worker is not None:
@@ -361,6 +358,14 @@ class ProcessExecutor:
                     worker.connection.send_bytes(_STOP)
             elif now - asked_at > self._grace:
                 return "killed", reason
+
+
+def _lost(error: Exception) -> Failed:
+    """Return what to say of work whose answer did not come."""
+    if isinstance(error, (EOFError, OSError)):
+        return WorkerDied("The worker process ended unexpectedly; it may lack memory")
+    told = f"{type(error).__name__}: {error}"
+    return Failed(f"The answer of the worker process cannot be had: {told}")
 
 
 _STOP = b"stop"
