@@ -72,8 +72,17 @@ def test_keys_settings_and_databases_of_the_server_are_nobodys(area: Path) -> No
         AllowedFolders(home=home, secret=["keys"]),
         AllowedFolders([area], home=home, secret=["keys"]),
     ):
-        for name in ("data", "data/runs/a.json", "data/runs/new", "database/a.csv", "data/out/new"):
+        for name in (
+            "data",
+            "data/runs/a.json",
+            "data/runs/new",
+            "data/results",
+            "database/a.csv",
+            "data/out/new",
+        ):
             assert allowed.path(f"{area}/{name}")
-        for name in ("data/a.csv", "data/keys", "data/keys/a.json", "data/new/deep", "door/a.csv"):
+        for name in (
+            "data/a.csv", "data/keys", "data/keys/a.json", "data/b.toml", "data/.key", "door/a.csv",
+        ):  # fmt: skip
             with pytest.raises(PathForbidden):
                 allowed.path(f"{area}/{name}")

@@ -97,7 +97,7 @@ class AllowedFolders:
     Parameters
     ----------
     home
-        The server's own folder: of what is in it, only folders that are there may be named.
+        The server's own folder: of what is in it, folders may be named, and no files beside them.
     secret
         Folders in it that may not.
     """
@@ -125,8 +125,12 @@ class AllowedFolders:
         """Whether a path is, or would become, one of the server's keys, settings or databases."""
         if self._home is None or not resolved.is_relative_to(self._home):
             return False
-        top = resolved.relative_to(self._home).parts[:1]
-        return bool(top) and (top[0] in self._secret or not (self._home / top[0]).is_dir())
+        parts = resolved.relative_to(self._home).parts
+        if not parts:
+            return False
+        top = self._home / parts[0]
+        # All of its files there are hidden or have an ending; results may get a folder of any name.
+        return parts[0] in self._secret or (not top.is_dir() and (top.exists() or "." in parts[0]))
 
     def refuse_foreign(self, path: Path) -> None:
         """Raise `PathForbidden` unless a path leads into the allowed folders."""
