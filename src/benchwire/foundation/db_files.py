@@ -124,8 +124,12 @@ def copies(data_dir: Path, now: datetime) -> list[Path]:
     Those of a time to come were made under a clock that was wrong: nobody knows how old they are.
     """
     found = data_dir.glob(f"{DATABASE_FILE}.copy-*Z")
-    latest = f"{DATABASE_FILE}.copy-{now:{_STAMP}}"
+    latest = _copy_name(now)
     return sorted(found, key=lambda path: (path.name <= latest, path.name), reverse=True)
+
+
+def _copy_name(made_at: datetime) -> str:
+    return f"{DATABASE_FILE}.copy-{made_at:{_STAMP}}"
 
 
 def _prepared_copy(data_dir: Path, now: datetime) -> Path | None:
@@ -162,7 +166,7 @@ def make_copy(data_dir: Path, now: datetime) -> Path | None:
     if disk.free - source.stat().st_size < min(_FREE_PART * disk.total, _FREE_BYTES):
         logger.warning("the database is not copied, as the disk has little room")
         return None
-    copy = data_dir / f"{DATABASE_FILE}.copy-{now:{_STAMP}}"
+    copy = data_dir / _copy_name(now)
     partial = _partial(data_dir)
     partial.unlink(missing_ok=True)
     with (
@@ -196,6 +200,5 @@ def copy_daily(data_dir: Path, clock: Clock, over: threading.Event) -> None:
 
 
 def _is_copy_due(data_dir: Path, now: datetime) -> bool:
-    latest = f"{DATABASE_FILE}.copy-{now - COPY_EVERY:{_STAMP}}"
     newest = next(iter(copies(data_dir, now)), None)
-    return newest is None or not latest < newest.name <= f"{DATABASE_FILE}.copy-{now:{_STAMP}}"
+    return newest is None or not _copy_name(now - COPY_EVERY) < newest.name <= _copy_name(now)

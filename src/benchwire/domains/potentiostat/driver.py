@@ -668,8 +668,7 @@ class _Playback:
                 state = device.status()
                 since = device.clock.monotonic() - opened
                 before_opening = state.adc_fifo - int(since / SAMPLE_PERIOD) - 2
-                has_run_dry = state.dac_fifo == 0 and not self._is_fed
-                if state.adc_fifo < ADC_FIFO_SAMPLES and not has_run_dry:
+                if state.adc_fifo < ADC_FIFO_SAMPLES and not self._has_run_dry(state):
                     self._drain(before_opening, whole_blocks=False)
 
     def _checked_status(self) -> Status:
@@ -685,8 +684,7 @@ class _Playback:
             self._in_step = False
             _raise_if_ended(state)
         is_ahead = ticks > self._pushed - state.dac_fifo
-        has_run_dry = state.dac_fifo == 0 and not self._is_fed
-        if has_run_dry or (is_ahead and state.dac_fifo):
+        if self._has_run_dry(state) or (is_ahead and state.dac_fifo):
             self._in_step = False
             raise WaveformStarved(
                 "The waveform ran dry because the computer was too busy",
@@ -699,6 +697,9 @@ class _Playback:
                 hint="Check the cable and its connectors.",
             )
         return state
+
+    def _has_run_dry(self, state: Status) -> bool:
+        return state.dac_fifo == 0 and not self._is_fed
 
     def _drain(self, waiting: int, *, whole_blocks: bool = True) -> None:
         left = self._pushed + 1 - self._popped
