@@ -228,6 +228,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def not_left_out(error: OSError) -> None:
+    """Raise what `os.walk` would pass over: a folder left out would be missed by nobody."""
+    raise error
+
+
 def sync_tree(top: Path) -> None:
     """Bring a tree of new files to the disk, what is in them and their names.
 

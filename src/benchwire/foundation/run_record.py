@@ -14,7 +14,7 @@ from typing import Any
 
 import benchwire
 from benchwire.foundation.clock import utc_text
-from benchwire.foundation.files import sanitise, sha256_of, write_whole
+from benchwire.foundation.files import not_left_out, sanitise, sha256_of, write_whole
 
 RUN_NAME = "run.json"
 
@@ -91,15 +91,10 @@ def _members(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
         if not path.is_dir():
             yield path.name, path
             continue
-        for folder, _folders, names in os.walk(path, onerror=_not_left_out):
+        for folder, _folders, names in os.walk(path, onerror=not_left_out):
             for name in names:
                 member = Path(folder, name)
                 yield member.relative_to(path).as_posix(), member
-
-
-def _not_left_out(error: OSError) -> None:
-    """Raise what `os.walk` would pass over: a checksum of a part is worse than none."""
-    raise error
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:

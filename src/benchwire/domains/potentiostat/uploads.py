@@ -22,7 +22,7 @@ from benchwire.domains.potentiostat.run_folder import WELLS, RunFolder
 from benchwire.domains.potentiostat.store import UNFINISHED, RunRecord, RunStore
 from benchwire.foundation.clock import Clock, utc_text
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.files import PARTIAL_SUFFIX, write_whole
+from benchwire.foundation.files import PARTIAL_SUFFIX, not_left_out, write_whole
 from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
 from benchwire.foundation.jobs.states import JobRecord
 
@@ -297,14 +297,10 @@ def _to_copy(folder: RunFolder) -> list[tuple[Path, PurePosixPath]]:
         A part of the folder cannot be read, so that files would be left out.
     """
     target = PurePosixPath(folder.relative)
-    files = [(folder.path / name, target / name) for name in folder.files(onerror=_not_left_out)]
+    files = [(folder.path / name, target / name) for name in folder.files(onerror=not_left_out)]
     if folder.summary.is_file():
         files.append((folder.summary, target / folder.summary.name))
     return files
-
-
-def _not_left_out(error: OSError) -> None:
-    raise error
 
 
 def _remove_empty_below(folder: Path) -> None:

@@ -23,6 +23,7 @@ from benchwire.foundation.files import (
     AllowedFolders,
     disk_troubles_told,
     make_folders,
+    not_left_out,
     sha256_of,
     sync_folder,
     whole_file,
@@ -192,7 +193,7 @@ def list_here(_: Reporter, path: Path, allowed: AllowedFolders) -> Listing:
         return Listing.of([_entry(path, "")])
     entries = []
     with disk_troubles_told():
-        for folder, folders, names in os.walk(path, onerror=_give_up):
+        for folder, folders, names in os.walk(path, onerror=not_left_out):
             linked = [name for name in folders if Path(folder, name).is_symlink()]
             for name in [*linked, *names]:
                 file = Path(folder, name)
@@ -208,11 +209,6 @@ def list_here(_: Reporter, path: Path, allowed: AllowedFolders) -> Listing:
     if not entries:
         raise CopyInvalid("There is no file in that folder")
     return Listing.of(sorted(entries, key=lambda entry: entry.name))
-
-
-def _give_up(error: OSError) -> None:
-    """Take a folder that cannot be read for what it is; one left out would be missed by nobody."""
-    raise error
 
 
 def _entry(path: Path, name: str) -> Entry:
