@@ -1,13 +1,14 @@
 """The lab: everything a domain's wiring may build on, made once by the app."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.db import Database
 from benchwire.foundation.files import AllowedFolders
+from benchwire.foundation.instruments.ports import UsbKinds
 from benchwire.foundation.jobs.runner import Jobs
 from benchwire.foundation.jobs.sessions import Sessions
 from benchwire.foundation.samples.store import Samples
@@ -44,6 +45,7 @@ class Lab:
     workers: Executor
     compute: Executor
     emulators: Mapping[str, Sequence[Path]]
+    usb: UsbKinds = field(default_factory=UsbKinds)
 
     @property
     def data_dir(self) -> Path:

@@ -111,6 +111,30 @@ def test_firmware_that_samples_currents_is_read_from_its_buffer(tmp_path: Path) 
     assert rows == {0: 1111, 1: 833}
 
 
+def test_a_set_point_that_comes_late_moves_the_border_between_the_rows(tmp_path: Path) -> None:
+    """The instrument holds the current before it meanwhile, and samples on."""
+    host = PtyHost({"p": EmulatedPotentiostat(b"x", pid_samples=True)}, tmp_path)
+    transport = SerialTransport(str(host.paths["p"]), 1_500_000)
+    blocks: list[Samples] = []
+
+    def steps() -> Iterator[tuple[float, float]]:
+        yield 1e-5, 0.6
+        time.sleep(0.4)
+        yield 3e-5, 1.0
+
+    Potentiostat(transport, SystemClock()).play_currents(
+        steps(), gain=0, latch=RunLatch(), sink=blocks.append
+    )
+    transport.close()
+    host.close()
+    current = [np.concatenate([b.current for b in blocks if b.step == step]) for step in (0, 1)]
+    assert len(current[0]) + len(current[1]) == 1666 + 2777
+    # Where it moved to is known to a few samples.
+    assert np.abs(current[0][:-50] - 1e-5).max() < 1e-5
+    assert np.abs(current[1][50:] - 3e-5).max() < 1e-5
+    assert len(current[0]) == pytest.approx(1666 + 1111, abs=100)
+
+
 def test_stop_hands_out_what_was_measured_before(
     instrument: Potentiostat, device: EmulatedPotentiostat
 ) -> None:

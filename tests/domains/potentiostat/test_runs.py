@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchwire.domains.potentiostat import run_folder
-from tests.domains.potentiostat.conftest import Bench, open_bench
+from tests.domains.potentiostat.conftest import CA, Bench, open_bench
 from tests.support.waiting import until
 
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -557,6 +557,24 @@ def test_a_plot_that_fails_in_any_way_leaves_a_run_that_is_done(
     )  # fmt: skip
     assert bench.potentiostats.jobs.get(run["run_id"]).state.value == "done"
     bench.end_of(bench.start(devices=["slot01"])["run_id"])
+
+
+def test_an_instrument_that_samples_in_another_rhythm_is_told_of(bench: Bench) -> None:
+    parameters = {"CA": CA, "OCP": {"duration": 0.3}}
+    for tick, modes, told in [
+        (363, ("CA", "OCP"), None),
+        (400, ("CA",), "a sample every 400 \N{MICRO SIGN}s"),
+        (330, ("OCP", "CA"), "a sample every 330 \N{MICRO SIGN}s"),
+    ]:
+        bench.emulators.control("p1", "tick", microseconds=tick)
+        started = bench.start(*modes, devices=["slot01"], params_by_mode=parameters)
+        (slot,) = bench.end_of(started["run_id"])["slots"]
+        assert slot["status"] == "done"
+        message = slot["message"]
+        assert message is None if told is None else message.count(told) == 1
+        path = f"/runs/{started['run_id']}/file"
+        summary = bench.client.get(path, params={"path": "run.json"}).json()
+        assert summary["slots"][0]["message"] == message
 
 
 def test_a_run_whose_files_cannot_be_listed_ends(

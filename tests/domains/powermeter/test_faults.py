@@ -12,8 +12,10 @@ import httpx
 import psutil
 import pytest
 import sqlalchemy as sa
+from serial.tools import list_ports
+from serial.tools.list_ports_common import ListPortInfo
 
-from benchwire.domains.powermeter import wiring
+from benchwire.domains.powermeter import meter, wiring
 from benchwire.domains.powermeter.meter import Meter
 from benchwire.domains.powermeter.store import PowerStore
 from benchwire.domains.powermeter.tables import alarm_events, blocks, readings, sessions, spans
@@ -56,6 +58,29 @@ def test_a_meter_that_nobody_has_named_is_read_once_it_is_there(
             assert len(reading_processes()) == 1
             assert opened.status()["last_error"] is None
         assert reading_processes() == []
+
+
+def test_a_port_that_nobody_has_named_is_not_opened_while_a_potentiostat_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with emulated(tmp_path) as emulators:
+        path = str(emulators.paths["p1"])
+        there = ListPortInfo(str(Path(path).resolve()))
+        there.vid, there.pid = 2022, 22099
+        monkeypatch.setattr(list_ports, "comports", lambda: [there])
+        monkeypatch.setattr(wiring, "DEFAULT_PORT", path)
+        monkeypatch.setattr(meter, "_LOOK_AGAIN_SECONDS", 0.5)
+        # The potentiostats look at another place.
+        monkeypatch.setenv("BENCHWIRE_POTENTIOSTAT_PORTS", '["/dev/none"]')
+        with serve(emulators, tmp_path / "data", monkeypatch, ports="[]") as opened:
+            until(lambda: opened.status()["condition"] == "no meter", what="a look at the port")
+            assert "potentiostat" in opened.status()["last_error"]
+            time.sleep(1.5)
+            assert reading_processes() == []
+            assert opened.get("alarms")["events"] == []
+            there.pid = 1
+            opened.until_points(3)
+            assert opened.status()["last_error"] is None
 
 
 def reading_processes() -> list[psutil.Process]:

@@ -139,6 +139,37 @@ def test_a_port_that_somebody_has_for_a_moment_is_opened_for_the_farewell(host: 
     assert order == ["farewell"]
 
 
+def test_a_farewell_that_fails_is_tried_again_on_a_port_opened_anew(host: PtyHost) -> None:
+    path, order = str(host.paths["echo"]), []
+    link = Link(
+        path, lambda: open_port(host), SystemClock(), on_open=lambda _: order.append("open")
+    )
+    link.run(say(b"x")).result(5)
+
+    def farewell(transport: Transport) -> None:
+        order.append("farewell")
+        if order.count("farewell") == 1:
+            raise LinkLost("garbled")
+        order.append(say(b"bye")(transport).decode())
+
+    link.close(farewell)
+    assert order == ["open", "farewell", "open", "farewell", "bye"]
+
+
+def test_a_farewell_that_fails_for_good_ends_in_time(host: PtyHost) -> None:
+    def farewell(_: Transport) -> None:
+        tries.append(clock.monotonic())
+        raise LinkLost("silent")
+
+    tries: list[float] = []
+    clock = SystemClock()
+    link = Link(str(host.paths["echo"]), lambda: open_port(host), clock)
+    link.close(farewell)
+    assert len(tries) > 1
+    assert tries[-1] - tries[0] <= 3.0
+    assert isinstance(link.run(say(b"x")).exception(5), LinkLost)
+
+
 def test_an_unforeseen_error_ends_no_link(host: PtyHost) -> None:
     failures = [MemoryError("one"), RuntimeError("two")]
     asked = threading.Event()

@@ -29,6 +29,8 @@ from benchwire.foundation.clock import Clock
 # The instrument's own buffer holds 0.74 s. What waits here beyond a minute means a disk that does
 # not take data at all.
 MAX_WAITING_BLOCKS = 20_000
+# Of the time between two samples: what a run's times are to be trusted to.
+_PERIOD_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Measurement:
     sampling_interval: float | None
 
 
-RunOnInstrument = Callable[[Callable[[Potentiostat], None]], Future[None]]
+RunOnInstrument = Callable[[Callable[[Potentiostat], float | None]], Future[float | None]]
 
 
 def measure(
@@ -55,8 +57,8 @@ def measure(
     latch: RunLatch,
     live: LiveCurve,
     clock: Clock,
-) -> None:
-    """Measure one mode and write its CSV while the samples come.
+) -> str | None:
+    """Measure one mode and write its CSV while the samples come; returns what is odd about it.
 
     The link's thread plays and samples; this thread writes, so that a slow disk cannot starve the
     instrument.
@@ -73,8 +75,9 @@ def measure(
     csv.open()
     blocks: queue.SimpleQueue[Samples | None] = queue.SimpleQueue()
 
-    def work(device: Potentiostat) -> None:
+    def work(device: Potentiostat) -> float | None:
         method.play(device, latch, blocks.put)
+        return device.reported_period
 
     try:
         done = run(work)
@@ -87,9 +90,10 @@ def measure(
             wait([done])
             raise
         csv.append(method.rest())
-        done.result()
+        period = done.result()
         if lacking := method.lacking():
             raise RunIncomplete(lacking, hint="Repeat the run; the data so far are kept.")
+        return _doubt(period)
     finally:
         csv.close()
         live.finish()
@@ -128,6 +132,16 @@ def _lacking(received: int, expected: int) -> str | None:
     if received == expected:
         return None
     return f"Only {received} of {expected} points were recorded"
+
+
+def _doubt(period: float | None) -> str | None:
+    """Return what is to be told of samples that the instrument takes in another rhythm (s)."""
+    if not period or abs(period / SAMPLE_PERIOD - 1) <= _PERIOD_TOLERANCE:
+        return None
+    return (
+        f"The instrument reports a sample every {period * 1e6:.0f} \N{MICRO SIGN}s, "
+        f"times and frequencies count {SAMPLE_PERIOD * 1e6:.0f} \N{MICRO SIGN}s"
+    )
 
 
 def _times(first: int, count: int) -> NDArray[np.float64]:

@@ -51,6 +51,8 @@ POLL_PERIOD = 1 / 300
 FIFO_VERDICT_SECONDS = 0.2
 # How far a galvanostatic run may be behind its plan, and thus be longer than it.
 LATEST_STEP_SECONDS = 1.0
+# What an exchange may take; a set point that comes later moves the border between two steps.
+BORDER_SECONDS = 0.02
 
 
 class Stopped(BenchwireError):
@@ -206,6 +208,8 @@ class Potentiostat:
         self.clock = clock
         self._units = units or Units(clock)
         self._unit = protocol.UNIT
+        self.reported_period: float | None = None
+        """The mean time between buffered samples in s, as the instrument gave it last."""
         # The run under way; None while the instrument is made safe, which no stop may cut short.
         self._latch: RunLatch | None = None
 
@@ -420,6 +424,7 @@ class Potentiostat:
                 "The instrument's buffer ran over and samples were lost",
                 hint="The computer was too busy for 0.7 s; close other programs.",
             )
+        self.reported_period = state.sample_period
         return waiting
 
     # -- frames -----------------------------------------------------------------------------
@@ -696,6 +701,7 @@ class _Playback:
                 "Samples and points do not add up; some were lost on the line",
                 hint="Check the cable and its connectors.",
             )
+        self._device.reported_period = state.sample_period
         return state
 
     def _has_run_dry(self, state: Status) -> bool:
@@ -796,10 +802,14 @@ class _CurrentRun:
         """Hold every set point for its time and hand out all rows."""
         start = self._clock.monotonic()
         step_start = start
+        begun: float | None = None
         for number, (current, duration) in enumerate(steps):
             self._raise_if_late(step_start)
             self._device.command(Command.PID_START, float(current), self._latch)
-            self._owed.append([number, samples_in(duration, SAMPLE_PERIOD)])
+            now = self._clock.monotonic()
+            begun = now if begun is None else begun
+            late = (now - begun) - (step_start - start)
+            self._owe(number, duration, late if late > BORDER_SECONDS else 0.0)
             self._hold(number, start, step_start, duration)
             step_start += duration
         if self._samples_by_itself is None:
@@ -817,6 +827,14 @@ class _CurrentRun:
                 "Every step was over before it could be measured",
                 hint=f"This instrument needs steps of {POLL_PERIOD * 1e3:.1f} ms or longer.",
             )
+
+    def _owe(self, number: int, duration: float, late: float) -> None:
+        """Note which samples belong to a set point that came late: the one before it went on."""
+        count = samples_in(duration, SAMPLE_PERIOD)
+        more = min(samples_in(late, SAMPLE_PERIOD), count)
+        if more:
+            self._owed.append([number - 1, more])
+        self._owed.append([number, count - more])
 
     def _hold(self, number: int, start: float, step_start: float, duration: float) -> None:
         end = step_start + duration

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchwire.domains.potentiostat.cell import TICK, Cell, CellConstants
+from benchwire.domains.potentiostat.cell import Cell, CellConstants
 
 ADC_SAMPLES = 2048
 DAC_POINTS = 4096
@@ -100,6 +100,7 @@ class EmulatedPotentiostat:
     ) -> None:
         self._cell = cell or Cell()
         self._pid_samples = pid_samples
+        self._tick_us = TICK_US
         self._random = random.Random(seed)  # noqa: S311 - noise
         noise = np.random.default_rng(seed).standard_normal(8191)
         self._noise: list[float] = noise.tolist()
@@ -245,7 +246,7 @@ class EmulatedPotentiostat:
             struct.pack(
                 "<8f2i2I",
                 current, potential, self._output, 0.0, 0.0, 25.0, 40.0, TIA_OHM[self._gain],
-                len(self._adc), len(self._dac), TICK_US, state,
+                len(self._adc), len(self._dac), self._tick_us, state,
             )
         )  # fmt: skip
 
@@ -348,8 +349,9 @@ class EmulatedPotentiostat:
     def _advance(self, now: float) -> None:
         if not self._running:
             return
-        due = int((now - self._time) / TICK)
-        self._time += due * TICK
+        tick = self._tick_us / 1e6
+        due = int((now - self._time) / tick)
+        self._time += due * tick
         if self._pid_mode:
             self._tick_current(due)
         else:
@@ -433,7 +435,8 @@ class EmulatedPotentiostat:
         """Break the instrument, mend it, or tell its true state.
 
         Commands: ``state``; ``freeze``, ``busy`` (``on``); ``garble`` (``probability`` of an answer
-        with a flipped bit), ``delay`` (``seconds``), ``refuse`` (a command's ``code``), ``reset``.
+        with a flipped bit), ``delay`` (``seconds``), ``refuse`` (a command's ``code``), ``reset``,
+        ``tick`` (``microseconds`` between two samples; the cell's model keeps to `TICK_US`).
         """
         if command == "state":
             return self._true_state()
@@ -447,6 +450,8 @@ class EmulatedPotentiostat:
             self._delay = float(arguments["seconds"])
         elif command == "refuse":
             self._refused_command = arguments["code"]
+        elif command == "tick":
+            self._tick_us = int(arguments["microseconds"])
         elif command == "reset":
             self._reset(1, time.monotonic())
         else:

@@ -34,7 +34,7 @@ class Holding:
         self._clock = SystemClock()
         self._instruments: dict[str, Instrument] = {}
         self._latches: dict[int, RunLatch] = {}
-        self._measuring: dict[int, Future[None]] = {}
+        self._measuring: dict[int, Future[str | None]] = {}
         self._live: dict[str, LiveRun] = {}
 
     def open(self, port: SerialPort) -> "Future[bool]":
@@ -69,8 +69,11 @@ class Holding:
 
     def measure(
         self, number: int, path: str, run_id: str, slot: str, task: Measurement
-    ) -> "Future[None]":
-        """Measure one mode on an instrument; ``number`` is what it is stopped by."""
+    ) -> "Future[str | None]":
+        """Measure one mode on an instrument; ``number`` is what it is stopped by.
+
+        The promise is of what is odd about the data.
+        """
         instrument = self._instruments.get(path)
         if instrument is None:
             raise LinkLost("The instrument is not connected")
@@ -81,9 +84,9 @@ class Holding:
                 lambda batch: self._teller.offer("points", run_id, batch), self._clock
             )
 
-        def work() -> None:
+        def work() -> str | None:
             try:
-                measure(
+                return measure(
                     task,
                     run=instrument.run,
                     latch=latch,
@@ -94,7 +97,8 @@ class Holding:
                 del self._latches[number], self._measuring[number]
 
         # The thread finds it there however soon it ends.
-        done = self._measuring[number] = Future()
+        done: Future[str | None] = Future()
+        self._measuring[number] = done
         return promised(work, done)
 
     def stop(self, number: int, reason: str) -> None:

@@ -45,8 +45,8 @@ class InstrumentKeeper(Keeper["HeldInstrument"]):
 
     def measure(
         self, path: str, task: Measurement, *, latch: RunLatch, run_id: str, slot: str
-    ) -> None:
-        """Measure one mode; errors as those of `acquisition.measure`.
+    ) -> str | None:
+        """Measure one mode; result and errors as those of `acquisition.measure`.
 
         Raises
         ------
@@ -60,12 +60,13 @@ class InstrumentKeeper(Keeper["HeldInstrument"]):
         done = companion.ask("measure", number, path, run_id, slot, task)
         try:
             with latch.telling(lambda reason: companion.tell("stop", number, reason)):
-                done.result()
+                noted: str | None = done.result()
         except CompanionLost:
             raise LinkLost(
                 "The process that holds the instruments has ended",
                 hint="A new one makes the instruments safe. Repeat the run.",
             ) from None
+        return noted
 
     def curves(self, run_id: str) -> "Future[bytes]":
         """Return the promise of the first events for who begins to follow a run.
@@ -139,9 +140,9 @@ class HeldInstrument:
             return bool(self._keeper.hold(self).result(OPEN_SECONDS))
         return False
 
-    def measure(self, task: Measurement, *, latch: RunLatch, run_id: str, slot: str) -> None:
+    def measure(self, task: Measurement, *, latch: RunLatch, run_id: str, slot: str) -> str | None:
         """Measure one mode on it; see `InstrumentKeeper.measure`."""
-        self._keeper.measure(self.port.path, task, latch=latch, run_id=run_id, slot=slot)
+        return self._keeper.measure(self.port.path, task, latch=latch, run_id=run_id, slot=slot)
 
     def close(self) -> None:
         """Have it made safe and its port let go."""

@@ -183,6 +183,7 @@ class ActiveRun:
     def _run_slot(self, slot: Slot) -> None:
         latch = self._latches[slot.name]
         plots: list[Future[None]] = []
+        notes: dict[str, None] = {}
         status, message = "done", None
         try:
             latch.raise_if_tripped()
@@ -191,7 +192,8 @@ class ActiveRun:
             for number, order in enumerate(self.order.modes):
                 latch.raise_if_tripped()
                 self._change(slot, mode_number=number)
-                self._measure(slot, order, latch, plots)
+                if (note := self._measure(slot, order, latch, plots)) is not None:
+                    notes[note] = None
         except Stopped as stopped:
             cancelled = self._reason in {None, StopReason.CANCELLED}
             status = "cancelled" if cancelled else "failed"
@@ -204,7 +206,9 @@ class ActiveRun:
             message = refusal.message if refusal else "An unforeseen error; the server's log has it"
             status = "failed"
         if status == "done":
-            message = self._await_plots(plots, PLOT_SECONDS)
+            if (note := self._await_plots(plots, PLOT_SECONDS)) is not None:
+                notes[note] = None
+            message = "; ".join(notes) or None
         else:
             wait(plots, PLOT_SECONDS_AFTER_STOP)
         if status == "failed":
@@ -213,10 +217,11 @@ class ActiveRun:
 
     def _measure(
         self, slot: Slot, order: ModeOrder, latch: RunLatch, plots: list[Future[None]]
-    ) -> None:
+    ) -> str | None:
+        """Measure one mode and have it drawn; returns what is odd about it."""
         stem = self.order.names.stem(slot.name, order.name, order.repeat)
         csv_path = self.order.folder.csv_path(slot.name, order.name, stem)
-        slot.instrument.measure(
+        note = slot.instrument.measure(
             Measurement(
                 order.mode, dict(order.parameters), csv_path, self.order.gain,
                 self.order.sampling_interval,
@@ -237,6 +242,7 @@ class ActiveRun:
                     time_limit=PLOT_SECONDS,
                 )
             )
+        return note
 
     @staticmethod
     def _await_plots(plots: list[Future[None]], seconds: float) -> str | None:

@@ -57,6 +57,7 @@ def build(lab: Lab) -> Domain:
     runs_root = (settings.runs_root or lab.data_dir / "runs").absolute()
     make_folders(runs_root)
     emulated = [str(path) for path in lab.emulated_ports(NAME)]
+    lab.usb.claim(NAME, settings.usb_vendor, settings.usb_product)
 
     def find_ports() -> list[SerialPort]:
         named = [*settings.ports, *emulated]

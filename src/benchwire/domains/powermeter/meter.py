@@ -42,6 +42,8 @@ _STANDSTILL_SECONDS, _CATCH_UP_SECONDS = 2.0, 1.0
 _ASK_AGAIN = "It is taken up by itself; ask again once it is connected."
 # Until the process that reads it has had time to start, no reading of a meter is overdue.
 _START_SECONDS = 10.0
+# How soon a port that nobody has named may be another instrument's no more.
+_LOOK_AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ class Meter:
         Called with every alarm raised or cleared.
     is_expected
         Whether it is a fault that the meter has never been there. If it is none, nothing is read
-        before there is a port.
+        before there is a port with no other domain's instrument.
+    owner_at
+        Says which domain talks to what is at a port, None if none is known to.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Meter:
         keeper: Keeper["Meter"],
         on_event: Callable[["Meter", AlarmEvent], None],
         is_expected: bool = True,
+        owner_at: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.id, self.name = meter_id, name
         self.config = config
@@ -99,6 +104,8 @@ class Meter:
         self._keeper = keeper
         self._on_event = on_event
         self._is_expected = is_expected
+        self._owner_at = owner_at
+        self._look_again_at = float("-inf")
         self._recording = threading.Lock()
         self._age_told_at = float("-inf")
         self._lock = threading.RLock()
@@ -329,13 +336,18 @@ class Meter:
 
     def _look_for_port(self) -> None:
         """Have a port read that nobody has named, once it is there."""
-        if self._is_taken_up:
+        now = self._clock.monotonic()
+        if self._is_taken_up or now < self._look_again_at:
             return
-        if Path(self.config.port).exists():
-            self._take_up()
-        else:
+        if not Path(self.config.port).exists():
             failure = f"There is no port {self.config.port}"
             self._port = PortState(condition="unplugged", failure=failure)
+        elif (owner := self._owner_at(self.config.port)) is not None:
+            self._look_again_at = now + _LOOK_AGAIN_SECONDS
+            failure = f"At {self.config.port} is an instrument of the {owner}"
+            self._port = PortState(condition="no meter", failure=failure)
+        else:
+            self._take_up()
 
     def _take_up(self) -> None:
         self._is_taken_up = True

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,6 +78,8 @@ class PowerMeters:
         Configuration, without a port, that a new meter begins with.
     samples
         A session is named with the samples that its meter is named with when it begins.
+    owner_at
+        Says which domain talks to what is at a port, None if none is known to.
     listeners
         Told of every alarm.
     """
@@ -92,6 +94,7 @@ class PowerMeters:
         is_expected: bool,
         beginning: Mapping[str, Any],
         samples: Samples,
+        owner_at: Callable[[str], str | None],
         listeners: Sequence[Listener] = (),
     ) -> None:
         self.store = store
@@ -102,6 +105,7 @@ class PowerMeters:
         self._beginning = dict(beginning)
         self._keeper: Keeper[Meter] = Keeper(READER)
         self._samples = samples
+        self._owner_at = owner_at
         self._listeners = tuple(listeners)
         # Held while a change is made, which may wait for the disk; readers use the other.
         self._changing = threading.Lock()
@@ -197,6 +201,7 @@ class PowerMeters:
             feed=LiveFeed(self.hub, self._clock, record.id, record.name),
             keeper=self._keeper,
             on_event=self._tell,
+            owner_at=self._owner_at,
             # Also one at a port that somebody has chosen for it.
             is_expected=self._is_expected or record.declared_port != record.config["port"],
         )

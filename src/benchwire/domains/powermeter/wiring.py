@@ -62,6 +62,7 @@ def build(lab: Lab) -> Domain:
             "data_retention_minutes": settings.data_retention_minutes,
         },
         samples=lab.samples,
+        owner_at=lab.usb.owner_at,
         listeners=listeners,
     )
     items = MeterItems(meters)

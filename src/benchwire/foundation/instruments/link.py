@@ -24,7 +24,7 @@ T = TypeVar("T")
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 2.0
 IDLE_CHECK_SECONDS = 1.0
-LAST_OPENING_SECONDS = 1.0
+FAREWELL_SECONDS = 1.5
 
 
 @dataclass(slots=True)
@@ -105,8 +105,8 @@ class Link:
     ) -> None:
         """Let the port go, after a last piece of work; waits for it so long.
 
-        For that work a port which is not open is opened once more: whoever had it before may have
-        left the instrument as it should not stay.
+        For that work a port which is not open is opened, and if it fails opened once more: whoever
+        had it before may have left the instrument as it should not stay.
         """
         self._farewell = farewell
         with self._gate:
@@ -195,7 +195,7 @@ class Link:
     def _end(self) -> None:
         try:
             if self._farewell is not None:
-                self._farewell(self._opened_at_last())
+                self._take_leave(self._farewell)
         except BenchwireError as error:
             logger.error("%s: not reached for the last time: %s", self.name, error.message)
         except Exception:
@@ -206,16 +206,24 @@ class Link:
                 self._transport = None
             self._refuse_waiting()
 
-    def _opened_at_last(self) -> Transport:
-        """Return the opened port; somebody who looks for a meter may have it for a moment."""
-        until = self._clock.monotonic() + LAST_OPENING_SECONDS
+    def _take_leave(self, farewell: Callable[[Transport], object]) -> None:
+        """Do the last piece of work, again where it fails: nobody will come after it.
+
+        Somebody who looks for another instrument may have the port for a moment, and an answer may
+        be garbled.
+        """
+        until = self._clock.monotonic() + FAREWELL_SECONDS
         while True:
             try:
-                return self._opened()
-            except BenchwireError:
+                farewell(self._opened())
+            except BenchwireError as error:
+                self._lost(error)
                 if self._clock.monotonic() > until or not Path(self.name).exists():
                     raise
+                logger.warning("%s: reached once more: %s", self.name, error.message)
                 self._clock.sleep(0.05)
+            else:
+                return
 
     def _refuse_waiting(self) -> None:
         while True:

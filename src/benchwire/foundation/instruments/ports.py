@@ -19,6 +19,27 @@ class SerialPort:
     serial_number: str | None = None
 
 
+class UsbKinds:
+    """Which domain talks to which kind of USB device, so that none opens another's instrument."""
+
+    def __init__(self) -> None:
+        self._owners: dict[tuple[int, int], str] = {}
+
+    def claim(self, domain: str, vendor: int, product: int) -> None:
+        """Note that a domain talks to a kind of USB device."""
+        self._owners[vendor, product] = domain
+
+    def owner_at(self, path: str) -> str | None:
+        """Return the domain that talks to what is at a port now, None if none has claimed it."""
+        from serial.tools import list_ports
+
+        device = str(Path(path).resolve())
+        for port in list_ports.comports():
+            if port.device in {path, device}:
+                return self._owners.get((port.vid, port.pid))
+        return None
+
+
 def find_serial_ports(vendor: int, product: int) -> list[SerialPort]:
     """Return the ports of a kind of USB device, by serial number, then path."""
     from serial.tools import list_ports
