@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from benchwire.domains.potentiostat import run_folder
 from tests.domains.potentiostat.conftest import CA, Bench, open_bench
+from tests.support.server import children_named
 from tests.support.waiting import until
 
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -557,6 +559,26 @@ def test_a_plot_that_fails_in_any_way_leaves_a_run_that_is_done(
     )  # fmt: skip
     assert bench.potentiostats.jobs.get(run["run_id"]).state.value == "done"
     bench.end_of(bench.start(devices=["slot01"])["run_id"])
+
+
+@pytest.mark.parametrize("fault", ["unplug", "kill"])
+def test_a_filter_that_a_spectrum_has_altered_is_restored(bench: Bench, fault: str) -> None:
+    """An instrument with a supply of its own keeps it, and the next run would be filtered so."""
+    lengths = bench.true_state()["averaging"]
+    spectrum = {**PARAMETERS["EIS"], "end_freq": 0.5}
+    run_id = bench.start("EIS", devices=["slot01"], params_by_mode={"EIS": spectrum})["run_id"]
+    until(lambda: bench.true_state()["averaging"][:2] == [1, 1], what="the spectrum's filter")
+    if fault == "unplug":
+        bench.emulators.control("p1", "unplug")
+    else:
+        # Other tests of the module may still have a server.
+        holders = children_named(psutil.Process(), "potentiostat.holding")
+        max(holders, key=psutil.Process.create_time).kill()
+    assert bench.end_of(run_id)["status"] == "failed"
+    bench.emulators.control("p1", "replug")
+    until(lambda: bench.true_state()["averaging"] == lengths, seconds=10, what="the former filter")
+    until(lambda: len(bench.client.get("/devices").json()) == 2, what="the instrument")
+    assert bench.end_of(bench.start(devices=["slot01"])["run_id"])["status"] == "done"
 
 
 def test_an_instrument_that_samples_in_another_rhythm_is_told_of(bench: Bench) -> None:

@@ -7,8 +7,9 @@ point k; the driver drops the first and hands out rows that begin at point 0.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -33,6 +34,8 @@ from benchwire.foundation.errors import BenchwireError, Failed
 from benchwire.foundation.instruments.transport import LinkLost, Transport
 
 _T = TypeVar("_T")
+Registers = Mapping[int, bytes]
+NOTHING_ALTERED: Registers = MappingProxyType({})
 
 # The instrument answers within 30 ms; a busy host may take longer to hand the answer over.
 REPLY_SECONDS = 0.2
@@ -194,6 +197,27 @@ class Units:
         self._owed.clear()
 
 
+class Altered:
+    """What a measurement has altered for its time: registers, with what they are to be again.
+
+    It outlives the port, and through ``told`` the process: an instrument with a supply of its own
+    keeps what was altered when it is out of reach.
+    """
+
+    def __init__(
+        self,
+        former: Registers = NOTHING_ALTERED,
+        told: Callable[[Registers], None] = lambda _: None,
+    ) -> None:
+        self.former = former
+        self._told = told
+
+    def note(self, former: Registers) -> None:
+        """Take note of what is to be restored from now on."""
+        self.former = former
+        self._told(former)
+
+
 class Potentiostat:
     """One instrument on one transport, used by one thread.
 
@@ -201,12 +225,21 @@ class Potentiostat:
     ----------
     units
         What is known of answers still to come on the same port.
+    altered
+        What has to be restored in the instrument.
     """
 
-    def __init__(self, transport: Transport, clock: Clock, units: Units | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        clock: Clock,
+        units: Units | None = None,
+        altered: Altered | None = None,
+    ) -> None:
         self._transport = transport
         self.clock = clock
         self._units = units or Units(clock)
+        self._altered = altered or Altered()
         self._unit = protocol.UNIT
         self.reported_period: float | None = None
         """The mean time between buffered samples in s, as the instrument gave it last."""
@@ -383,14 +416,21 @@ class Potentiostat:
             protocol.CURRENT_AVERAGING: float(current),
             protocol.POTENTIAL_AVERAGING: float(potential),
         }
-        former = {address: self._read_insistently(address) for address in registers}
+        # First, so that whatever happens from here on it is known what to restore.
+        self._altered.note({address: self._read_insistently(address) for address in registers})
         try:
             for address, length in registers.items():
                 self._write_insistently(address, protocol.pack_floats([length]))
             yield
         finally:
-            for address, payload in former.items():
+            self.restore()
+
+    def restore(self) -> None:
+        """Restore what a measurement has altered for its time, if that was not done yet."""
+        if self._altered.former:
+            for address, payload in self._altered.former.items():
                 self._write_insistently(address, payload)
+            self._altered.note(NOTHING_ALTERED)
 
     def _prepare(self, gain: int, latch: RunLatch) -> None:
         latch.raise_if_tripped()

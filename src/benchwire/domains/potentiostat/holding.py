@@ -8,7 +8,13 @@ import logging
 from concurrent.futures import Future, wait
 
 from benchwire.domains.potentiostat.acquisition import Measurement, measure
-from benchwire.domains.potentiostat.driver import RunLatch, Safety
+from benchwire.domains.potentiostat.driver import (
+    NOTHING_ALTERED,
+    Altered,
+    Registers,
+    RunLatch,
+    Safety,
+)
 from benchwire.domains.potentiostat.instrument import Instrument
 from benchwire.domains.potentiostat.live import LiveRun
 from benchwire.foundation.clock import SystemClock
@@ -26,7 +32,8 @@ class Holding:
     """All potentiostats of a server, by port.
 
     It tells ``state`` (port, whether it is connected, serial number), ``safe`` (port: its cell was
-    found connected and has been opened) and ``points`` (run id, an event's bytes).
+    found connected and has been opened), ``altered`` (port, what a measurement has altered) and
+    ``points`` (run id, an event's bytes).
     """
 
     def __init__(self, teller: Teller) -> None:
@@ -37,8 +44,11 @@ class Holding:
         self._measuring: dict[int, Future[str | None]] = {}
         self._live: dict[str, LiveRun] = {}
 
-    def open(self, port: SerialPort) -> "Future[bool]":
-        """Take a port up for good; the promise says whether an instrument has answered on it."""
+    def open(self, port: SerialPort, altered: Registers = NOTHING_ALTERED) -> "Future[bool]":
+        """Take a port up for good; the promise says whether an instrument has answered on it.
+
+        ``altered`` is what a process before may have left altered in the instrument.
+        """
         before = self._instruments.get(port.path)
         if before is None or before.port != port:
             self._instruments[port.path] = Instrument(
@@ -48,6 +58,9 @@ class Holding:
                 told_safe=self._made_safe,
                 told=self._tell_state,
                 told_other=lambda found: self._teller.tell("other", found.port.path),
+                altered=Altered(
+                    altered, lambda former: self._teller.tell("altered", port.path, dict(former))
+                ),
             )
         instrument = self._instruments[port.path]
 

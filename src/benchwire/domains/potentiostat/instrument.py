@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from benchwire.domains.potentiostat.driver import Potentiostat, Safety, Units
+from benchwire.domains.potentiostat.driver import Altered, Potentiostat, Safety, Units
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.link import Link
@@ -28,6 +28,8 @@ class Instrument:
         Called with whether it is connected, when that has changed.
     told_other
         Called when another instrument is found on the port, which is made safe and not used.
+    altered
+        What a measurement before has altered in the instrument.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Instrument:
         told_safe: Callable[["Instrument", Safety], None] = lambda *_: None,
         told: Callable[["Instrument", bool], None] = lambda *_: None,
         told_other: Callable[["Instrument"], None] = lambda _: None,
+        altered: Altered | None = None,
     ) -> None:
         self.port = port
         self.serial_number = port.serial_number
@@ -47,6 +50,7 @@ class Instrument:
         self._clock = clock
         self._told_safe = told_safe
         self._units = Units(clock)
+        self._altered = altered or Altered()
         self.link = Link(
             port.path,
             lambda: open_transport(port),
@@ -73,7 +77,7 @@ class Instrument:
         self.link.close(farewell=lambda transport: self._on(transport).make_safe())
 
     def _on(self, transport: Transport) -> Potentiostat:
-        return Potentiostat(transport, self._clock, self._units)
+        return Potentiostat(transport, self._clock, self._units, self._altered)
 
     def _look(self, transport: Transport) -> None:
         """Make sure of an instrument at rest; while one measures nobody looks."""
@@ -91,5 +95,6 @@ class Instrument:
             self._told_other(self)
             raise LinkLost("Another instrument is on this port", hint="It gets a slot of its own.")
         self._chip = chip
+        device.restore()
         self.serial_number = self.serial_number or chip
         self._told_safe(self, safety)

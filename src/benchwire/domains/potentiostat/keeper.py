@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from benchwire.domains.potentiostat.acquisition import Measurement
-from benchwire.domains.potentiostat.driver import RunLatch
+from benchwire.domains.potentiostat.driver import Registers, RunLatch
 from benchwire.foundation.companion import Companion, CompanionLost
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.ports import SerialPort
@@ -123,6 +123,7 @@ class HeldInstrument:
         self.is_other = False
         self._keeper = keeper
         self._told_safe = told_safe
+        self._altered: Registers = {}
 
     @property
     def key(self) -> str:
@@ -130,9 +131,9 @@ class HeldInstrument:
         return self.port.path
 
     @property
-    def opening(self) -> tuple[SerialPort]:
-        """What it is taken up with."""
-        return (self.port,)
+    def opening(self) -> tuple[SerialPort, Registers]:
+        """What it is taken up with: its port, and what has to be restored in it."""
+        return self.port, self._altered
 
     def identify(self) -> bool:
         """Have its port opened and learn the serial number; False when nothing answers on it."""
@@ -162,6 +163,8 @@ class HeldInstrument:
             # A process that took another's place knows only what is on the port now.
             self.is_other = self.is_other or serial_number not in {None, self.serial_number}
             self.is_connected = is_connected and not self.is_other
+        elif event == "altered":
+            (self._altered,) = facts
         elif event == "other":
             self.is_connected, self.is_other = False, True
         elif event == "safe":
