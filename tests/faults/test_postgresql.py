@@ -15,9 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
+from benchwire.foundation import db, schema
 from benchwire.foundation.clock import SystemClock
-from benchwire.foundation.db import Database, DatabaseUnavailable, open_database
+from benchwire.foundation.db import Database, DatabaseUnavailable, OutcomeUnknown, open_database
 from benchwire.foundation.instruments.emulation import EmulatorProcess
+from benchwire.foundation.jobs.runner import JobKind, Jobs
+from benchwire.foundation.jobs.sessions import Sessions
+from benchwire.foundation.jobs.states import JobState
 from tests.domains.potentiostat.conftest import FACTORY as POTENTIOSTATS
 from tests.domains.powermeter.conftest import FACTORY as METERS
 from tests.support.ports import free_port
@@ -344,3 +348,40 @@ def test_table_that_somebody_locks_is_told_and_free_again(
             add(notes, "no")
     add(notes, "yes")
     assert count(notes) == 1
+
+
+@pytest.mark.parametrize("is_resumable", [True, False])
+def test_a_job_stored_while_nobody_could_tell_comes_to_an_end(
+    notes: Database, monkeypatch: pytest.MonkeyPatch, is_resumable: bool
+) -> None:
+    """The database is away for longer than its return is waited for; then it has the job."""
+    clock, is_away, job_id = SystemClock(), threading.Event(), f"unknown-{is_resumable}"
+
+    def away(_: int) -> bool:
+        raise OperationalError("", {}, Exception("away"), connection_invalidated=True)
+
+    def commit_and_go(connection: sa.Connection) -> None:
+        if is_away.is_set():
+            connection.connection.dbapi_connection.commit()
+            raise OperationalError("", {}, Exception("gone"), connection_invalidated=True)
+
+    schema.upgrade(notes)
+    jobs = Jobs(notes, clock, Sessions(notes, clock))
+    jobs.register(JobKind("test.work", lambda _: {"done": True}, resumable=is_resumable))
+    jobs.start()
+    monkeypatch.setattr(db, "RECONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(notes, "_was_committed", away)
+    event.listen(notes.migration_engine, "commit", commit_and_go)
+    is_away.set()
+    with pytest.raises(OutcomeUnknown):
+        jobs.submit("test.work", {}, job_id=job_id, title="Work")
+    is_away.clear()
+    monkeypatch.undo()
+    until(lambda: jobs.get(job_id).state.is_final, seconds=10, what="its end")
+    record = jobs.get(job_id)
+    if is_resumable:
+        assert (record.state, record.result) == (JobState.DONE, {"done": True})
+    else:
+        assert record.state is JobState.FAILED
+        assert "the database was away" in str(record.message)
+    jobs.close()

@@ -73,7 +73,6 @@ API_VERSION = "1.0"
 SUMMARY = "run.json"
 """What clients call a run's summary, whatever its name in a folder it shares."""
 
-RESTARTED = "server restarted"
 STORE_AGAIN_SECONDS = 2.0
 _CURVES_SECONDS = 2.0
 
@@ -378,19 +377,21 @@ class Potentiostats:
                 except OSError as error:
                     # Its end is stored all the same: nobody asks for it again.
                     logger.error("the files of run %s are not settled: %s", run.run_id, error)
-                run = self._cut_short(run, folder, cut_short)
+                run = self._cut_short(run, folder, cut_short, record.message)
             self.parts.store.end_run(run)
         if run.status == "done":
             self.uploads.enqueue_finished(run.run_id)
-        return Interruption(JobState(run.status), RESTARTED, files)
+        return Interruption(JobState(run.status), files)
 
-    def _cut_short(self, run: RunRecord, folder: RunFolder, cut_short: Sequence[str]) -> RunRecord:
+    def _cut_short(
+        self, run: RunRecord, folder: RunFolder, cut_short: Sequence[str], reason: str | None
+    ) -> RunRecord:
         now = self.clock.now()
         slots = tuple(
             replace(
                 slot,
                 status="failed",
-                message=RESTARTED,
+                message=reason,
                 ended_at=now,
                 files=folder.files([slot.slot]),
             )

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from benchwire.foundation.clock import Clock
-from benchwire.foundation.db import Database, storable
+from benchwire.foundation.db import Database, OutcomeUnknown, storable
 from benchwire.foundation.errors import BenchwireError, Conflict, Failed, NotFound
 from benchwire.foundation.files import disk_refusal
 from benchwire.foundation.jobs.sessions import Sessions
@@ -40,6 +40,10 @@ MAX_ATTEMPTS = 3
 _REPORT_INTERVAL = 0.2
 _LOOK_SECONDS = 0.2
 _SAVE_AGAIN_SECONDS = 2.0
+# What was sent to a database that then went away has arrived there by then, or never will.
+_ARRIVED_SECONDS = 60.0
+_RESTARTED = "server restarted"
+_NOBODY_KNEW = "the database was away as it was taken in"
 
 
 class JobNotFound(NotFound):
@@ -75,8 +79,8 @@ class JobKind:
         Whether a job that the server's end cut short goes on by itself at the next start. Never
         true for work on an instrument.
     on_interrupted
-        Asked at start about a job that was running when the server ended; leaves the domain's own
-        records consistent and says which files are partial.
+        Asked about a job that nobody works on any more, as at a start after a crash; its message
+        says why. Leaves the domain's own records consistent and says which files are partial.
     repeat
         Submits the same work again and returns the new job's id.
     """
@@ -201,24 +205,28 @@ class Jobs:
 
     def start(self) -> None:
         """Settle what the last life left behind, then take and run jobs."""
-        interrupted = []
-        for record in self._store.unfinished():
-            kind = self._kinds.get(record.kind)
-            was_running = record.state is JobState.RUNNING
-            if was_running:
-                interrupted.append(record.id)
-            if (
-                kind is not None
-                and kind.resumable
-                and (not was_running or record.attempts < MAX_ATTEMPTS)
-            ):
-                self._enqueue(replace(record, state=JobState.QUEUED, interrupted=was_running))
-            else:
-                self._settle_interrupted(kind, record)
-        self._sessions.add_interrupted(tuple(interrupted))
+        left = self._store.unfinished()
+        for record in left:
+            self._take_up(record, _RESTARTED)
+        self._sessions.add_interrupted(
+            tuple(record.id for record in left if record.state is JobState.RUNNING)
+        )
         with self._lock:
             self._accepting = True
         self._pump()
+
+    def _take_up(self, record: JobRecord, reason: str) -> None:
+        """Queue a stored job that nobody works on, or bring it to its end for a reason."""
+        kind = self._kinds.get(record.kind)
+        was_running = record.state is JobState.RUNNING
+        if (
+            kind is not None
+            and kind.resumable
+            and (not was_running or record.attempts < MAX_ATTEMPTS)
+        ):
+            self._enqueue(replace(record, state=JobState.QUEUED, interrupted=was_running))
+        else:
+            self._settle_interrupted(kind, replace(record, message=reason))
 
     def _settle_interrupted(self, kind: JobKind | None, record: JobRecord) -> None:
         try:
@@ -231,13 +239,13 @@ class Jobs:
             replace(
                 record,
                 state=found.state,
-                message=None if found.state is JobState.DONE else found.message,
+                message=None if found.state is JobState.DONE else record.message,
                 partial_files=found.partial_files,
                 ended_at=self._clock.now(),
                 interrupted=True,
             )
         )
-        logger.warning("job %s was cut short by the server's end: %s", record.id, found.state.value)
+        logger.warning("job %s was cut short: %s", record.id, found.state.value)
 
     def close(self, seconds: float = 5.0) -> None:
         """Stop every running job, wait for their ends, and record this life's end."""
@@ -305,13 +313,38 @@ class Jobs:
                 store(connection)
             return record
 
-        stored = self._database.write(work)
+        try:
+            stored = self._database.write(work)
+        except OutcomeUnknown:
+            threading.Thread(target=self._look_for, args=(job_id,), daemon=True).start()
+            raise
         if stored is record:
             self._enqueue(record)
             self._notify(record)
             self._pump()
             return self.get(job_id)
         return self.get(stored.id)
+
+    def _look_for(self, job_id: str) -> None:
+        """Take up a job that may have been stored, once the database can be asked.
+
+        Whoever asked for it was told that nobody knows. It must not lie there until the next life.
+        """
+        until: float | None = None
+        while self._accepting and (until is None or self._clock.monotonic() < until):
+            self._clock.sleep(_SAVE_AGAIN_SECONDS)
+            try:
+                record = self._store.get(job_id)
+                if record is not None and not record.state.is_final:
+                    logger.warning("job %s was stored after all", job_id)
+                    self._take_up(record, _NOBODY_KNEW)
+                    self._pump()
+            except BenchwireError:
+                continue
+            if record is not None:
+                return
+            if until is None:
+                until = self._clock.monotonic() + _ARRIVED_SECONDS
 
     def get(self, job_id: str) -> JobRecord:
         """Return a job's record.

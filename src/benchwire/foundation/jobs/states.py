@@ -90,10 +90,9 @@ class JobStopped(BenchwireError):
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """What a domain found of a job that was running when the server ended."""
+    """What a domain found of a job that nobody works on any more."""
 
     state: JobState = JobState.FAILED
-    message: str = "server restarted"
     partial_files: tuple[str, ...] = ()
     made_safe: tuple[str, ...] = ()
 
