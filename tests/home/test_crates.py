@@ -487,6 +487,30 @@ def test_a_client_that_leaves_leaves_no_temporary_folder(
     until(lambda: not list(scratch.iterdir()), what="the folder's end")
 
 
+def test_only_so_many_crates_are_made_at_a_time(
+    tmp_path: Path, serve: Callable[[Callable[[], Response]], str]
+) -> None:
+    """Others that are on the disk as they are go out meanwhile."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    files = [
+        BundledFile("m.txt", "Text", "text/plain", make=lambda path: _ignore(path.write_text("m"))),
+        zeros(tmp_path / "there.png", 1),
+    ]
+    asked = files[:1]
+    url = serve(lambda: crate_download(a_bundle(asked), (), scratch=scratch, clock=ManualClock()))
+    under_way = [scratch / f".crate-{number}" for number in range(8)]
+    for folder in under_way:
+        folder.mkdir()
+    assert httpx.get(url).status_code == 503
+    asked[:] = files[1:]
+    assert httpx.get(url).status_code == 200
+    under_way.pop().rmdir()
+    asked[:] = files
+    assert httpx.get(url).status_code == 200
+    assert sorted(scratch.iterdir()) == under_way
+
+
 def test_a_client_that_leaves_while_files_are_made_leaves_nothing(
     tmp_path: Path, serve: Callable[[Callable[[], Response]], str]
 ) -> None:

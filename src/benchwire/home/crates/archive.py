@@ -16,6 +16,7 @@ from benchwire.foundation.errors import NotFound
 from benchwire.foundation.files import disk_troubles_told
 from benchwire.foundation.run_record import RUN_NAME
 from benchwire.foundation.samples.names import SampleLink
+from benchwire.foundation.workers import TooBusy
 from benchwire.home.crates import metadata, preview
 from benchwire.home.crates.metadata import METADATA_NAME, PREVIEW_NAME, Described, Terms
 from benchwire.home.crates.names import Names
@@ -24,6 +25,7 @@ from benchwire.home.crates.software import applications, recorded_versions
 
 CHECKSUMS_NAME = "manifest-sha256.txt"
 SCRATCH_PREFIX = ".crate-"
+_MOST_FOLDERS = 8
 # The folder belongs to a preview of several pages, and the last is the name of old metadata.
 _RESERVED = (
     METADATA_NAME, PREVIEW_NAME, CHECKSUMS_NAME, "ro-crate-preview_files",
@@ -52,15 +54,27 @@ class CrateBroken(Exception):
 
 
 class ScratchFolder:
-    """A temporary folder that is there once it is needed."""
+    """A temporary folder that is there once it is needed; there are only so many at a time.
+
+    Somebody who asks for the crates of everything at once would otherwise fill the disk that
+    measurements are written to.
+    """
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
         self._path: Path | None = None
 
     def new_file(self, number: int) -> Path:
-        """Return the path of a file to be made."""
+        """Return the path of a file to be made.
+
+        Raises
+        ------
+        TooBusy
+            So many crates are under way already that no more files are made.
+        """
         if self._path is None:
+            if sum(1 for _ in self._scratch.glob(f"{SCRATCH_PREFIX}*")) >= _MOST_FOLDERS:
+                raise TooBusy("Too many crates are being made; try again later")
             self._path = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=self._scratch))
         return self._path / str(number)
 
@@ -103,7 +117,7 @@ class Archive:
 
         Raises
         ------
-        CrateIncomplete, DiskRefused
+        CrateIncomplete, DiskRefused, TooBusy
         """
         for number, file in enumerate(self.bundle.files):
             path = file.path
