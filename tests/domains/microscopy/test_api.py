@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
+from benchwire.domains.microscopy.errors import CellsReplaced
+from benchwire.domains.microscopy.schemas import InspectionRequest
 from benchwire.foundation.jobs.runner import JobNotRepeatable
 from tests.domains.microscopy.conftest import FOVS, FRAMES, SIZE
 from tests.support.analysis import Desk, running
@@ -254,6 +256,30 @@ def test_verdicts_hold_as_long_as_the_tracks_do(desk: Desk) -> None:
     assert not inspected.exists()
     (aside,) = path.parent.glob("*.bak")
     assert aside.name in found["warnings"][0]
+
+
+def test_a_verdict_on_cells_that_were_found_anew_is_refused(desk: Desk) -> None:
+    """A page shows what it has loaded; by now its numbers may stand for other cells."""
+    out = desk.area / "outdated"
+    first = desk.completed(desk.workflow(movie_of(desk), out, fov_end=0))
+    domain = next(item for item in desk.app.domains if item.name == "microscopy")
+    _, folders, workflows, _ = domain.services
+    seen = workflows.traces(first["job_id"], 0)
+    request = InspectionRequest(traces_path=seen["path"], good={1: False})
+    inspected = folders.inspect(request, seen["identity"])
+    # The same cells, as they were judged.
+    again = workflows.traces(first["job_id"], 0)
+    assert (again["identity"], again["cells"][0]["good"]) == (seen["identity"], False)
+    areas = sorted(float(row["area_ch_0"]) for row in rows_of(Path(seen["path"])))
+    desk.completed(
+        desk.workflow(movie_of(desk), out, fov_end=0, min_size=int(areas[len(areas) // 2]))
+    )
+    assert not inspected.exists()
+    with pytest.raises(CellsReplaced):
+        folders.inspect(request, seen["identity"])
+    assert not inspected.exists()
+    folders.inspect(request)
+    assert inspected.exists()
 
 
 def test_nothing_of_a_former_run_stays_beside_the_new(desk: Desk) -> None:

@@ -39,6 +39,12 @@ class ResultsReplaced(Conflict):
     code = "microscopy.results_replaced"
 
 
+class CellsReplaced(Conflict):
+    """The cells have been found anew since somebody looked at them."""
+
+    code = "microscopy.cells_replaced"
+
+
 class FolderBusy(Conflict):
     """Another workflow is writing the same files."""
 

@@ -5,6 +5,7 @@ Each file is whole or absent. What a person marked is kept beside the traces, ne
 
 import contextlib
 import csv
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from benchwire.domains.microscopy.errors import ParametersInvalid
+from benchwire.domains.microscopy.errors import CellsReplaced, ParametersInvalid
 from benchwire.domains.microscopy.plan import FovTable
 from benchwire.foundation.errors import Invalid
 from benchwire.foundation.files import only_writer, sync_folder, whole_file, write_whole
@@ -234,13 +235,40 @@ def _parsed(name: str, column: Any, file_name: str) -> NDArray[Any]:
     return values.astype(np.int64)
 
 
-def write_inspected(traces_csv: Path, good_by_cell: Mapping[int, bool]) -> Path:
+def identity_of(columns: Mapping[str, NDArray[Any]]) -> str:
+    """Return a text that differs where the numbers may stand for other cells."""
+    digest = hashlib.sha256()
+    for name in _TRACK_COLUMNS:
+        if name in columns:
+            digest.update(np.ascontiguousarray(columns[name], dtype=np.float64).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def write_inspected(
+    traces_csv: Path, good_by_cell: Mapping[int, bool], cells: str | None = None
+) -> Path:
     """Write a person's verdict on some cells, and return the file.
 
     Earlier verdicts stay, and so does every other column as it stands in the file.
+
+    Parameters
+    ----------
+    cells
+        The `identity_of` the cells that the person has seen.
+
+    Raises
+    ------
+    CellsReplaced
+        Those in the file are others by now.
     """
     with only_writer(traces_csv.parent):
-        return _judge(preferred(traces_csv), traces_csv, good_by_cell)
+        seen = preferred(traces_csv)
+        if cells is not None and identity_of(read_traces(seen).columns) != cells:
+            raise CellsReplaced(
+                "The cells have been found anew since they were looked at",
+                hint="Load them again; no verdict was changed.",
+            )
+        return _judge(seen, traces_csv, good_by_cell)
 
 
 def _judge(source: Path, traces_csv: Path, good_by_cell: Mapping[int, bool]) -> Path:

@@ -207,12 +207,14 @@ def merge_samples(
     return merged
 
 
-def mark_cells(_: Reporter, path: Path, good: Mapping[int, bool], allowed: AllowedFolders) -> Path:
+def mark_cells(
+    _: Reporter, path: Path, good: Mapping[int, bool], cells: str | None, allowed: AllowedFolders
+) -> Path:
     """Note which cells a person found good and return the file that says so."""
     traces = results.own_traces(path)
     _refuse_foreign(traces, allowed)
     with disk_troubles_told():
-        return results.write_inspected(traces, good)
+        return results.write_inspected(traces, good, cells)
 
 
 def _refuse_foreign(traces: Path, allowed: AllowedFolders) -> None:
@@ -243,6 +245,7 @@ def traces_of_fov(_: Reporter, traces: Path, allowed: AllowedFolders) -> dict[st
     shown = ["time", "position_x", "position_y", *features]
     return {
         "path": str(traces),
+        "identity": results.identity_of(columns),
         "features": features,
         "cells": [
             {

@@ -692,6 +692,8 @@ class _Playback:
                 # some of them still wait.
                 state = self._checked_status()
                 self._is_fed = True
+            # Samples can wait; a cell that is to be opened cannot wait for one more answer.
+            self._latch.raise_if_tripped()
             self._drain(state.adc_fifo)
             if self._points.is_empty and self._popped == self._pushed + 1:
                 return
@@ -938,6 +940,7 @@ class _CurrentRun:
             if count == 0:
                 self._owed.pop(0)
                 continue
+            self._latch.raise_if_tripped()
             size = min(MAX_SAMPLES_PER_READ, waiting, count)
             current, potential = self._device.pop_waiting(size)
             self._sink(Samples(self._rows, current, potential, None, step))

@@ -25,6 +25,7 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 2.0
 IDLE_CHECK_SECONDS = 1.0
 FAREWELL_SECONDS = 1.5
+_FAREWELL_PAUSE = 0.1
 
 
 @dataclass(slots=True)
@@ -220,8 +221,7 @@ class Link:
                 self._lost(error)
                 if self._clock.monotonic() > until or not Path(self.name).exists():
                     raise
-                logger.warning("%s: reached once more: %s", self.name, error.message)
-                self._clock.sleep(0.05)
+                self._clock.sleep(_FAREWELL_PAUSE)
             else:
                 return
 

@@ -264,10 +264,10 @@ class FovView:
 
     async def _mark(self, number: int, *, good: bool) -> None:
         """Write the verdict on a cell; what is shown follows once it is on the disk."""
-        path, cell = self._data["path"], self._cell(number)
-        request = InspectionRequest(traces_path=path, good={number: good})
+        seen, cell = self._data["identity"], self._cell(number)
+        request = InspectionRequest(traces_path=self._data["path"], good={number: good})
         async with self._marking:
-            written = await act(self._desk.folders.inspect, request)
+            written = await act(self._desk.folders.inspect, request, seen)
         if written is None or cell is None:
             self._show_rows()  # as it was
             return

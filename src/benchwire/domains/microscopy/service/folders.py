@@ -87,8 +87,19 @@ class Folders:
         write_whole(path, text.encode())
         return path
 
-    def inspect(self, request: InspectionRequest) -> Path:
-        """Note which cells a person found good and return the file that says so."""
+    def inspect(self, request: InspectionRequest, cells: str | None = None) -> Path:
+        """Note which cells a person found good and return the file that says so.
+
+        Parameters
+        ----------
+        cells
+            The identity of the cells that were looked at, if it is known.
+
+        Raises
+        ------
+        CellsReplaced
+            Others are there by now.
+        """
         path = self._allowed.file(request.traces_path)
         with self._inspecting.take():
             return ask(
@@ -96,6 +107,7 @@ class Folders:
                 work.mark_cells,
                 path,
                 request.good,
+                cells,
                 self._allowed,
                 seconds=INSPECT_SECONDS,
             )
