@@ -117,9 +117,10 @@ def open_bench(
     slots: int = 3,
     meters: int = 2,
     server: type[Server] = Server,
+    database_url: str | None = None,
     **environment: str,
 ) -> Iterator[Bench]:
-    """Give a bench of its own, with a movie and traces to work on."""
+    """Give a bench of its own, with a movie and traces to work on; None stands for SQLite."""
     area = folder / "area"
     area.mkdir()
     write_demo_movie(area / "movie.ome.tif", n_fovs=2, n_frames=6, size=400, n_cells=4)
@@ -139,6 +140,8 @@ def open_bench(
             "BENCHWIRE_COMPUTE_PROCESSES": "1",
             "PYAMA_ALLOWED_PATHS": str(area),
         }
+        if database_url is not None:
+            settings["BENCHWIRE_DATABASE_URL"] = database_url
         running = server(folder / "data", port, environment={**settings, **environment})
         stack.enter_context(running)
         bench = Bench(running, *processes, area)

@@ -49,12 +49,14 @@ class ClockServer(Server):
 
 
 @contextmanager
-def open_clock_bench(folder: Path, port: int, slots: int, ahead: float = 0.0) -> Iterator[Bench]:
+def open_clock_bench(
+    folder: Path, port: int, slots: int, ahead: float = 0.0, database_url: str | None = None
+) -> Iterator[Bench]:
     """Give a bench in Berlin whose clock is so many s ahead of the machine's."""
     (folder / CLOCK).write_text(str(ahead))
     with open_bench(
-        folder, port, slots=slots, meters=1, server=ClockServer, TZ="Europe/Berlin",
-        CLOCK_FILE=str(folder / CLOCK),
+        folder, port, slots=slots, meters=1, server=ClockServer, database_url=database_url,
+        TZ="Europe/Berlin", CLOCK_FILE=str(folder / CLOCK),
     ) as bench:  # fmt: skip
         yield bench
 
@@ -107,12 +109,15 @@ def check_run(bench: Bench, meanwhile: Callable[[], None] = lambda: None) -> Non
 
 
 def test_a_clock_that_is_set_harms_nothing(
-    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+    tmp_path: Path,
+    free_port: int,
+    database_url: str | None,
+    soak_or: Callable[[int, int], int],
 ) -> None:
     """Forward and back by an hour, back by 10 s, and over the hour that a summer skips."""
     with (
         Journal(tmp_path / "journal") as journal,
-        open_clock_bench(tmp_path, free_port, slots=2) as bench,
+        open_clock_bench(tmp_path, free_port, slots=2, database_url=database_url) as bench,
     ):
         load = Load(bench, journal, seed=9, slots=["slot02"], pause=0.1)
         listener = Listener(f"{bench.server.url}/api/live")

@@ -51,9 +51,9 @@ def watched(url: str) -> Iterator[list[float]]:
         thread.join()
 
 
-def fill_queue(data: Path, job: str) -> list[str]:
+def fill_queue(data: Path, database_url: str | None, job: str) -> list[str]:
     """Queue so many copies of a job as a former life might have left, and return their ids."""
-    database = open_database(data)
+    database = open_database(data, database_url)
     store = JobStore(database)
     made = store.get(job)
     assert made is not None
@@ -80,9 +80,11 @@ def seconds_of(client: httpx.Client, path: str) -> float:
     return statistics.median(taken)
 
 
-def test_ten_thousand_queued_jobs(tmp_path: Path, free_port: int) -> None:
+def test_ten_thousand_queued_jobs(tmp_path: Path, free_port: int, database_url: str | None) -> None:
     traces = write_csv(tmp_path / "traces.csv", cells=3)
     settings = {"PYAMA_ALLOWED_PATHS": str(tmp_path), "BENCHWIRE_COMPUTE_PROCESSES": "1"}
+    if database_url is not None:
+        settings["BENCHWIRE_DATABASE_URL"] = database_url
     family = "/api/v1/analysis/fitting"
     with (
         Server(tmp_path / "data", free_port, environment=settings) as server,
@@ -96,7 +98,7 @@ def test_ten_thousand_queued_jobs(tmp_path: Path, free_port: int) -> None:
         job = client.post(f"{family}/start", json=order).raise_for_status().json()["job_id"]
         until(lambda: state(job) == "done", seconds=SECONDS, what="a fit")
         assert server.stop() == 0
-        queued = fill_queue(server.data_dir, job)
+        queued = fill_queue(server.data_dir, database_url, job)
         alive, whole = start_again(server)
         print(f"alive after {alive:.2f} s, whole after {whole:.2f} s")
         assert alive <= HEALTH_SECONDS

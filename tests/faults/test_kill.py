@@ -60,13 +60,19 @@ def status_of(bench: Bench, job: dict[str, str]) -> str:
 
 
 def test_killed_at_any_moment_nothing_acknowledged_is_lost(
-    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+    tmp_path: Path,
+    free_port: int,
+    database_url: str | None,
+    soak_or: Callable[[int, int], int],
 ) -> None:
     """One data folder grows through all lives; each life is cut short at a random moment."""
     print(f"seed {SEED}")
     chance = random.Random(SEED)
     starts: list[tuple[float, float]] = []
-    with Journal(tmp_path / "journal") as journal, open_bench(tmp_path, free_port) as bench:
+    with (
+        Journal(tmp_path / "journal") as journal,
+        open_bench(tmp_path, free_port, database_url=database_url) as bench,
+    ):
         load = Load(bench, journal, chance.getrandbits(32), pause=0.02)
         for life in range(soak_or(3, 200)):
             before = len(journal.entries())

@@ -48,13 +48,16 @@ def end(bench: Bench, slots: list[str]) -> tuple[float, float]:
 
 
 def test_a_signal_under_load_leaves_everything_safe(
-    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+    tmp_path: Path,
+    free_port: int,
+    database_url: str | None,
+    soak_or: Callable[[int, int], int],
 ) -> None:
     chance = random.Random(SEED)
     worst = (0.0, 0.0)
     with (
         Journal(tmp_path / "journal") as journal,
-        open_bench(tmp_path, free_port) as bench,
+        open_bench(tmp_path, free_port, database_url=database_url) as bench,
     ):
         *held, busy = bench.slots
         load = Load(bench, journal, SEED, slots=[busy], pause=0.02)

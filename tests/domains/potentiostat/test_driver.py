@@ -107,8 +107,10 @@ def test_firmware_that_samples_currents_is_read_from_its_buffer(tmp_path: Path) 
     transport.close()
     host.close()
     assert all(block.time is None for block in blocks)
-    rows = {step: sum(len(b.current) for b in blocks if b.step == step) for step in (0, 1)}
-    assert rows == {0: 1111, 1: 833}
+    rows = [sum(len(b.current) for b in blocks if b.step == step) for step in (0, 1)]
+    assert sum(rows) == 1111 + 833
+    # The border moves where the machine is too busy to change the current in time.
+    assert 1111 <= rows[0] < 1111 + 600
 
 
 def test_a_set_point_that_comes_late_moves_the_border_between_the_rows(tmp_path: Path) -> None:
@@ -129,10 +131,38 @@ def test_a_set_point_that_comes_late_moves_the_border_between_the_rows(tmp_path:
     host.close()
     current = [np.concatenate([b.current for b in blocks if b.step == step]) for step in (0, 1)]
     assert len(current[0]) + len(current[1]) == 1666 + 2777
-    # Where it moved to is known to a few samples.
-    assert np.abs(current[0][:-50] - 1e-5).max() < 1e-5
-    assert np.abs(current[1][50:] - 3e-5).max() < 1e-5
-    assert len(current[0]) == pytest.approx(1666 + 1111, abs=100)
+    # Where it moved to is known to a few samples, or to what a busy machine needs for an exchange.
+    assert np.abs(current[0][:-300] - 1e-5).max() < 1e-5
+    assert np.abs(current[1][300:] - 3e-5).max() < 1e-5
+    assert len(current[0]) == pytest.approx(1666 + 1111, abs=300)
+
+
+def test_a_set_point_later_than_steps_are_long_gives_the_steps_it_missed_no_rows(
+    tmp_path: Path,
+) -> None:
+    host = PtyHost({"p": EmulatedPotentiostat(b"x", pid_samples=True)}, tmp_path)
+    transport = SerialTransport(str(host.paths["p"]), 1_500_000)
+    blocks: list[Samples] = []
+
+    def steps() -> Iterator[tuple[float, float]]:
+        for number in range(12):
+            if number == 4:
+                time.sleep(0.35)
+            yield 1e-5 * (1 + number % 5), 0.1
+
+    Potentiostat(transport, SystemClock()).play_currents(
+        steps(), gain=0, latch=RunLatch(), sink=blocks.append
+    )
+    transport.close()
+    host.close()
+    assert sum(len(block.current) for block in blocks) == 12 * 277
+    for step in (3, 8, 11):
+        current = np.concatenate([b.current for b in blocks if b.step == step])
+        assert np.abs(np.median(current) - 1e-5 * (1 + step % 5)) < 2e-6
+    held = np.concatenate([block.current for block in blocks if block.step == 3])
+    # Steps 4 to 6 were over before they began. A busy machine is late by itself.
+    assert not any(block.step in {4, 5, 6} for block in blocks)
+    assert len(held) == pytest.approx(277 + 972, abs=300)
 
 
 def test_stop_hands_out_what_was_measured_before(

@@ -65,7 +65,7 @@ def test_a_port_that_nobody_has_named_is_not_opened_while_a_potentiostat_is_ther
 ) -> None:
     with emulated(tmp_path) as emulators:
         path = str(emulators.paths["p1"])
-        there = ListPortInfo(str(Path(path).resolve()))
+        there = ListPortInfo(path)
         there.vid, there.pid = 2022, 22099
         monkeypatch.setattr(list_ports, "comports", lambda: [there])
         monkeypatch.setattr(wiring, "DEFAULT_PORT", path)
@@ -81,6 +81,16 @@ def test_a_port_that_nobody_has_named_is_not_opened_while_a_potentiostat_is_ther
             there.pid = 1
             opened.until_points(3)
             assert opened.status()["last_error"] is None
+            # The meter goes, and a potentiostat comes to the same port.
+            emulators.control("p1", "unplug")
+            until(lambda: not opened.status()["connected"], what="the unplug")
+            there.pid = 22099
+            emulators.control("p1", "replug")
+            until(lambda: "potentiostat" in (opened.status()["last_error"] or ""), what="a look")
+            time.sleep(1.5)
+            assert not opened.status()["connected"]
+            there.pid = 1
+            until(lambda: opened.status()["connected"], what="the meter")
 
 
 def reading_processes() -> list[psutil.Process]:

@@ -9,7 +9,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -35,7 +34,6 @@ from benchwire.foundation.instruments.transport import LinkLost, Transport
 
 _T = TypeVar("_T")
 Registers = Mapping[int, bytes]
-NOTHING_ALTERED: Registers = MappingProxyType({})
 
 # The instrument answers within 30 ms; a busy host may take longer to hand the answer over.
 REPLY_SECONDS = 0.2
@@ -198,24 +196,28 @@ class Units:
 
 
 class Altered:
-    """What a measurement has altered for its time: registers, with what they are to be again.
+    """What measurements have altered for their time: registers, with what they are to be again.
 
-    It outlives the port, and through ``told`` the process: an instrument with a supply of its own
-    keeps what was altered when it is out of reach.
+    Known by the number of the instrument's chip, it outlives the port, and through ``told`` the
+    process: an instrument with a supply of its own keeps what was altered when it is out of reach.
     """
 
-    def __init__(
-        self,
-        former: Registers = NOTHING_ALTERED,
-        told: Callable[[Registers], None] = lambda _: None,
-    ) -> None:
-        self.former = former
+    def __init__(self, told: Callable[[str, Registers], None] = lambda *_: None) -> None:
+        self._former: dict[str, Registers] = {}
         self._told = told
 
-    def note(self, former: Registers) -> None:
-        """Take note of what is to be restored from now on."""
-        self.former = former
-        self._told(former)
+    def learn(self, former: Mapping[str, Registers]) -> None:
+        """Take in what another process has noted."""
+        self._former.update(former)
+
+    def note(self, chip: str, former: Registers) -> None:
+        """Note what is to be restored in an instrument from now on, if anything."""
+        self._former[chip] = former
+        self._told(chip, former)
+
+    def of(self, chip: str) -> Registers:
+        """Return what is to be restored in an instrument."""
+        return self._former.get(chip, {})
 
 
 class Potentiostat:
@@ -226,7 +228,7 @@ class Potentiostat:
     units
         What is known of answers still to come on the same port.
     altered
-        What has to be restored in the instrument.
+        What has to be restored in which instrument.
     """
 
     def __init__(
@@ -416,21 +418,22 @@ class Potentiostat:
             protocol.CURRENT_AVERAGING: float(current),
             protocol.POTENTIAL_AVERAGING: float(potential),
         }
+        former = {address: self._read_insistently(address) for address in registers}
         # First, so that whatever happens from here on it is known what to restore.
-        self._altered.note({address: self._read_insistently(address) for address in registers})
+        self._altered.note(chip := self.serial_number(), former)
         try:
             for address, length in registers.items():
                 self._write_insistently(address, protocol.pack_floats([length]))
             yield
         finally:
-            self.restore()
+            self.restore(chip)
 
-    def restore(self) -> None:
-        """Restore what a measurement has altered for its time, if that was not done yet."""
-        if self._altered.former:
-            for address, payload in self._altered.former.items():
+    def restore(self, chip: str) -> None:
+        """Restore what a measurement has altered in this instrument, if that was not done yet."""
+        if former := self._altered.of(chip):
+            for address, payload in former.items():
                 self._write_insistently(address, payload)
-            self._altered.note(NOTHING_ALTERED)
+            self._altered.note(chip, {})
 
     def _prepare(self, gain: int, latch: RunLatch) -> None:
         latch.raise_if_tripped()
@@ -837,6 +840,8 @@ class _CurrentRun:
         self._samples_by_itself: bool | None = None
         self._rows = 0
         self._undecided: list[Samples] = []
+        # The last step that samples are owed of.
+        self._held = 0
         # Samples that the instrument owes, as pairs of step and number, in order.
         self._owed: list[list[int]] = []
 
@@ -875,8 +880,10 @@ class _CurrentRun:
         count = samples_in(duration, SAMPLE_PERIOD)
         more = min(samples_in(late, SAMPLE_PERIOD), count)
         if more:
-            self._owed.append([number - 1, more])
-        self._owed.append([number, count - more])
+            self._owed.append([self._held, more])
+        if more < count:
+            self._owed.append([number, count - more])
+            self._held = number
 
     def _hold(self, number: int, start: float, step_start: float, duration: float) -> None:
         end = step_start + duration

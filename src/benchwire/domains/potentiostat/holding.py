@@ -5,16 +5,11 @@ wait: its buffers last for half a second.
 """
 
 import logging
+from collections.abc import Mapping
 from concurrent.futures import Future, wait
 
 from benchwire.domains.potentiostat.acquisition import Measurement, measure
-from benchwire.domains.potentiostat.driver import (
-    NOTHING_ALTERED,
-    Altered,
-    Registers,
-    RunLatch,
-    Safety,
-)
+from benchwire.domains.potentiostat.driver import Altered, Registers, RunLatch, Safety
 from benchwire.domains.potentiostat.instrument import Instrument
 from benchwire.domains.potentiostat.live import LiveRun
 from benchwire.foundation.clock import SystemClock
@@ -32,8 +27,8 @@ class Holding:
     """All potentiostats of a server, by port.
 
     It tells ``state`` (port, whether it is connected, serial number), ``safe`` (port: its cell was
-    found connected and has been opened), ``altered`` (port, what a measurement has altered) and
-    ``points`` (run id, an event's bytes).
+    found connected and has been opened), ``altered`` (a chip's number, what is to be
+    restored in it) and ``points`` (run id, an event's bytes).
     """
 
     def __init__(self, teller: Teller) -> None:
@@ -43,12 +38,16 @@ class Holding:
         self._latches: dict[int, RunLatch] = {}
         self._measuring: dict[int, Future[str | None]] = {}
         self._live: dict[str, LiveRun] = {}
+        self._altered = Altered(lambda chip, former: teller.tell("altered", chip, former))
 
-    def open(self, port: SerialPort, altered: Registers = NOTHING_ALTERED) -> "Future[bool]":
+    def open(
+        self, port: SerialPort, altered: Mapping[str, Registers] | None = None
+    ) -> "Future[bool]":
         """Take a port up for good; the promise says whether an instrument has answered on it.
 
-        ``altered`` is what a process before may have left altered in the instrument.
+        ``altered`` is what a process before may have left altered in which instrument.
         """
+        self._altered.learn(altered or {})
         before = self._instruments.get(port.path)
         if before is None or before.port != port:
             self._instruments[port.path] = Instrument(
@@ -58,9 +57,7 @@ class Holding:
                 told_safe=self._made_safe,
                 told=self._tell_state,
                 told_other=lambda found: self._teller.tell("other", found.port.path),
-                altered=Altered(
-                    altered, lambda former: self._teller.tell("altered", port.path, dict(former))
-                ),
+                altered=self._altered,
             )
         instrument = self._instruments[port.path]
 

@@ -29,7 +29,7 @@ class Instrument:
     told_other
         Called when another instrument is found on the port, which is made safe and not used.
     altered
-        What a measurement before has altered in the instrument.
+        What measurements have altered in which instrument.
     """
 
     def __init__(
@@ -95,6 +95,6 @@ class Instrument:
             self._told_other(self)
             raise LinkLost("Another instrument is on this port", hint="It gets a slot of its own.")
         self._chip = chip
-        device.restore()
         self.serial_number = self.serial_number or chip
         self._told_safe(self, safety)
+        device.restore(chip)

@@ -42,6 +42,8 @@ class InstrumentKeeper(Keeper["HeldInstrument"]):
         super().__init__(FACTORY)
         self._on_points = on_points
         self._numbers = itertools.count(1)
+        self.altered: dict[str, Registers] = {}
+        """What is to be restored in which instrument, by its chip's number."""
 
     def measure(
         self, path: str, task: Measurement, *, latch: RunLatch, run_id: str, slot: str
@@ -87,6 +89,9 @@ class InstrumentKeeper(Keeper["HeldInstrument"]):
         """Take in what the process tells."""
         if event == "points":
             self._on_points(*arguments)
+        elif event == "altered":
+            chip, former = arguments
+            self.altered[chip] = former
         else:
             super().heard(event, arguments)
 
@@ -123,7 +128,6 @@ class HeldInstrument:
         self.is_other = False
         self._keeper = keeper
         self._told_safe = told_safe
-        self._altered: Registers = {}
 
     @property
     def key(self) -> str:
@@ -131,9 +135,9 @@ class HeldInstrument:
         return self.port.path
 
     @property
-    def opening(self) -> tuple[SerialPort, Registers]:
-        """What it is taken up with: its port, and what has to be restored in it."""
-        return self.port, self._altered
+    def opening(self) -> tuple[SerialPort, dict[str, Registers]]:
+        """What it is taken up with: its port, and what has to be restored in which instrument."""
+        return self.port, dict(self._keeper.altered)
 
     def identify(self) -> bool:
         """Have its port opened and learn the serial number; False when nothing answers on it."""
@@ -163,8 +167,6 @@ class HeldInstrument:
             # A process that took another's place knows only what is on the port now.
             self.is_other = self.is_other or serial_number not in {None, self.serial_number}
             self.is_connected = is_connected and not self.is_other
-        elif event == "altered":
-            (self._altered,) = facts
         elif event == "other":
             self.is_connected, self.is_other = False, True
         elif event == "safe":

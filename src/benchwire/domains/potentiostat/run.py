@@ -155,7 +155,8 @@ class ActiveRun:
         status = run_status(record.slots)
         if status == "cancelled" or (status == "failed" and self._reason is not None):
             context.note_partial_files([file for slot in record.slots for file in slot.files])
-            raise JobStopped(record.slots[0].message or "cancelled")
+            stopped = next((slot for slot in record.slots if slot.status == status), None)
+            raise JobStopped((stopped and stopped.message) or "cancelled")
         if status == "failed":
             failed = [slot for slot in record.slots if slot.status == "failed"]
             context.note_partial_files([file for slot in failed for file in slot.files])
@@ -208,9 +209,9 @@ class ActiveRun:
         if status == "done":
             if (note := self._await_plots(plots, PLOT_SECONDS)) is not None:
                 notes[note] = None
-            message = "; ".join(notes) or None
         else:
             wait(plots, PLOT_SECONDS_AFTER_STOP)
+        message = "; ".join([*([message] if message else []), *notes]) or None
         if status == "failed":
             logger.warning("run %s: %s failed: %s", self.order.run_id, slot.name, message)
         self._end_slot(slot, status, message)

@@ -335,19 +335,25 @@ class Meter:
             )
 
     def _look_for_port(self) -> None:
-        """Have a port read that nobody has named, once it is there."""
-        now = self._clock.monotonic()
-        if self._is_taken_up or now < self._look_again_at:
+        """Have a port read that nobody has named, once it is there and while it is a meter's."""
+        now, port = self._clock.monotonic(), self.config.port
+        if self._is_expected or self._port.is_connected or now < self._look_again_at:
             return
-        if not Path(self.config.port).exists():
-            failure = f"There is no port {self.config.port}"
-            self._port = PortState(condition="unplugged", failure=failure)
-        elif (owner := self._owner_at(self.config.port)) is not None:
+        if not Path(port).exists():
+            if not self._is_taken_up:
+                failure = f"There is no port {port}"
+                self._port = PortState(condition="unplugged", failure=failure)
+        elif (owner := self._owner_at(port)) is not None:
             self._look_again_at = now + _LOOK_AGAIN_SECONDS
-            failure = f"At {self.config.port} is an instrument of the {owner}"
-            self._port = PortState(condition="no meter", failure=failure)
-        else:
+            if self._is_taken_up:
+                self._is_taken_up = False
+                self._keeper.release(self)
+            failure = f"At {port} is an instrument of the {owner}"
+            self._begin_anew(PortState(condition="no meter", failure=failure))
+        elif not self._is_taken_up:
             self._take_up()
+        else:
+            self._look_again_at = now + _LOOK_AGAIN_SECONDS
 
     def _take_up(self) -> None:
         self._is_taken_up = True

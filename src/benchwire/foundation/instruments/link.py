@@ -77,6 +77,7 @@ class Link:
         self._pause = FIRST_PAUSE
         self._try_again_at = float("-inf")
         self._farewell: Callable[[Transport], object] | None = None
+        self._farewell_until = float("inf")
         self._thread = threading.Thread(target=self._serve, name=f"link {name}", daemon=True)
         self._thread.start()
 
@@ -106,14 +107,17 @@ class Link:
     ) -> None:
         """Let the port go, after a last piece of work; waits for it so long.
 
-        For that work a port which is not open is opened, and if it fails opened once more: whoever
-        had it before may have left the instrument as it should not stay.
+        For that work a port which is not open is opened, and opened anew if it fails: whoever had
+        it before may have left the instrument as it should not stay.
         """
         self._farewell = farewell
+        self._farewell_until = self._clock.monotonic() + FAREWELL_SECONDS
         with self._gate:
             self._closing.set()
             self._waiting.put(None)
         self._thread.join(seconds)
+        if farewell is not None and self._thread.is_alive():
+            logger.error("%s: not reached for the last time in %g s", self.name, seconds)
 
     # -- the link's thread ------------------------------------------------------------------
 
@@ -213,13 +217,12 @@ class Link:
         Somebody who looks for another instrument may have the port for a moment, and an answer may
         be garbled.
         """
-        until = self._clock.monotonic() + FAREWELL_SECONDS
         while True:
             try:
                 farewell(self._opened())
             except BenchwireError as error:
                 self._lost(error)
-                if self._clock.monotonic() > until or not Path(self.name).exists():
+                if self._clock.monotonic() > self._farewell_until or not Path(self.name).exists():
                     raise
                 self._clock.sleep(_FAREWELL_PAUSE)
             else:

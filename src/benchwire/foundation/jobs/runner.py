@@ -6,6 +6,7 @@ after a crash, kinds that are ``resumable`` go on with the parts that were not f
 are failed with the reason, since nothing is ever repeated on an instrument by itself.
 """
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -41,7 +42,7 @@ _REPORT_INTERVAL = 0.2
 _LOOK_SECONDS = 0.2
 _SAVE_AGAIN_SECONDS = 2.0
 # What was sent to a database that then went away has arrived there by then, or never will.
-_ARRIVED_SECONDS = 60.0
+_ARRIVED_SECONDS = 10.0
 _RESTARTED = "server restarted"
 _NOBODY_KNEW = "the database was away as it was taken in"
 
@@ -193,6 +194,7 @@ class Jobs:
         self._queues: dict[str, deque[str]] = {}
         self._running: dict[str, _Running] = {}
         self._unsaved: dict[str, JobRecord] = {}
+        self._in_doubt: dict[str, JobRecord] = {}
         self._cut_short: list[str] = []
         self._lock = threading.RLock()
         self._accepting = False
@@ -316,7 +318,9 @@ class Jobs:
         try:
             stored = self._database.write(work)
         except OutcomeUnknown:
-            threading.Thread(target=self._look_for, args=(job_id,), daemon=True).start()
+            with self._lock:
+                self._in_doubt[job_id] = record
+            threading.Thread(target=self._look_for, args=(record,), daemon=True).start()
             raise
         if stored is record:
             self._enqueue(record)
@@ -325,7 +329,7 @@ class Jobs:
             return self.get(job_id)
         return self.get(stored.id)
 
-    def _look_for(self, job_id: str) -> None:
+    def _look_for(self, asked: JobRecord) -> None:
         """Take up a job that may have been stored, once the database can be asked.
 
         Whoever asked for it was told that nobody knows. It must not lie there until the next life.
@@ -334,17 +338,28 @@ class Jobs:
         while self._accepting and (until is None or self._clock.monotonic() < until):
             self._clock.sleep(_SAVE_AGAIN_SECONDS)
             try:
-                record = self._store.get(job_id)
-                if record is not None and not record.state.is_final:
-                    logger.warning("job %s was stored after all", job_id)
-                    self._take_up(record, _NOBODY_KNEW)
-                    self._pump()
+                if (found := self._store.get(asked.id)) is not None:
+                    if found.created_at == asked.created_at:
+                        self._take_up_late(found)
+                    break
             except BenchwireError:
                 continue
-            if record is not None:
-                return
             if until is None:
                 until = self._clock.monotonic() + _ARRIVED_SECONDS
+        with self._lock:
+            self._in_doubt.pop(asked.id, None)
+
+    def _take_up_late(self, found: JobRecord) -> None:
+        logger.warning("job %s was stored after all", found.id)
+        with self._lock:
+            is_given_up = self._in_doubt[found.id].state is JobState.CANCELLED
+        self._take_up(found, _NOBODY_KNEW)
+        # It is taken up by now; what fails from here on must not have that done again.
+        with contextlib.suppress(BenchwireError):
+            if is_given_up:
+                self.cancel(found.id)
+            self._notify(self.get(found.id))
+        self._pump()
 
     def get(self, job_id: str) -> JobRecord:
         """Return a job's record.
@@ -409,7 +424,7 @@ class Jobs:
     def unfinished(self) -> list[JobRecord]:
         """Return the jobs that are queued or running, oldest first."""
         with self._lock:
-            left = list(self._records.values())
+            left = list({**self._in_doubt, **self._records}.values())
         return sorted(left, key=lambda record: record.created_at)
 
     def count_by_state(self, kinds: Sequence[str] | None = None) -> dict[str, int]:
@@ -431,6 +446,10 @@ class Jobs:
         with self._lock:
             record = self._records.get(job_id)
             running = self._running.get(job_id)
+            if record is None and job_id in self._in_doubt:
+                doubted = replace(self._in_doubt[job_id], state=JobState.CANCELLED)
+                self._in_doubt[job_id] = doubted
+                return doubted
             if record is not None and running is None:
                 waiting = self._queues[self._kinds[record.kind].queue_name]
                 place = waiting.index(job_id)
