@@ -4,6 +4,7 @@ import logging
 import secrets
 import socket
 import threading
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import entry_points
@@ -155,7 +156,9 @@ class Application:
         lock = hold_for_server(settings.data_dir)
         self._closers.callback(lock.close)
         clear_leftovers(settings.data_dir)
-        database = open_database(settings.data_dir, settings.database_url, clock)
+        database = open_database(
+            settings.data_dir, settings.database_url, clock, owner=_number_of(settings.data_dir)
+        )
         self._closers.callback(database.close)
         schema.upgrade(database)
         sessions = Sessions(database, clock)
@@ -456,6 +459,17 @@ def _with_cors(app: ASGIApp, origins: list[str]) -> ASGIApp:
     return CORSMiddleware(
         app, allow_origins=["*"], allow_methods=["GET", "HEAD"], allow_headers=["X-API-Key"]
     )
+
+
+def _number_of(data_dir: Path) -> int:
+    """Return the number of the server on a data folder of this computer; no two have the same.
+
+    A copy of the folder on another computer, or beside the first, is another server.
+    """
+    own = b"\0".join(
+        (session_secret(data_dir), socket.gethostname().encode(), str(data_dir.resolve()).encode())
+    )
+    return zlib.crc32(own) & 0x7FFFFFFF
 
 
 def session_secret(data_dir: Path) -> bytes:

@@ -1,6 +1,9 @@
 """PostgreSQL restarted, frozen and crowded out under load: nothing acknowledged is lost."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -348,6 +351,42 @@ def test_table_that_somebody_locks_is_told_and_free_again(
             add(notes, "no")
     add(notes, "yes")
     assert count(notes) == 1
+
+
+def test_read_only_under_load(
+    server: Server, postgres: Postgres, soak_or: Callable[[int, int], int]
+) -> None:
+    """As after a failover, or where whoever looks after it stops all writes to a full disk."""
+    with Load(server, "readonly") as load:
+        for _ in range(soak_or(1, 10)):
+            time.sleep(2)
+            with postgres.read_only():
+                time.sleep(FROZEN_SECONDS)
+            back = time.monotonic()
+            until(lambda back=back: load.answered_at > back, seconds=RECOVERY_SECONDS)
+    assert any("no writes" in str(body) for *_, body in load.refusals)
+    check(server, load)
+
+
+def test_a_second_server_on_the_database_is_refused(
+    server: Server, postgres: Postgres, tmp_path: Path
+) -> None:
+    """Its data folder is another; it would take the runs of the first for its own, cut short."""
+    command = [sys.executable, "-m", "benchwire", "serve", "--port=0"]
+    with Load(server, "second") as load:
+        time.sleep(2)
+        second = subprocess.run(
+            [*command, f"--data-dir={tmp_path / 'other'}"],
+            capture_output=True, text=True, timeout=60, check=False,
+            env={**os.environ, "BENCHWIRE_UI": "false", "BENCHWIRE_DATABASE_URL": postgres.url},
+        )  # fmt: skip
+        assert second.returncode == 2
+        assert "Another benchwire server works on this database" in second.stderr
+        assert "Traceback" not in second.stderr
+        # The first takes the database again after it was away.
+        back = postgres.restart("fast")
+        until(lambda: load.answered_at > back, seconds=60)
+    check(server, load)
 
 
 @pytest.mark.parametrize("is_resumable", [True, False])

@@ -200,6 +200,51 @@ def test_postgresql_connection_lost_is_taken_up_again(postgres_url: str, tmp_pat
         database.close()
 
 
+def test_postgresql_is_kept_for_one_server(postgres_url: str, tmp_path: Path) -> None:
+    """And not from the same server, whose former connection it may hold for alive for long."""
+    opened = [open_database(tmp_path, postgres_url, owner=owner) for owner in (7, 8, 7)]
+    former, other, again = opened
+    try:
+        former.write(lambda c: c.execute(sa.text("CREATE TABLE note (x VARCHAR(20))")))
+        with pytest.raises(DatabaseUnavailable, match="Another benchwire server"):
+            add_row(other, "b")
+        assert rows(other) == []
+        add_row(again, "c")
+        with pytest.raises(DatabaseUnavailable, match="Another benchwire server"):
+            add_row(other, "b")
+        again.close()
+        add_row(other, "d")
+        with pytest.raises(DatabaseUnavailable, match="Another benchwire server"):
+            add_row(former, "a")
+        assert rows(other) == ["c", "d"]
+    finally:
+        for database in opened:
+            database.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("25006", "takes no writes"),
+        ("53100", "disk is full"),
+        ("53200", "does not answer"),
+        ("XX001", "is damaged"),
+    ],
+)
+def test_what_postgresql_refuses_for_reasons_of_its_own_is_told_as_such(
+    postgres_url: str, tmp_path: Path, state: str, told: str
+) -> None:
+    database = open_database(tmp_path, postgres_url)
+    refusal = f"DO $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{state}'; END $$"
+    try:
+        with pytest.raises(DatabaseUnavailable, match=told):
+            database.write(lambda c: c.execute(sa.text(refusal)))
+        with pytest.raises(DatabaseUnavailable, match=told), database.read() as connection:
+            connection.execute(sa.text(refusal))
+    finally:
+        database.close()
+
+
 def test_postgresql_says_in_our_words_that_it_cannot_hold_a_value(
     postgres_url: str, tmp_path: Path
 ) -> None:

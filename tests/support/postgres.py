@@ -53,6 +53,19 @@ class Postgres:
                     process.send_signal(signal.SIGCONT)
 
     @contextlib.contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Have it refuse every write."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            connection.execute("SELECT pg_reload_conf()")
+            try:
+                yield
+            finally:
+                connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+                connection.execute("SELECT pg_reload_conf()")
+
+    @contextlib.contextmanager
     def crowded(self) -> Iterator[None]:
         """Hold every connection it gives, having ended those of everybody else."""
         held: list[psycopg.Connection[Any]] = []

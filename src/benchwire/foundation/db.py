@@ -30,7 +30,7 @@ from sqlalchemy.pool import QueuePool
 from benchwire.foundation import db_files
 from benchwire.foundation.clock import Clock, SystemClock, microseconds, moment
 from benchwire.foundation.db_files import BUSY_SECONDS, DATABASE_FILE, FolderUnsuitable, is_sound
-from benchwire.foundation.errors import Invalid, Unavailable
+from benchwire.foundation.errors import Conflict, Invalid, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,19 @@ _CONNECTION = {
     "tcp_user_timeout": 30_000,
     "application_name": "benchwire",
     # Somebody else who locks a table is waited for as long as on SQLite.
-    "options": f"-c lock_timeout={BUSY_SECONDS}s",
+    "options": f"-c lock_timeout={BUSY_SECONDS}s -c tcp_keepalives_idle=10"
+    " -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
 }
+# Locks of PostgreSQL are numbers; these two stand for "the server" and "a connection of server n".
+_SERVER_LOCK, _OWNER_LOCK = 1_651_338_851, 1_651_338_852
+# The one that has the lock, if it is an earlier connection of the same server.
+_END_FORMER = """
+    SELECT pg_terminate_backend(one.pid) FROM pg_locks one JOIN pg_locks other USING (pid, database)
+    WHERE one.locktype = 'advisory' AND one.granted AND one.classid = %s
+    AND other.locktype = 'advisory' AND other.granted AND other.classid = %s
+    AND other.objid = %s AND one.pid <> pg_backend_pid()
+    AND one.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 # File systems whose shared-memory maps a write-ahead log cannot rely on.
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"cifs", "smb3", "smbfs", "nfs", "nfs4", "9p", "afs", "ncpfs", "fuse.sshfs", "davfs"}
@@ -97,6 +108,12 @@ class _CommitBroken(Exception):
         self.cause = cause
 
 
+class DatabaseInUse(Conflict):
+    """Another server works on the same database."""
+
+    code = "database.in_use"
+
+
 class NothingWritten(DatabaseUnavailable):
     """A process that only reads was asked to write."""
 
@@ -139,6 +156,8 @@ class Database:
         Files that no record names may be known to that one, so nobody removes them.
     is_read_only
         Whether another process writes, and this one never does.
+    owner
+        The number of a server that PostgreSQL is to keep for itself; None keeps nobody away.
     """
 
     def __init__(
@@ -148,6 +167,7 @@ class Database:
         set_aside: str | None = None,
         clock: Clock | None = None,
         is_read_only: bool = False,
+        owner: int | None = None,
     ) -> None:
         self.url = url
         self.set_aside = set_aside
@@ -160,6 +180,8 @@ class Database:
         else:
             self._reader = _postgresql_engine(url, pool_size=8, read_only=True)
             self._writer = _postgresql_engine(url, pool_size=1)
+            if owner is not None:
+                event.listen(self._writer, "connect", _Claim(owner, self._clock).take)
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._closed = False
         self._gate = threading.Lock()
@@ -284,6 +306,9 @@ class Database:
             except SQLAlchemyError as error:
                 self._fail(group, unavailable(error), error)
                 return
+            except DatabaseInUse as error:
+                self._fail(group, DatabaseUnavailable(error.message, hint=error.hint), error)
+                return
         for item, (result, failed) in zip(group, outcomes, strict=True):
             if failed is None:
                 item.future.set_result(result)
@@ -346,7 +371,55 @@ class Database:
             item.future.set_exception(failure)
 
 
-def open_database(data_dir: Path, url: str | None = None, clock: Clock | None = None) -> Database:
+class _Claim:
+    """Keeps every other server away from a PostgreSQL database, for as long as its writer lives.
+
+    The lock is one of the writer's own session, so whoever writes has it. It is taken again with
+    each new connection. What an earlier connection of the same server has left, which PostgreSQL
+    may hold for alive long after a network or a computer broke, is ended.
+    """
+
+    def __init__(self, owner: int, clock: Clock) -> None:
+        self._owner = owner
+        self._clock = clock
+
+    def take(self, connection: Any, _record: object) -> None:
+        """Take the lock for a new connection.
+
+        Raises
+        ------
+        DatabaseInUse
+            Another server has it.
+        """
+        until = self._clock.monotonic() + RECONNECT_SECONDS
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", (_OWNER_LOCK, self._owner))
+            while not self._is_taken(cursor):
+                found = cursor.execute(_END_FORMER, (_SERVER_LOCK, _OWNER_LOCK, self._owner))
+                is_own = found.fetchone() is not None
+                connection.commit()
+                if not is_own or self._clock.monotonic() > until:
+                    raise DatabaseInUse(
+                        "Another benchwire server works on this database",
+                        hint="Stop it first, or give this one a database_url of its own.",
+                    )
+                self._clock.sleep(RETRY_SECONDS)
+        connection.commit()
+
+    @staticmethod
+    def _is_taken(cursor: Any) -> bool:
+        return bool(
+            cursor.execute("SELECT pg_try_advisory_lock(%s, 0)", (_SERVER_LOCK,)).fetchone()[0]
+        )
+
+
+def open_database(
+    data_dir: Path,
+    url: str | None = None,
+    clock: Clock | None = None,
+    *,
+    owner: int | None = None,
+) -> Database:
     """Open the server's database, SQLite in the data folder unless a URL names PostgreSQL.
 
     A damaged SQLite file is set aside with its log beside it, and the newest sound copy takes its
@@ -357,10 +430,12 @@ def open_database(data_dir: Path, url: str | None = None, clock: Clock | None = 
     ------
     FolderUnsuitable
         The folder cannot be written, or cannot hold a write-ahead log.
+    DatabaseInUse
+        Told at the first use: PostgreSQL keeps the database for another server.
     """
     clock = clock or SystemClock()
     if url:
-        return Database(_postgresql_url(url), clock=clock)
+        return Database(_postgresql_url(url), clock=clock, owner=owner)
     ensure_suitable(data_dir)
     db_files.take_copy_if_unusable(data_dir, clock)
     sqlite_url = sa.URL.create("sqlite+pysqlite", database=str(data_dir / DATABASE_FILE))
@@ -531,18 +606,25 @@ def _told(error: Exception) -> Exception:
             hint="No text may have the character NUL in it.",
         )
     is_away = isinstance(error, OperationalError | PoolTimeout) or (
-        isinstance(error, DBAPIError) and (error.connection_invalidated or _is_damage(error))
+        isinstance(error, DBAPIError)
+        and (error.connection_invalidated or _is_damage(error) or _is_states(error, "25006", "53"))
     )
     return unavailable(error) if is_away else error
 
 
 def _is_damage(error: Exception) -> bool:
-    """Whether SQLite says that its file is not what it wrote."""
+    """Whether the database says that its files are not what it wrote."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     if not isinstance(cause, sqlite3.DatabaseError):
-        return False
+        return _is_states(error, "XX001", "XX002")
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _is_states(error: Exception, *states: str) -> bool:
+    """Whether PostgreSQL gives one of these states, or of these classes of them."""
+    found = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    return found.startswith(states)
 
 
 def _unknown_outcome() -> OutcomeUnknown:
@@ -558,17 +640,26 @@ def unavailable(error: Exception) -> DatabaseUnavailable:
         return DatabaseUnavailable(
             "Too many requests wait for the database", hint="Try again in a moment."
         )
+    if _is_states(error, "XX"):
+        return DatabaseUnavailable(
+            "The database is damaged", hint="Its own log says where; restore it from a backup."
+        )
     if _is_damage(error):
         return DatabaseUnavailable(
             "The database is damaged",
             hint="Restart the server: it sets the file aside and works on its newest copy.",
+        )
+    if _is_states(error, "25006"):
+        return DatabaseUnavailable(
+            "The database takes no writes at the moment",
+            hint="It is set to read only, as after a failover; its own log says why.",
         )
     text = str(getattr(error, "orig", None) or error)
     if "locked" in text or "lock timeout" in text:
         return DatabaseUnavailable(
             "Another program holds the database locked", hint="Close it and try again."
         )
-    if "full" in text or "disk I/O" in text:
+    if "full" in text or "disk I/O" in text or _is_states(error, "53100"):
         return DatabaseUnavailable(
             "The disk is full or failing; nothing was stored", hint="Free space and try again."
         )
