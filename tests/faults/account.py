@@ -52,6 +52,10 @@ class Account:
             done = sum(run["status"] == "done" for run in here)
             begun = self._bench.state(slot)["closings"]
             assert done <= begun <= len(here), f"{slot}: {begun} begun of {len(here)} runs"
+            # Of the runs since the last look as well, or one cut short would hide another's second.
+            before = self._bench.begun.get(slot, (0, 0))
+            assert begun - before[0] <= len(here) - before[1], f"{slot}: {before}, {begun}"
+            self._bench.begun[slot] = (begun, len(here))
 
     def check_files(self) -> None:
         """Check that no table of a run ends within a row, and every picture is whole."""
@@ -67,6 +71,9 @@ class Account:
 
     def _check_run(self, entry: Entry) -> None:
         assert entry["run"] in self._runs, entry
+        # Whose answer was lost was asked for again, under the same key; each has a folder of it.
+        same = [run["run_id"] for run in self._bench.get("/jobs", group_id=entry["key"])]
+        assert same == [entry["run"]], f"{entry['key']}: {same}"
 
     def _check_measured(self, entry: Entry) -> None:
         run = entry["run"]

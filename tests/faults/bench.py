@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Bench:
     potentiostats: EmulatorProcess
     meters: EmulatorProcess
     area: Path
+    begun: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """How often each instrument had begun to measure, of how many runs, when it was looked at."""
 
     @property
     def slots(self) -> dict[str, str]:

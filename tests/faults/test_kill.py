@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.faults.account import Account
-from tests.faults.bench import Bench, open_bench
+from tests.faults.bench import SAMPLE_SECONDS, Bench, open_bench
 from tests.faults.journal import Journal
 from tests.faults.load import Load
 from tests.support.server import Server
@@ -23,6 +23,8 @@ SEED = 20261128
 HEALTH_SECONDS = 5.0
 LONGEST_LIFE_SECONDS = 3.0
 COMPUTING_SECONDS = 180.0
+# Samples that are in the instrument, on the line or on their way to the file.
+UNDER_WAY_SECONDS = 1.5
 
 
 def start_again(server: Server) -> tuple[float, float]:
@@ -71,13 +73,17 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(
     starts: list[tuple[float, float]] = []
     with (
         Journal(tmp_path / "journal") as journal,
-        open_bench(tmp_path, free_port, database_url=database_url) as bench,
+        open_bench(tmp_path, free_port, slots=4, database_url=database_url) as bench,
     ):
-        load = Load(bench, journal, chance.getrandbits(32), pause=0.02)
+        *busy, held = bench.slots
+        load = Load(bench, journal, chance.getrandbits(32), slots=busy, pause=0.02)
         for life in range(soak_or(3, 200)):
             before = len(journal.entries())
+            long_run, begun = bench.start_run(held, 600), time.monotonic()
             with load.running():
                 time.sleep(chance.uniform(0.2, LONGEST_LIFE_SECONDS))
+                was_running = bench.get(f"/jobs/{long_run}")["status"] == "running"
+                measured = time.monotonic() - begun
                 bench.server.kill()
             starts.append(start_again(bench.server))
             bench.until_ready()
@@ -86,6 +92,10 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(
             account.compare(journal.entries()[before:])
             account.check_runs()
             account.check_files()
+            if was_running:
+                # What a kill may take is what was under way to the file.
+                rows = len(bench.table_from_the_start(long_run))
+                assert rows * SAMPLE_SECONDS > measured - UNDER_WAY_SECONDS, rows
             assert not load.failures, load.failures
             print(
                 f"life {life}: alive after {starts[-1][0]:.2f} s, whole after {starts[-1][1]:.2f} s"
