@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.faults.disk import SHORT, FailingDisk, build
 from tests.faults.meter_journal import MeterJournal
 from tests.support.battery import DEVICE, write_group
 from tests.support.ports import free_port
+from tests.support.postgres import running_postgres
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -212,7 +214,22 @@ def plain(told: str | None) -> str:
 
 @pytest.fixture(scope="module")
 def lab(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    top = tmp_path_factory.mktemp("failing")
+    with open_lab(library, tmp_path_factory.mktemp("failing")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def lab_on_postgresql(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Its files fail and its records do not."""
+    with (
+        running_postgres() as postgres,
+        open_lab(library, tmp_path_factory.mktemp("apart"), postgres.url) as opened,
+    ):
+        yield opened
+
+
+@contextmanager
+def open_lab(library: Path, top: Path, database_url: str | None = None) -> Iterator[Lab]:
     folder = top / "data"
     folder.mkdir()
     write_demo_movie(top / "movie.ome.tif", n_fovs=1, n_frames=4, size=260, n_cells=1)
@@ -221,6 +238,8 @@ def lab(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     disk = FailingDisk(library, folder)
     environment = {**disk.environment, "BENCHWIRE_COMPUTE_PROCESSES": "1"}
     environment["BENCHWIRE_BATTERY_RESCAN_SECONDS"] = "0.2"
+    if database_url is not None:
+        environment["BENCHWIRE_DATABASE_URL"] = database_url
     options = ("--emulate", "potentiostat=1", "--battery-data", str(top / "recordings"))
     with (
         Server(folder, free_port(), *options, environment=environment) as server,
@@ -250,7 +269,7 @@ WORK: dict[str, tuple[Callable[[Lab], str | None], int, int]] = {
 """Work, and how many of its calls fail in the short form and at most in the long one."""
 NEVER_SILENT: dict[str, tuple[str, ...]] = {
     "plate": ("benchwire.db-wal",),
-    "image": ("benchwire.db-wal", "plates/images"),
+    "image": ("benchwire.db-wal", "plates/images/"),
     "run": (".csv",),
     "workflow": ("_traces.csv",),
     "fit": ("_fitted",),
@@ -264,6 +283,18 @@ NEVER_SILENT: dict[str, tuple[str, ...]] = {
 def test_each_failing_call_is_told_and_leaves_nothing_half_done(
     lab: Lab, name: str, error: int, soak_or: Callable[[int, int], int]
 ) -> None:
+    fail_each_call(lab, name, error, soak_or)
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("name", ["image", "run", "workflow"])
+def test_files_that_fail_leave_no_record_of_them(
+    lab_on_postgresql: Lab, name: str, error: int, soak_or: Callable[[int, int], int]
+) -> None:
+    fail_each_call(lab_on_postgresql, name, error, soak_or)
+
+
+def fail_each_call(lab: Lab, name: str, error: int, soak_or: Callable[[int, int], int]) -> None:
     work, short, long = WORK[name]
     assert work(lab) is None
     lab.disk.fail(0, error)
