@@ -27,6 +27,12 @@ COMPUTING_SECONDS = 180.0
 UNDER_WAY_SECONDS = 1.5
 
 
+class FoldingServer(Server):
+    """A server that soon leaves battery readings to files."""
+
+    module = "tests.faults.folding_server"
+
+
 def start_again(server: Server) -> tuple[float, float]:
     """Start a server and return after how many s it said that it lives, and that it is whole."""
     began = time.monotonic()
@@ -73,7 +79,9 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(
     starts: list[tuple[float, float]] = []
     with (
         Journal(tmp_path / "journal") as journal,
-        open_bench(tmp_path, free_port, slots=4, database_url=database_url) as bench,
+        open_bench(
+            tmp_path, free_port, slots=4, server=FoldingServer, database_url=database_url
+        ) as bench,
     ):
         *busy, held = bench.slots
         load = Load(bench, journal, chance.getrandbits(32), slots=busy, pause=0.02)
@@ -103,6 +111,9 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(
         until_computed(bench, journal)
         account = Account(bench)
         account.compare(journal.entries())
+        assert any((bench.server.data_dir / "battery" / "live").rglob("*.parquet")), (
+            "no readings in files"
+        )
         worst = [max(seconds) for seconds in zip(*starts, strict=True)]
         print(f"{len(starts)} lives, {len(journal.entries())} acknowledged: alive after "
               f"{worst[0]:.2f} s, whole after {worst[1]:.2f} s at worst")  # fmt: skip
