@@ -297,7 +297,7 @@ class ActiveRun:
                 changed = next(r for r in records if r.slot == slot.name)
                 try:
                     self._parts.store.save_slot(run.run_id, changed)
-                except BenchwireError as error:
+                except Exception as error:  # noqa: BLE001 - the slot is freed all the same
                     # It is stored again with the end of the run.
                     logger.error("the end of %s in run %s could not be stored: %s", slot.name,
                                  run.run_id, error)  # fmt: skip

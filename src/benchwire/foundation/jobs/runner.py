@@ -566,8 +566,8 @@ class Jobs:
         """Store that a job runs; it runs all the same, so that its domain settles what it holds."""
         try:
             self._store.save(record)
-        except BenchwireError as error:
-            logger.error("the start of job %s could not be stored: %s", record.id, error.message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told at the end
+            logger.error("the start of job %s could not be stored: %s", record.id, error)
 
     def _stopped(self, kind: JobKind, stop: Stop, error: JobStopped) -> dict[str, Any]:
         reason = stop.reason
@@ -634,7 +634,9 @@ class Jobs:
         for record in left:
             try:
                 self._store.save(record)
-            except BenchwireError:
+            except Exception as error:  # noqa: BLE001 - or nobody would try again
+                if not isinstance(error, BenchwireError):
+                    logger.error("the end of job %s is not stored yet: %r", record.id, error)
                 continue
             with self._lock:
                 self._unsaved.pop(record.id, None)
