@@ -38,6 +38,7 @@ cli = typer.Typer(
 
 # A backstop: instruments are safe and streams ended long before.
 _SHUTDOWN_SECONDS = 8
+_UNSENT_BYTES = 128 * 1024
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.")]
@@ -319,6 +320,10 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(
         socket.SOL_SOCKET, socket.SO_REUSEADDR if exclusive is None else exclusive, 1
     )
+    # So that a client which does not read is noticed after some events and not after megabytes;
+    # what is on its way to one that reads is not counted.
+    if (low_water := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
+        listener.setsockopt(socket.IPPROTO_TCP, low_water, _UNSENT_BYTES)
     try:
         listener.bind((host, port))
     except OSError as error:

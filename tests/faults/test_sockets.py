@@ -33,8 +33,9 @@ HEAD_SECONDS_OF_SERVER = connections.HEAD_SECONDS
 QUEUE_BYTES = DEFAULT_QUEUE_LIMIT * 8100
 # The hub and the streams as the server has them, with one publisher whose events tell their time.
 _STREAMS = """
-import asyncio, json, os, socket, sys, threading, time
+import asyncio, json, os, sys, threading, time
 import uvicorn
+from benchwire.cli import _listen
 from benchwire.foundation.streams import Hub
 from benchwire.foundation.web import connections
 from benchwire.foundation.web.sse import EventStream
@@ -76,11 +77,7 @@ async def app(scope, receive, send):
         await send({"type": "http.response.body", "body": body})
 
 
-listener = socket.socket()
-listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-# So that a client which does not read is noticed after some events and not after megabytes.
-listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
-listener.bind(("127.0.0.1", int(sys.argv[1])))
+listener = _listen("127.0.0.1", int(sys.argv[1]))
 config = uvicorn.Config(app, http=connections.PromptHead, log_level="critical", lifespan="on")
 uvicorn.Server(config).run([listener])
 """
