@@ -26,6 +26,16 @@ connection.execute("BEGIN IMMEDIATE")
 print("held", flush=True)
 time.sleep(float(sys.argv[2]))
 """
+HOLD_POSTGRESQL = """
+import psycopg, sys, time
+with psycopg.connect(sys.argv[1]) as connection:
+    found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    tables = ", ".join(f'"{name}"' for name, in found)
+    # As SQLite has it: who reads may go on.
+    connection.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE")
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
 TELLING = {
     "/jobs": {"code", "message", "hint"},
     "/api/v1/plates": {"error", "message"},
@@ -40,9 +50,12 @@ TELLING = {
 
 
 @contextmanager
-def locked(database: Path, seconds: float) -> Iterator[None]:
+def locked(data_dir: Path, database_url: str | None, seconds: float) -> Iterator[None]:
     """Have another process hold the database for so long; leave when it has let go."""
-    command = [sys.executable, "-c", HOLD, str(database), str(seconds)]
+    if database_url is None:
+        command = [sys.executable, "-c", HOLD, str(data_dir / DATABASE_FILE), str(seconds)]
+    else:
+        command = [sys.executable, "-c", HOLD_POSTGRESQL, database_url, str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
@@ -60,10 +73,16 @@ def check_is_told(answer: httpx.Response) -> None:
 
 
 def test_a_locked_database_loses_no_sample_and_no_work(
-    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+    tmp_path: Path,
+    free_port: int,
+    database_url: str | None,
+    soak_or: Callable[[int, int], int],
 ) -> None:
     seconds = soak_or(int(BUSY_SECONDS) + 2, 30)
-    with Journal(tmp_path / "journal") as journal, open_bench(tmp_path, free_port) as bench:
+    with (
+        Journal(tmp_path / "journal") as journal,
+        open_bench(tmp_path, free_port, database_url=database_url) as bench,
+    ):
         busy = list(bench.slots)[-1]
         load = Load(bench, journal, seed=14, slots=[busy], pause=0.2)
         with load.running():
@@ -72,7 +91,7 @@ def test_a_locked_database_loses_no_sample_and_no_work(
                 began = bench.get("/api/data/latest")["utc"]
                 one = bench.start_run("slot01", seconds / 2, "CA", "PSTEP")
                 other = bench.start_run("slot02", seconds + 2)
-                with locked(bench.server.data_dir / DATABASE_FILE, seconds):
+                with locked(bench.server.data_dir, database_url, seconds):
                     time.sleep(1)
                     asked = time.monotonic()
                     assert bench.get("/health")["ok"]
