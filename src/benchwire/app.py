@@ -156,9 +156,9 @@ class Application:
         lock = hold_for_server(settings.data_dir)
         self._closers.callback(lock.close)
         clear_leftovers(settings.data_dir)
-        database = open_database(
-            settings.data_dir, settings.database_url, clock, owner=_number_of(settings.data_dir)
-        )
+        url = settings.database_url
+        owner = _number_of(settings.data_dir) if url else None
+        database = open_database(settings.data_dir, url, clock, owner=owner)
         self._closers.callback(database.close)
         schema.upgrade(database)
         sessions = Sessions(database, clock)
