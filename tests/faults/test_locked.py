@@ -31,8 +31,14 @@ import psycopg, sys, time
 with psycopg.connect(sys.argv[1]) as connection:
     found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     tables = ", ".join(f'"{name}"' for name, in found)
-    # As SQLite has it: who reads may go on.
-    connection.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE")
+    while True:
+        try:
+            # As SQLite has it: who reads may go on. Two that wait for each other would be told so.
+            connection.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE NOWAIT")
+            break
+        except psycopg.errors.LockNotAvailable:
+            connection.rollback()
+            time.sleep(0.02)
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
 """

@@ -53,12 +53,14 @@ _CONNECTION = {
 }
 # Locks of PostgreSQL are numbers; these two stand for "the server" and "a connection of server n".
 _SERVER_LOCK, _OWNER_LOCK = 1_651_338_851, 1_651_338_852
-# The one that has the lock, if it is an earlier connection of the same server.
-_END_FORMER = """
-    SELECT pg_terminate_backend(one.pid) FROM pg_locks one JOIN pg_locks other USING (pid, database)
-    WHERE one.locktype = 'advisory' AND one.granted AND one.classid = %s
-    AND other.locktype = 'advisory' AND other.granted AND other.classid = %s
-    AND other.objid = %s AND one.pid <> pg_backend_pid()
+# Who has the first of them, and whether that is a connection of the same server.
+_HOLDERS = """
+    SELECT one.pid, EXISTS (
+        SELECT FROM pg_locks other WHERE other.pid = one.pid AND other.database = one.database
+        AND other.locktype = 'advisory' AND other.granted AND other.classid = %s
+        AND other.objid = %s
+    )
+    FROM pg_locks one WHERE one.locktype = 'advisory' AND one.granted AND one.classid = %s
     AND one.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 # File systems whose shared-memory maps a write-ahead log cannot rely on.
@@ -307,7 +309,8 @@ class Database:
                 self._fail(group, unavailable(error), error)
                 return
             except DatabaseInUse as error:
-                self._fail(group, DatabaseUnavailable(error.message, hint=error.hint), error)
+                refused = DatabaseUnavailable(error.message, hint=error.hint)
+                self._fail(group, refused if broken is None else _unknown_outcome(), error)
                 return
         for item, (result, failed) in zip(group, outcomes, strict=True):
             if failed is None:
@@ -395,14 +398,20 @@ class _Claim:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", (_OWNER_LOCK, self._owner))
             while not self._is_taken(cursor):
-                found = cursor.execute(_END_FORMER, (_SERVER_LOCK, _OWNER_LOCK, self._owner))
-                is_own = found.fetchone() is not None
+                cursor.execute(_HOLDERS, (_OWNER_LOCK, self._owner, _SERVER_LOCK))
+                holders = cursor.fetchall()
+                for pid, is_own in holders:
+                    if is_own:
+                        cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))
                 connection.commit()
-                if not is_own or self._clock.monotonic() > until:
+                is_anothers = not all(is_own for _, is_own in holders)
+                if is_anothers or self._clock.monotonic() > until:
+                    connection.close()
                     raise DatabaseInUse(
                         "Another benchwire server works on this database",
                         hint="Stop it first, or give this one a database_url of its own.",
                     )
+                # It was let go in this moment, or will be soon.
                 self._clock.sleep(RETRY_SECONDS)
         connection.commit()
 
@@ -640,7 +649,7 @@ def unavailable(error: Exception) -> DatabaseUnavailable:
         return DatabaseUnavailable(
             "Too many requests wait for the database", hint="Try again in a moment."
         )
-    if _is_states(error, "XX"):
+    if _is_states(error, "XX001", "XX002"):
         return DatabaseUnavailable(
             "The database is damaged", hint="Its own log says where; restore it from a backup."
         )

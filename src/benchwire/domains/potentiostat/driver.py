@@ -207,8 +207,9 @@ class Altered:
         self._told = told
 
     def learn(self, former: Mapping[str, Registers]) -> None:
-        """Take in what another process has noted."""
-        self._former.update(former)
+        """Take in what another process has noted; what is known here is newer."""
+        for chip, registers in former.items():
+            self._former.setdefault(chip, registers)
 
     def note(self, chip: str, former: Registers) -> None:
         """Note what is to be restored in an instrument from now on, if anything."""

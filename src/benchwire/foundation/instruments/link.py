@@ -25,6 +25,7 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 2.0
 IDLE_CHECK_SECONDS = 1.0
 FAREWELL_SECONDS = 1.5
+_SHORTEST_FAREWELL = 0.5
 _FAREWELL_PAUSE = 0.1
 
 
@@ -217,12 +218,14 @@ class Link:
         Somebody who looks for another instrument may have the port for a moment, and an answer may
         be garbled.
         """
+        # However long the work before it took.
+        until = max(self._farewell_until, self._clock.monotonic() + _SHORTEST_FAREWELL)
         while True:
             try:
                 farewell(self._opened())
             except BenchwireError as error:
                 self._lost(error)
-                if self._clock.monotonic() > self._farewell_until or not Path(self.name).exists():
+                if self._clock.monotonic() > until or not Path(self.name).exists():
                     raise
                 self._clock.sleep(_FAREWELL_PAUSE)
             else:

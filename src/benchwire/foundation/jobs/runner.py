@@ -335,25 +335,28 @@ class Jobs:
         Whoever asked for it was told that nobody knows. It must not lie there until the next life.
         """
         until: float | None = None
-        while self._accepting and (until is None or self._clock.monotonic() < until):
-            self._clock.sleep(_SAVE_AGAIN_SECONDS)
-            try:
-                if (found := self._store.get(asked.id)) is not None:
-                    if found.created_at == asked.created_at:
+        try:
+            while self._accepting and (until is None or self._clock.monotonic() < until):
+                self._clock.sleep(_SAVE_AGAIN_SECONDS)
+                try:
+                    found = self._store.get(asked.id)
+                    if found is not None and found.created_at == asked.created_at:
                         self._take_up_late(found)
+                except BenchwireError:
+                    continue
+                if found is not None:
                     break
-            except BenchwireError:
-                continue
-            if until is None:
-                until = self._clock.monotonic() + _ARRIVED_SECONDS
-        with self._lock:
-            self._in_doubt.pop(asked.id, None)
+                if until is None:
+                    until = self._clock.monotonic() + _ARRIVED_SECONDS
+        finally:
+            with self._lock:
+                self._in_doubt.pop(asked.id, None)
 
     def _take_up_late(self, found: JobRecord) -> None:
         logger.warning("job %s was stored after all", found.id)
-        with self._lock:
-            is_given_up = self._in_doubt[found.id].state is JobState.CANCELLED
         self._take_up(found, _NOBODY_KNEW)
+        with self._lock:
+            is_given_up = self._in_doubt.pop(found.id).state is JobState.CANCELLED
         # It is taken up by now; what fails from here on must not have that done again.
         with contextlib.suppress(BenchwireError):
             if is_given_up:
@@ -371,7 +374,8 @@ class Jobs:
         """
         with self._lock:
             live = self._records.get(job_id) or self._unsaved.get(job_id)
-        record = live or self._store.get(job_id)
+            doubted = self._in_doubt.get(job_id)
+        record = live or self._store.get(job_id) or doubted
         if record is None:
             raise JobNotFound(f"There is no job {job_id}")
         return record
@@ -424,7 +428,12 @@ class Jobs:
     def unfinished(self) -> list[JobRecord]:
         """Return the jobs that are queued or running, oldest first."""
         with self._lock:
-            left = list({**self._in_doubt, **self._records}.values())
+            doubted = {
+                job_id: record
+                for job_id, record in self._in_doubt.items()
+                if not record.state.is_final
+            }
+            left = list({**doubted, **self._records}.values())
         return sorted(left, key=lambda record: record.created_at)
 
     def count_by_state(self, kinds: Sequence[str] | None = None) -> dict[str, int]:
