@@ -254,6 +254,19 @@ def test_job_that_keeps_killing_the_server_is_given_up(database: Database) -> No
     assert life.jobs.get("j1").state is JobState.FAILED
 
 
+def test_a_job_whose_beginning_was_not_stored_is_named_as_cut_short_too(database: Database) -> None:
+    """It was taken in, and it will never be done unless somebody hears of it."""
+    before = Life(database, JobKind("test.work", wait_for_stop))
+    before.jobs._store.save = lambda _: None
+    submit(before, "test.work")
+    submit(before, "test.work", "j2")
+    crash(before)
+    after = Life(database, JobKind("test.work", wait_for_stop))
+    assert {after.jobs.get(job).state for job in ("j1", "j2")} == {JobState.FAILED}
+    report = after.sessions.away_report()
+    assert set(report.interrupted_jobs) == {"j1", "j2"}
+
+
 def test_clean_stop_fails_running_work_and_leaves_a_clean_record(database: Database) -> None:
     before = Life(database, JobKind("test.work", wait_for_stop))
     submit(before, "test.work")

@@ -207,18 +207,21 @@ class Jobs:
 
     def start(self) -> None:
         """Settle what the last life left behind, then take and run jobs."""
-        left = self._store.unfinished()
-        for record in left:
-            self._take_up(record, _RESTARTED)
-        self._sessions.add_interrupted(
-            tuple(record.id for record in left if record.state is JobState.RUNNING)
-        )
+        interrupted = []
+        for record in self._store.unfinished():
+            goes_on = self._take_up(record, _RESTARTED)
+            if not goes_on or record.state is JobState.RUNNING:
+                interrupted.append(record.id)
+        self._sessions.add_interrupted(tuple(interrupted))
         with self._lock:
             self._accepting = True
         self._pump()
 
-    def _take_up(self, record: JobRecord, reason: str) -> None:
-        """Queue a stored job that nobody works on, or bring it to its end for a reason."""
+    def _take_up(self, record: JobRecord, reason: str) -> bool:
+        """Queue a stored job that nobody works on, or bring it to its end for a reason.
+
+        Returns whether it goes on.
+        """
         kind = self._kinds.get(record.kind)
         was_running = record.state is JobState.RUNNING
         if (
@@ -227,8 +230,9 @@ class Jobs:
             and (not was_running or record.attempts < MAX_ATTEMPTS)
         ):
             self._enqueue(replace(record, state=JobState.QUEUED, interrupted=was_running))
-        else:
-            self._settle_interrupted(kind, replace(record, message=reason))
+            return True
+        self._settle_interrupted(kind, replace(record, message=reason))
+        return False
 
     def _settle_interrupted(self, kind: JobKind | None, record: JobRecord) -> None:
         try:
