@@ -256,7 +256,8 @@ def test_a_picture_s_name_is_only_shown(
     """The name of an upload becomes no path, and its header is valid whatever it is."""
     with furnished.client() as client:
         picture = client.get("/api/v1/wells/1/images/1/file").content
-    texts = random.Random(SEED).sample(corpus(canary), soak_or(25, 600))
+    names = corpus(canary)
+    texts = random.Random(SEED).sample(names, soak_or(25, len(names)))
     for number, text in enumerate(texts):
         name = text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
         boundary = f"b{number}"
