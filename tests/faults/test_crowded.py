@@ -83,11 +83,11 @@ def seconds_of(client: httpx.Client, path: str) -> float:
 def test_ten_thousand_queued_jobs(tmp_path: Path, free_port: int, database_url: str | None) -> None:
     traces = write_csv(tmp_path / "traces.csv", cells=3)
     settings = {"PYAMA_ALLOWED_PATHS": str(tmp_path), "BENCHWIRE_COMPUTE_PROCESSES": "1"}
-    if database_url is not None:
-        settings["BENCHWIRE_DATABASE_URL"] = database_url
     family = "/api/v1/analysis/fitting"
     with (
-        Server(tmp_path / "data", free_port, environment=settings) as server,
+        Server(
+            tmp_path / "data", free_port, environment=settings, database_url=database_url
+        ) as server,
         httpx.Client(base_url=server.url, timeout=SECONDS) as client,
     ):
 

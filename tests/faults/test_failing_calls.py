@@ -238,11 +238,11 @@ def open_lab(library: Path, top: Path, database_url: str | None = None) -> Itera
     disk = FailingDisk(library, folder)
     environment = {**disk.environment, "BENCHWIRE_COMPUTE_PROCESSES": "1"}
     environment["BENCHWIRE_BATTERY_RESCAN_SECONDS"] = "0.2"
-    if database_url is not None:
-        environment["BENCHWIRE_DATABASE_URL"] = database_url
     options = ("--emulate", "potentiostat=1", "--battery-data", str(top / "recordings"))
     with (
-        Server(folder, free_port(), *options, environment=environment) as server,
+        Server(
+            folder, free_port(), *options, environment=environment, database_url=database_url
+        ) as server,
         httpx.Client(base_url=server.url, timeout=60) as client,
     ):
         yield Lab(server, disk, client, folder)
@@ -303,7 +303,7 @@ def fail_each_call(lab: Lab, name: str, error: int, soak_or: Callable[[int, int]
     chosen = random.Random(f"{name} {error}").sample(calls, min(len(calls), soak_or(short, long)))
     told = []
     for number in sorted(chosen):
-        logged = len(lab.server.log_path.read_bytes())
+        logged = lab.server.log_path.stat().st_size
         lab.disk.fail(number, error)
         told.append((work(lab), lab.disk.failed, lab.disk.what))
         lab.disk.recover()

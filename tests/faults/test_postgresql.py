@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,14 @@ def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
     potentiostats = EmulatorProcess(POTENTIOSTATS, ["p1"], folder / "potentiostats")
     meters = EmulatorProcess(METERS, ["m1"], folder / "meters")
     environment = {
-        "BENCHWIRE_DATABASE_URL": postgres.url,
         "BENCHWIRE_POTENTIOSTAT_PORTS": _paths(potentiostats),
         "BENCHWIRE_POWERMETER_PORTS": _paths(meters),
         "BENCHWIRE_POWERMETER_POLLING_INTERVAL": "0.2",
         "BENCHWIRE_POWERMETER_DATA_RETENTION_MINUTES": "1000",
     }
-    with Server(folder / "data", free_port(), environment=environment) as running:
+    with Server(
+        folder / "data", free_port(), environment=environment, database_url=postgres.url
+    ) as running:
         yield running
     potentiostats.close()
     meters.close()
@@ -213,6 +215,15 @@ def check(server: Server, load: Load) -> None:
         assert [run for run in load.runs if run[0] != "done"] == []
 
 
+@contextmanager
+def recovery_from(fault: AbstractContextManager[None], load: Load) -> Iterator[None]:
+    """Have a fault for the length of a block, then wait until writes are answered again."""
+    with fault:
+        yield
+    back = time.monotonic()
+    until(lambda: load.answered_at > back, seconds=RECOVERY_SECONDS)
+
+
 def test_restarted_under_load(
     server: Server, postgres: Postgres, soak_or: Callable[[int, int], int]
 ) -> None:
@@ -236,12 +247,10 @@ def test_frozen_under_load(
     with Load(server, "freeze") as load:
         for _ in range(soak_or(1, 10)):
             time.sleep(2)
-            with postgres.frozen():
+            with recovery_from(postgres.frozen(), load):
                 time.sleep(FROZEN_SECONDS)
                 # What needs no database answers meanwhile.
                 assert httpx.get(f"{server.url}/health", timeout=5).is_success
-            back = time.monotonic()
-            until(lambda back=back: load.answered_at > back, seconds=RECOVERY_SECONDS)
     check(server, load)
 
 
@@ -251,10 +260,8 @@ def test_without_a_free_connection(
     with Load(server, "crowd") as load:
         for _ in range(soak_or(1, 10)):
             time.sleep(2)
-            with postgres.crowded():
+            with recovery_from(postgres.crowded(), load):
                 time.sleep(CROWDED_SECONDS)
-            back = time.monotonic()
-            until(lambda back=back: load.answered_at > back, seconds=RECOVERY_SECONDS)
     assert load.refusals
     check(server, load)
 
@@ -360,10 +367,8 @@ def test_read_only_under_load(
     with Load(server, "readonly") as load:
         for _ in range(soak_or(1, 10)):
             time.sleep(2)
-            with postgres.read_only():
+            with recovery_from(postgres.read_only(), load):
                 time.sleep(FROZEN_SECONDS)
-            back = time.monotonic()
-            until(lambda back=back: load.answered_at > back, seconds=RECOVERY_SECONDS)
     assert any("no writes" in str(body) for *_, body in load.refusals)
     check(server, load)
 

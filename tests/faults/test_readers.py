@@ -42,15 +42,20 @@ class Bench:
         self.environment = {
             "BENCHWIRE_POTENTIOSTAT_PORTS": _paths(self.potentiostats),
             "BENCHWIRE_POWERMETER_PORTS": _paths(self.meters),
-            **({"BENCHWIRE_DATABASE_URL": database_url} if database_url else {}),
         }
+        self.database_url = database_url
         self.data_dir = folder / "data"
         self.ports = free_ports(4)
         self.owner = self.server(Server, 0)
         self.readers = [self.server(Reader, 1), self.server(Reader, 2)]
 
     def server(self, kind: type[Server], number: int) -> Server:
-        return kind(self.data_dir, self.ports[number], environment=self.environment)
+        return kind(
+            self.data_dir,
+            self.ports[number],
+            environment=self.environment,
+            database_url=self.database_url,
+        )
 
     @property
     def all(self) -> list[Server]:

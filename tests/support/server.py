@@ -16,20 +16,27 @@ START_SECONDS = 60.0
 
 
 class Server:
-    """``benchwire serve`` on a data folder."""
+    """``benchwire serve`` on a data folder, with SQLite in it unless a URL names PostgreSQL."""
 
     module = "benchwire"
     command = "serve"
 
     def __init__(
-        self, data_dir: Path, port: int, *options: str, environment: dict[str, str] | None = None
+        self,
+        data_dir: Path,
+        port: int,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        database_url: str | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log_path = data_dir.parent / f"{data_dir.name}-{port}.log"
         self._options = options
-        self._environment = environment or {}
+        self._environment = dict(environment or {})
+        if database_url is not None:
+            self._environment["BENCHWIRE_DATABASE_URL"] = database_url
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 

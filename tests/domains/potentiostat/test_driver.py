@@ -1,7 +1,7 @@
 """The driver on the emulated instrument over a pseudo-terminal, and on a line that plays tricks."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -97,15 +97,21 @@ def test_spectrum_meets_the_closed_form(
         assert abs(point.phase_degrees - np.degrees(np.angle(expected))) < 1.0
 
 
-def test_firmware_that_samples_currents_is_read_from_its_buffer(tmp_path: Path) -> None:
-    host = PtyHost({"p": EmulatedPotentiostat(b"x", pid_samples=True)}, tmp_path)
+def sampled_by_itself(folder: Path, steps: Iterable[tuple[float, float]]) -> list[Samples]:
+    """Have firmware that samples by itself hold currents, and return the blocks of rows."""
+    host = PtyHost({"p": EmulatedPotentiostat(b"x", pid_samples=True)}, folder)
     transport = SerialTransport(str(host.paths["p"]), 1_500_000)
     blocks: list[Samples] = []
     Potentiostat(transport, SystemClock()).play_currents(
-        [(1e-5, 0.4), (2e-5, 0.3)], gain=0, latch=RunLatch(), sink=blocks.append
+        steps, gain=0, latch=RunLatch(), sink=blocks.append
     )
     transport.close()
     host.close()
+    return blocks
+
+
+def test_firmware_that_samples_currents_is_read_from_its_buffer(tmp_path: Path) -> None:
+    blocks = sampled_by_itself(tmp_path, [(1e-5, 0.4), (2e-5, 0.3)])
     assert all(block.time is None for block in blocks)
     rows = [sum(len(b.current) for b in blocks if b.step == step) for step in (0, 1)]
     assert sum(rows) == 1111 + 833
@@ -115,20 +121,13 @@ def test_firmware_that_samples_currents_is_read_from_its_buffer(tmp_path: Path) 
 
 def test_a_set_point_that_comes_late_moves_the_border_between_the_rows(tmp_path: Path) -> None:
     """The instrument holds the current before it meanwhile, and samples on."""
-    host = PtyHost({"p": EmulatedPotentiostat(b"x", pid_samples=True)}, tmp_path)
-    transport = SerialTransport(str(host.paths["p"]), 1_500_000)
-    blocks: list[Samples] = []
 
     def steps() -> Iterator[tuple[float, float]]:
         yield 1e-5, 0.6
         time.sleep(0.4)
         yield 3e-5, 1.0
 
-    Potentiostat(transport, SystemClock()).play_currents(
-        steps(), gain=0, latch=RunLatch(), sink=blocks.append
-    )
-    transport.close()
-    host.close()
+    blocks = sampled_by_itself(tmp_path, steps())
     current = [np.concatenate([b.current for b in blocks if b.step == step]) for step in (0, 1)]
     assert len(current[0]) + len(current[1]) == 1666 + 2777
     # Where it moved to is known to a few samples, or to what a busy machine needs for an exchange.
@@ -140,21 +139,13 @@ def test_a_set_point_that_comes_late_moves_the_border_between_the_rows(tmp_path:
 def test_a_set_point_later_than_steps_are_long_gives_the_steps_it_missed_no_rows(
     tmp_path: Path,
 ) -> None:
-    host = PtyHost({"p": EmulatedPotentiostat(b"x", pid_samples=True)}, tmp_path)
-    transport = SerialTransport(str(host.paths["p"]), 1_500_000)
-    blocks: list[Samples] = []
-
     def steps() -> Iterator[tuple[float, float]]:
         for number in range(12):
             if number == 4:
                 time.sleep(0.35)
             yield 1e-5 * (1 + number % 5), 0.1
 
-    Potentiostat(transport, SystemClock()).play_currents(
-        steps(), gain=0, latch=RunLatch(), sink=blocks.append
-    )
-    transport.close()
-    host.close()
+    blocks = sampled_by_itself(tmp_path, steps())
     assert sum(len(block.current) for block in blocks) == 12 * 277
     for step in {3, 8, 11} & {block.step for block in blocks}:
         current = np.concatenate([b.current for b in blocks if b.step == step])

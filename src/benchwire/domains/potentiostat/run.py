@@ -184,7 +184,7 @@ class ActiveRun:
     def _run_slot(self, slot: Slot) -> None:
         latch = self._latches[slot.name]
         plots: list[Future[None]] = []
-        notes: dict[str, None] = {}
+        notes: list[str | None] = []
         status, message = "done", None
         try:
             latch.raise_if_tripped()
@@ -193,8 +193,7 @@ class ActiveRun:
             for number, order in enumerate(self.order.modes):
                 latch.raise_if_tripped()
                 self._change(slot, mode_number=number)
-                if (note := self._measure(slot, order, latch, plots)) is not None:
-                    notes[note] = None
+                notes.append(self._measure(slot, order, latch, plots))
         except Stopped as stopped:
             cancelled = self._reason in {None, StopReason.CANCELLED}
             status = "cancelled" if cancelled else "failed"
@@ -207,11 +206,10 @@ class ActiveRun:
             message = refusal.message if refusal else "An unforeseen error; the server's log has it"
             status = "failed"
         if status == "done":
-            if (note := self._await_plots(plots, PLOT_SECONDS)) is not None:
-                notes[note] = None
+            notes.append(self._await_plots(plots, PLOT_SECONDS))
         else:
             wait(plots, PLOT_SECONDS_AFTER_STOP)
-        message = "; ".join([*([message] if message else []), *notes]) or None
+        message = "; ".join(dict.fromkeys(filter(None, [message, *notes]))) or None
         if status == "failed":
             logger.warning("run %s: %s failed: %s", self.order.run_id, slot.name, message)
         self._end_slot(slot, status, message)
