@@ -21,6 +21,7 @@ from benchwire.domains.plates.tables import chemicals, locations, plates, wells
 from benchwire.foundation import schema
 from benchwire.foundation.clock import SystemClock
 from benchwire.foundation.db import Database, open_database
+from benchwire.foundation.samples.store import Samples
 from serving import running_postgresql
 from timing import median_ms
 
@@ -127,7 +128,7 @@ def measure(name: str, database: Database, count: int) -> None:
     fill(database, count)
     source = (database, SystemClock())
     plate_store, well_store, chemistry = (
-        PlateStore(*source), WellStore(*source), ChemistryStore(*source),
+        PlateStore(*source, Samples(*source)), WellStore(*source), ChemistryStore(*source),
     )  # fmt: skip
     middle = count * 96 // 2
     ours = median_ms(lambda: plate_store.page(limit=100))
