@@ -91,9 +91,12 @@ class Load:
                 run = client.post("/jobs", json=body).raise_for_status().json()["run_id"]
                 self.journal.note(slot, asked, "started", run=run)
                 status: dict[str, Any] = {"status": "running"}
-                while status["status"] == "running" and not self._over.is_set():
-                    asked = time.monotonic()
+                while not self._over.is_set():
+                    now = time.monotonic()
                     status = client.get(f"/jobs/{run}").raise_for_status().json()
+                    if status["status"] != "running":
+                        break
+                    asked = now  # It has ended after this, maybe before it is asked for again.
                 if status["status"] == "done":
                     self.journal.note(slot, asked, "done", run=run, status=status)
 

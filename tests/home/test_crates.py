@@ -508,7 +508,7 @@ def test_only_so_many_crates_are_made_at_a_time(
     under_way.pop().rmdir()
     asked[:] = files
     assert httpx.get(url).status_code == 200
-    assert sorted(scratch.iterdir()) == under_way
+    until(lambda: sorted(scratch.iterdir()) == under_way, what="the folder's end")
 
 
 def test_a_client_that_leaves_while_files_are_made_leaves_nothing(
