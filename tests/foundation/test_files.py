@@ -8,7 +8,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from benchwire.foundation.files import FileNotInFolder, file_inside, stream_zip, write_whole
+from benchwire.foundation.files import (
+    BrokenOff,
+    FileNotInFolder,
+    file_inside,
+    open_plain,
+    stream_zip,
+    write_whole,
+)
 
 
 def test_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -53,6 +60,32 @@ def test_file_inside_is_found(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/a").write_text("x")
     assert file_inside(tmp_path, "sub/../sub/a").read_text() == "x"
+
+
+@pytest.mark.parametrize("linked", ["sub/a", "sub"])
+def test_a_link_on_the_way_is_not_followed(tmp_path: Path, linked: str) -> None:
+    """Be it the file or a folder above it that somebody exchanged since it was looked at."""
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path.resolve() / "root"
+    for place in (elsewhere / "sub", folder / "sub"):
+        place.mkdir(parents=True)
+        (place / "a").write_text(place.parent.name)
+    with open_plain(folder / "sub/a") as file:
+        assert file.read() == b"root"
+    (folder / linked).rename(tmp_path / "away")
+    (folder / linked).symlink_to(elsewhere / linked)
+    assert (folder / "sub/a").read_text() == "elsewhere"
+    with pytest.raises(OSError, match=r"sub|a"):
+        open_plain(folder / "sub/a")
+    with pytest.raises(BrokenOff, match="a cannot be read"):
+        list(stream_zip([(PurePosixPath("a"), folder / "sub/a")]))
+
+
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    """A pipe that nobody writes to would be waited for without end."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, tmp_path / "nothing"):
+        with pytest.raises(OSError, match=r"pipe|No such file|regular file"):
+            open_plain(path)
 
 
 def test_archive_is_streamed_in_pieces(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ class BundledFile:
     name
         Relative POSIX path in the bundle.
     path
-        Where the file lies; or
+        Where the file lies, links followed (`Path.resolve`); or
     make
         what writes it to the path it is given.
     """

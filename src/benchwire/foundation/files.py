@@ -88,6 +88,10 @@ def disk_troubles_told() -> Iterator[None]:
         raise told from error
 
 
+class BrokenOff(Exception):
+    """A file changed or vanished while it was sent; what was sent must not end well."""
+
+
 class AllowedFolders:
     """The folders in which requests may name paths; none stands for all of them.
 
@@ -164,6 +168,21 @@ class AllowedFolders:
         if not self.is_allowed(path):
             raise PathForbidden("The path is outside the folders that may be used")
         return path
+
+    def real(self, path: Path) -> Path:
+        """Return where a path leads once every link in it is followed, for `open_plain`.
+
+        Raises
+        ------
+        PathForbidden
+            It leads out of the allowed folders.
+        """
+        try:
+            resolved = path.resolve()
+        except (OSError, RuntimeError) as error:
+            raise PathForbidden(f"{path.name} leads nowhere") from error
+        self.refuse_foreign(resolved)
+        return resolved
 
     def file(self, text: str) -> Path:
         """Return the path of a file that is there."""
@@ -382,40 +401,42 @@ def file_inside(folder: Path, relative: str) -> Path:
     raise FileNotInFolder("There is no such file here")
 
 
-def open_inside(folder: Path, relative: str) -> BinaryIO:
-    """Open a regular file inside a folder for reading; the caller closes it.
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file for reading, by a path without links; the caller closes it.
 
     A link that somebody puts in the place of the file or of a folder above it, after that was
     looked at, is not followed.
 
+    Parameters
+    ----------
+    path
+        As `Path.resolve` returns it.
+
     Raises
     ------
-    FileNotInFolder
-        As from `file_inside`.
+    OSError
+        There is no such file, or a link on the way to it.
     """
-    path = file_inside(folder, relative)
     if os.open not in os.supports_dir_fd:
         return path.open("rb")
-    root = folder.resolve()
-    at: int | None = None
+    *folders, name = path.relative_to(path.anchor).parts
+    at = os.open(path.anchor, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        at = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-        *folders, name = path.relative_to(root).parts
-        flags = [os.O_DIRECTORY for _ in folders] + [os.O_NONBLOCK]
-        for part, flag in zip([*folders, name], flags, strict=True):
+        for part, flag in [*((part, os.O_DIRECTORY) for part in folders), (name, os.O_NONBLOCK)]:
             opened = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | flag, dir_fd=at)
             os.close(at)
             at = opened
-        if stat.S_ISREG(os.fstat(at).st_mode):
-            file = os.fdopen(at, "rb")
-            at = None
-            return file
-    except OSError:
-        pass  # it was exchanged since
-    finally:
-        if at is not None:
-            os.close(at)
-    raise FileNotInFolder("There is no such file here")
+        if not stat.S_ISREG(os.fstat(at).st_mode):
+            raise FileNotFoundError(errno.ENOENT, "Not a regular file", str(path))
+        return os.fdopen(at, "rb")
+    except BaseException:
+        os.close(at)
+        raise
+
+
+def reopened(file: BinaryIO) -> str:
+    """Return a path of a file that is open already, where nothing can be put in its place."""
+    return f"/dev/fd/{file.fileno()}" if Path("/dev/fd").is_dir() else file.name
 
 
 def sanitise(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
@@ -457,10 +478,26 @@ def sha256_of(path: Path, on_block: Callable[[int], None] = lambda _: None) -> s
 
 
 def stream_zip(files: Iterable[tuple[PurePosixPath, Path]]) -> Iterator[bytes]:
-    """Yield a ZIP archive piece by piece; memory does not grow with its size."""
+    """Yield a ZIP archive piece by piece; memory does not grow with its size.
+
+    Parameters
+    ----------
+    files
+        Names in the archive, and where they lie, as `open_plain` takes it.
+
+    Raises
+    ------
+    BrokenOff
+        A file cannot be read any more.
+    """
     from zipstream import ZIP_DEFLATED, ZipStream
 
     archive = ZipStream(compress_type=ZIP_DEFLATED, compress_level=1)
     for name, path in files:
-        archive.add_path(str(path), arcname=str(name))
-    yield from archive
+        try:
+            with open_plain(path) as file:
+                archive.add_path(reopened(file), arcname=str(name))
+                yield from archive.all_files()
+        except OSError as error:
+            raise BrokenOff(f"{name} cannot be read: {error.strerror}") from error
+    yield from archive.finalize()

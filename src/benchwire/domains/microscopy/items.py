@@ -1,7 +1,7 @@
 """Workflows and movies as lists over all domains show them."""
 
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlencode
 
 from benchwire.domains.microscopy.plan import PACKAGES
@@ -66,12 +66,11 @@ class MicroscopyItems:
         PathForbidden, PathMissing, ResultsReplaced
             Its results cannot be had any more.
         """
-        results = self._workflows.result_files(item_id)
+        results = self._workflows.archive(item_id)
         record = self._workflows.record(item_id)
-        folder = Path(record.params["output_dir"])
         return Bundle(
             item=_workflow_item(record),
-            files=[_bundled(path, folder) for path in results],
+            files=[_bundled(name, path) for name, path in results],
             parameters=record.params,
             started=record.started_at,
             ended=record.ended_at,
@@ -80,16 +79,14 @@ class MicroscopyItems:
         )
 
 
-def _bundled(path: Path, folder: Path) -> BundledFile:
-    within = path.is_relative_to(folder)
-    name = path.relative_to(folder).as_posix() if within else path.name
-    media_type = _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
-    if path.suffix == ".json":
+def _bundled(name: PurePosixPath, path: Path) -> BundledFile:
+    media_type = _MEDIA_TYPES.get(name.suffix.lower(), "application/octet-stream")
+    if name.suffix == ".json":
         # The record, also where that of a later run has taken its name.
         return BundledFile(RUN_NAME, "What was read, how, with which versions", media_type, path,
                            role="record")  # fmt: skip
-    what = "Which FOVs there are" if path.suffix == ".yaml" else "Traces of the cells of an FOV"
-    return BundledFile(name, what, media_type, path)
+    what = "Which FOVs there are" if name.suffix == ".yaml" else "Traces of the cells of an FOV"
+    return BundledFile(name.as_posix(), what, media_type, path)
 
 
 def _workflow_item(record: JobRecord) -> Item:

@@ -1,6 +1,5 @@
 """The microscopy API's paths."""
 
-from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -81,10 +80,7 @@ def workflow_results(job_id: str, workflows: WorkflowService) -> dict[str, Any]:
 )
 def download_workflow(job_id: str, workflows: WorkflowService) -> Response:
     """All tables and records of a completed workflow as one ZIP archive."""
-    files = workflows.result_files(job_id)
-    root = files[0].parent if files else Path()
-    named = ((PurePosixPath(path.relative_to(root)), path) for path in files)
-    return zip_download(named, f"{job_id}.zip")
+    return zip_download(workflows.archive(job_id), f"{job_id}.zip")
 
 
 @processing.post("/merge")

@@ -43,7 +43,7 @@ class ImageFiles:
     """
 
     def __init__(self, folder: Path, used: Callable[[Sequence[str]], set[str]]) -> None:
-        self._files = folder / "images"
+        self._files = (folder / "images").resolve()
         self._previews = folder / "previews"
         self._unneeded = folder / "unneeded"
         self._used = used

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from benchwire.domains.potentiostat.errors import NameInvalid
@@ -146,8 +146,17 @@ class RunFolder:
     @property
     def exists(self) -> bool:
         """Whether the run's files are still here, and inside the runs root."""
-        path = self.path.resolve()
-        return path.is_dir() and path.is_relative_to(self.root.resolve())
+        return self.followed() is not None
+
+    def followed(self) -> "RunFolder | None":
+        """Return the folder with every link on the way to it followed, None if it is not here.
+
+        It counts as here inside the runs root only.
+        """
+        root, path = self.root.resolve(), self.path.resolve()
+        if not (path.is_dir() and path.is_relative_to(root)):
+            return None
+        return replace(self, root=root, relative=PurePosixPath(path.relative_to(root)))
 
     def csv_path(self, slot: str, mode: str, stem: str) -> Path:
         """Return where a mode's samples go; the folder is made."""

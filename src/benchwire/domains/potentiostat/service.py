@@ -56,7 +56,7 @@ from benchwire.domains.potentiostat.validation import Validation
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.db import storable
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.files import FileNotInFolder, file_inside, open_inside
+from benchwire.foundation.files import FileNotInFolder, file_inside, open_plain
 from benchwire.foundation.jobs.runner import JobContext, JobKind, Jobs
 from benchwire.foundation.jobs.states import Interruption, JobRecord, JobState, StopReason
 from benchwire.foundation.samples.names import by_part, names_of
@@ -587,11 +587,10 @@ class Potentiostats:
             path = folder.summary.name
         try:
             found = file_inside(folder.path, path)
-            relative = found.relative_to(folder.path.resolve()).as_posix()
-            if folder.owns(relative):
-                return open_inside(folder.path, relative), found.name
-        except FileNotInFolder:
-            pass
+            if folder.owns(found.relative_to(folder.path).as_posix()):
+                return open_plain(found), found.name
+        except (FileNotInFolder, OSError, ValueError):
+            pass  # it is not there, or was exchanged since it was looked at
         raise RunFileNotFound("The run has no such file", hint=_FILES_HINT)
 
     def archive(self, run_id: str) -> Iterator[tuple[PurePosixPath, Path]]:
@@ -603,7 +602,7 @@ class Potentiostats:
         return iter(members)
 
     def folder(self, run_id: str) -> RunFolder:
-        """Return a run's place on the disk.
+        """Return a run's place on the disk, links followed.
 
         Raises
         ------
@@ -614,8 +613,8 @@ class Potentiostats:
             run = self.record(run_id)
         except RunNotFound as error:
             raise RunFolderNotFound(error.message, hint=error.hint) from error
-        folder = folder_of(self.runs_root, run)
-        if run.files_gone or not folder.exists:
+        folder = folder_of(self.runs_root, run).followed()
+        if run.files_gone or folder is None:
             raise RunFolderNotFound(
                 f"The files of run {run_id} are no longer here",
                 hint="They were removed after their upload, or by hand.",

@@ -51,7 +51,7 @@ class FitItems:
         if traces.is_file() and self._fittings.allowed.is_allowed(traces):
             files.append(
                 BundledFile(f"input/{traces.name}", "The traces as they are now", "text/csv",
-                            traces, role="input")
+                            self._fittings.allowed.real(traces), role="input")
             )  # fmt: skip
         return Bundle(
             item=_item(record),

@@ -55,7 +55,7 @@ class Fittings:
     ) -> None:
         self._clock = clock
         self.allowed = allowed
-        self._kept = kept
+        self._kept = kept.resolve()
         self._workers = workers
         self._compute = compute
         self._family = JobFamily(jobs, samples, kind=KIND, item=FIT_ITEM, unit="cell")

@@ -1,7 +1,7 @@
 """Files and archives on their way to a client, never held in memory."""
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -9,7 +9,9 @@ from typing import Any, BinaryIO
 from starlette.responses import FileResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from benchwire.foundation.files import stream_zip
+from benchwire.foundation.files import BrokenOff, reopened, stream_zip
+
+logger = logging.getLogger(__name__)
 
 STALLED_SECONDS = 60.0
 _MEDIA_TYPES = {
@@ -30,9 +32,7 @@ class _OpenedFile(FileResponse):
 
     def __init__(self, file: BinaryIO, name: str, media_type: str) -> None:
         self._file = file
-        is_reachable = Path("/dev/fd").is_dir()
-        place = f"/dev/fd/{file.fileno()}" if is_reachable else file.name
-        super().__init__(place, media_type=media_type, filename=name)
+        super().__init__(reopened(file), media_type=media_type, filename=name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, and close it whatever comes."""
@@ -60,9 +60,13 @@ class PatientDownload(StreamingResponse):
             async with asyncio.timeout(STALLED_SECONDS):
                 await send(message)
 
-        # What is left unfinished closes the connection.
-        with contextlib.suppress(TimeoutError):
+        # What is left unfinished closes the connection, which tells the client.
+        try:
             await super().__call__(scope, receive, patient)
+        except TimeoutError:
+            pass
+        except BrokenOff as error:
+            logger.warning("%r broken off: %s", scope["path"], error)
 
 
 def zip_download(files: Iterable[tuple[PurePosixPath, Path]], filename: str) -> StreamingResponse:

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from benchwire.foundation.catalogue import Bundle, BundledFile
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.errors import NotFound
-from benchwire.foundation.files import disk_troubles_told
+from benchwire.foundation.files import BrokenOff, disk_troubles_told, open_plain
 from benchwire.foundation.run_record import RUN_NAME
 from benchwire.foundation.samples.names import SampleLink
 from benchwire.foundation.workers import TooBusy
@@ -47,10 +46,6 @@ class CrateIncomplete(NotFound):
     """A file of the work is not there any more."""
 
     code = "crates.incomplete"
-
-
-class CrateBroken(Exception):
-    """A file changed or vanished while it was sent; the archive must not end well."""
 
 
 class ScratchFolder:
@@ -132,8 +127,9 @@ class Archive:
 
     def _source(self, file: BundledFile, path: Path | None) -> _Source:
         with contextlib.suppress(OSError):
-            found = None if path is None else path.stat()
-            if path is not None and found is not None and stat.S_ISREG(found.st_mode):
+            if path is not None:
+                with open_plain(path) as opened:
+                    found = os.fstat(opened.fileno())
                 name = self._names.give(file.name)
                 return _Source(name, file, path, _mark(found), found.st_size)
         raise CrateIncomplete(
@@ -198,7 +194,7 @@ class Archive:
         digest = hashlib.sha256()
         size = 0
         try:
-            with source.path.open("rb") as file:
+            with open_plain(source.path) as file:
                 while block := file.read(_READ_BYTES):
                     digest.update(block)
                     size += len(block)
@@ -208,9 +204,9 @@ class Archive:
                 # Asked of the path and not of what is open: another file may lie there by now.
                 is_same = _mark(source.path.stat()) == source.mark == _mark(os.fstat(file.fileno()))
         except OSError as error:
-            raise CrateBroken(f"{source.name} cannot be read: {error.strerror}") from error
+            raise BrokenOff(f"{source.name} cannot be read: {error.strerror}") from error
         if not is_same or size != source.size:
-            raise CrateBroken(f"{source.name} changed")
+            raise BrokenOff(f"{source.name} changed")
         self._describe(source.name, source.file, size, digest.hexdigest())
 
     def _describe(self, name: str, file: BundledFile, size: int, sha256: str) -> None:

@@ -1,7 +1,6 @@
 """A finished piece of work as an RO-Crate: one ZIP with the data and what is known of them."""
 
 import contextlib
-import logging
 import shutil
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -16,10 +15,8 @@ from benchwire.foundation.clock import Clock
 from benchwire.foundation.files import sanitise
 from benchwire.foundation.samples.names import SampleLink
 from benchwire.foundation.web.downloads import PatientDownload
-from benchwire.home.crates.archive import SCRATCH_PREFIX, Archive, CrateBroken, ScratchFolder
+from benchwire.home.crates.archive import SCRATCH_PREFIX, Archive, ScratchFolder
 from benchwire.home.crates.metadata import Terms
-
-logger = logging.getLogger(__name__)
 
 
 def crate_download(
@@ -76,9 +73,6 @@ class _CrateDownload(PatientDownload):
             pieces = self._archive.pieces()
             self.body_iterator = iterate_in_threadpool(pieces)
             await super().__call__(scope, receive, send)
-        except CrateBroken as error:
-            # Returning without an end closes the connection, which tells the client.
-            logger.warning("crate of %r broken off: %s", self._archive.bundle.item.id, error)
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(_end, pieces, folder)

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchwire.domains.microscopy import finished, results, work
@@ -166,8 +166,10 @@ class Workflows:
             **(record.result or {}),
         }
 
-    def result_files(self, job_id: str) -> list[Path]:
+    def archive(self, job_id: str) -> list[tuple[PurePosixPath, Path]]:
         """Return the tables and records of a completed workflow, without its image stacks.
+
+        Their names are below the folder of the results, their places have every link followed.
 
         Raises
         ------
@@ -190,8 +192,12 @@ class Workflows:
             *(results.inspected_path(path) for path in traces),
             *(path.with_suffix(".parquet") for path in traces),
         ]
-        return needed + [
+        files = needed + [
             path for path in beside if path.is_file() and self._allowed.is_allowed(path)
+        ]
+        return [
+            (PurePosixPath(path.relative_to(index.parent)), self._allowed.real(path))
+            for path in files
         ]
 
     def record(self, job_id: str) -> JobRecord:
