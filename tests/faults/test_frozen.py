@@ -36,11 +36,14 @@ def readings(bench: Bench) -> list[dict[str, object]]:
 
 
 def test_a_frozen_server_misses_no_reading_and_no_sample(
-    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+    tmp_path: Path,
+    free_port: int,
+    database_url: str | None,
+    soak_or: Callable[[int, int], int],
 ) -> None:
     """Potentiostats are held by a process of their own, and meters by another."""
     seconds = soak_or(4, 30)
-    with open_bench(tmp_path, free_port, slots=2, meters=1) as bench:
+    with open_bench(tmp_path, free_port, slots=2, meters=1, database_url=database_url) as bench:
         until(lambda: len(readings(bench)) > 10, what="readings")
         for _ in range(ATTEMPTS):
             run = bench.start_run("slot01", seconds + 6)

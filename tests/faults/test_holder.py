@@ -45,9 +45,12 @@ def check_that_it_works(bench: Bench, slot: str) -> None:
 
 
 def test_a_server_that_is_killed_leaves_every_cell_open(
-    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+    tmp_path: Path,
+    free_port: int,
+    database_url: str | None,
+    soak_or: Callable[[int, int], int],
 ) -> None:
-    with open_bench(tmp_path, free_port, slots=2, meters=1) as bench:
+    with open_bench(tmp_path, free_port, slots=2, meters=1, database_url=database_url) as bench:
         for _ in range(soak_or(2, 20)):
             runs = start_long_runs(bench)
             (holder,) = bench.server.holders

@@ -8,8 +8,8 @@ import contextlib
 import hashlib
 import os
 import random
+import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +23,7 @@ from benchwire.domains.potentiostat import nas, run_folder
 from benchwire.domains.potentiostat.nas import NasUnreachable, SmbShare
 from tests.domains.potentiostat.conftest import Bench, open_bench
 from tests.domains.potentiostat.test_nas import copy, needs_server, set_up, settings_for
+from tests.faults.disk import small_disk
 from tests.support import smb
 from tests.support.waiting import until
 
@@ -185,9 +186,17 @@ def test_another_host_is_not_given_the_password(server: smb.SmbServer) -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    with open_bench(tmp_path, monkeypatch) as opened:
+def bench(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    database_url: str | None,
+    server: smb.SmbServer,
+) -> Iterator[Bench]:
+    """A bench whose NAS is empty, so that no run finds one of its name there."""
+    with open_bench(tmp_path, monkeypatch, database_url=database_url) as opened:
         yield opened
+    for copies in server.folder.iterdir():
+        shutil.rmtree(copies)
 
 
 def folder_of(bench: Bench, run: dict[str, Any]) -> Path:
@@ -249,18 +258,6 @@ def test_runs_and_files_are_untouched_by_a_nas_that_fails_in_every_way(
     assert pauses, "they were cut and tried again"
 
 
-@contextlib.contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=777", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_full_nas_is_told_and_the_upload_goes_on_once_there_is_room(
     tmp_path: Path, bench: Bench
 ) -> None:
@@ -319,8 +316,8 @@ def test_a_run_that_was_changed_since_is_copied_again_before_it_is_deleted(
     assert uploads.remove_expired() == []
     assert data.exists()
     copied = server.folder / "box" / data.relative_to(bench.runs_root)
-    until(lambda: digest(copied) == digest(data), seconds=30, what="the newer copy")
     until(lambda: nas.uploaded_at(marker) > long_ago, seconds=30, what="the newer marker")
+    assert digest(copied) == digest(data)
     assert uploads.remove_expired() == []
 
 

@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from benchwire.foundation.jobs.sessions import Sessions
 from benchwire.foundation.jobs.states import JobState
 from tests.domains.potentiostat.conftest import FACTORY as POTENTIOSTATS
 from tests.domains.powermeter.conftest import FACTORY as METERS
+from tests.faults.disk import fill, small_disk
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.server import Server
@@ -39,6 +41,7 @@ WRITERS = 4
 # The promise is 5 s after the database is back; the rest is for two slow cores.
 RECOVERY_SECONDS = 10.0
 FROZEN_SECONDS = 4.0
+DATABASE_MEGABYTES = 160
 # Longer than the server itself tries again, and than a mode of a run.
 CROWDED_SECONDS = 8.0
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,7 +55,12 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="module")
 def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("postgres")
+    with _server(tmp_path_factory.mktemp("postgres"), postgres.url) as running:
+        yield running
+
+
+@contextmanager
+def _server(folder: Path, database_url: str) -> Iterator[Server]:
     potentiostats = EmulatorProcess(POTENTIOSTATS, ["p1"], folder / "potentiostats")
     meters = EmulatorProcess(METERS, ["m1"], folder / "meters")
     environment = {
@@ -61,12 +69,14 @@ def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "BENCHWIRE_POWERMETER_POLLING_INTERVAL": "0.2",
         "BENCHWIRE_POWERMETER_DATA_RETENTION_MINUTES": "1000",
     }
-    with Server(
-        folder / "data", free_port(), environment=environment, database_url=postgres.url
-    ) as running:
+    with (
+        closing(potentiostats),
+        closing(meters),
+        Server(
+            folder / "data", free_port(), environment=environment, database_url=database_url
+        ) as running,
+    ):
         yield running
-    potentiostats.close()
-    meters.close()
 
 
 def _paths(emulators: EmulatorProcess) -> str:
@@ -371,6 +381,40 @@ def test_read_only_under_load(
                 time.sleep(FROZEN_SECONDS)
     assert any("no writes" in str(body) for *_, body in load.refusals)
     check(server, load)
+
+
+def test_a_full_disk_below_the_database(tmp_path: Path, soak_or: Callable[[int, int], int]) -> None:
+    """It refuses what needs room; where there is none for its log either, it ends.
+
+    Whoever makes room starts it again then.
+    """
+    top = Path(tempfile.mkdtemp(prefix="benchwire-disk-"))  # others than root may look in
+    top.chmod(0o755)
+    with (
+        small_disk(top / "disk", DATABASE_MEGABYTES) as disk,
+        running_postgres(disk / "database") as postgres,
+        _server(tmp_path, postgres.url) as server,
+    ):
+        with Load(server, "full") as load:
+            for number in range(soak_or(2, 10)):
+                time.sleep(2)
+                before = len(load.refusals)
+                ballast = fill(disk)
+                if number % 2:
+                    postgres.need_room_for_the_log()
+                until(lambda n=before: len(load.refusals) > n, seconds=60, what="a refusal")
+                time.sleep(FROZEN_SECONDS)
+                assert httpx.get(f"{server.url}/health", timeout=5).is_success
+                ballast.unlink()
+                if not postgres.is_up:
+                    postgres.restart("immediate")
+                    print("it had ended", end=", ")
+                back = time.monotonic()
+                until(lambda back=back: load.answered_at > back, seconds=60, what="an answer")
+                print(f"back after {load.answered_at - back:.2f} s")
+                assert load.answered_at - back < RECOVERY_SECONDS
+        print({str(body)[:300] for *_, body in load.refusals})
+        check(server, load)
 
 
 def test_a_second_server_on_the_database_is_refused(

