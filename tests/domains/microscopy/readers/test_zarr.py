@@ -1,12 +1,15 @@
 """OME-Zarr folders written by the library of the format's authors."""
 
 import json
+import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+from numcodecs import Blosc, GZip, Zlib, Zstd
+from numcodecs.abc import Codec
 from ome_zarr.format import FormatV04, FormatV05
 
 from benchwire.domains.microscopy.errors import FileUnreadable, TypeUnsupported
@@ -165,6 +168,55 @@ def test_chunks_larger_than_memory_are_refused(tmp_path: Path, fmt) -> None:
         described.write_text(json.dumps(content))
     with pytest.raises(FileUnreadable, match="claims a size"):
         open_movie(path)
+
+
+def one_chunk(path: Path, packer: Codec, plane: np.ndarray) -> Path:
+    """Write one plane as one chunk, and return the file that it is in."""
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
+    array = group.create_array(
+        "0", shape=plane.shape, chunks=plane.shape, dtype=plane.dtype, compressors=packer
+    )
+    array[:] = plane
+    (chunk,) = (item for item in (path / "0").iterdir() if not item.name.startswith("."))
+    return chunk
+
+
+@pytest.mark.parametrize("packer", [GZip(1), Zlib(1), Zstd(1), Blosc()], ids=lambda p: p.codec_id)
+def test_packed_chunks_are_read(tmp_path: Path, packer: Codec) -> None:
+    """Noise, which takes more room packed than not."""
+    noise = np.random.default_rng(1).integers(0, 2**16, (700, 500)).astype("u2")
+    one_chunk(tmp_path / "a.zarr", packer, noise)
+    with opened(tmp_path / "a.zarr") as movie:
+        np.testing.assert_array_equal(movie.frame(0, 0, channel=0), noise)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GZip(9).encode(bytes(50 << 20)),
+        Zlib(9).encode(bytes(50 << 20)),
+        GZip(9).encode(bytes(50 << 20)) + GZip(9).encode(bytes(700 * 500 * 2)),
+        GZip(9).encode(bytes(700 * 500 * 2)) + GZip(9).encode(b"more"),
+        bytes(2 << 20),
+    ],
+    ids=["gzip", "zlib", "members", "one too many", "larger than its pixels"],
+)
+def test_a_chunk_of_more_than_its_pixels_is_not_unpacked(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.zarr"
+    packer = Zlib(1) if content[0] == 0x78 else GZip(1)
+    chunk = one_chunk(path, packer, np.ones((700, 500), "u2"))
+    chunk.write_bytes(content)
+    with opened(path) as movie, pytest.raises(FileUnreadable, match="A part of the file"):
+        movie.frame(0, 0, channel=0)
+
+
+def test_metadata_without_end_are_not_read(tmp_path: Path) -> None:
+    one_chunk(tmp_path / "a.zarr", Zstd(1), np.ones((7, 5), "u2"))
+    os.truncate(tmp_path / "a.zarr/.zattrs", 1 << 30)
+    with pytest.raises(FileUnreadable, match="A part of the file"):
+        open_movie(tmp_path / "a.zarr")
 
 
 @pytest.mark.parametrize("label", ["\ud800x", 5, None])

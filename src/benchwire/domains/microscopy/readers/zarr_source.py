@@ -12,6 +12,7 @@ import zarr
 from benchwire.domains.microscopy.errors import FileUnreadable, TypeUnsupported
 from benchwire.domains.microscopy.plan import Pixels
 from benchwire.domains.microscopy.readers.alike import FovMetadata
+from benchwire.domains.microscopy.readers.bounded_store import BoundedStore
 from benchwire.domains.microscopy.readers.sources import MOST_BYTES, describe, same_for_all
 from benchwire.domains.microscopy.readers.units import (
     duration,
@@ -28,7 +29,8 @@ class ZarrSource:
     """One folder with one image, or with several numbered ones that are the FOVs."""
 
     def __init__(self, path: Path, base_name: str) -> None:
-        group = zarr.open_group(path, mode="r")
+        store = BoundedStore(path)
+        group = zarr.open_group(store, mode="r")
         images = _images(group)
         self._arrays = [_array(image) for image in images]
         metadata = [_metadata(image) for image in images]
@@ -40,7 +42,8 @@ class ZarrSource:
         sizes = dict(zip(self._axes, shape, strict=True))
         if set(sizes) - set("tczyx"):
             raise FileUnreadable("The images are laid out in a way that is not known here")
-        if _chunk_bytes(self._arrays[0]) > MOST_BYTES:
+        store.chunk_bytes = max(_chunk_bytes(array) for array in self._arrays)
+        if store.chunk_bytes > MOST_BYTES:
             raise FileUnreadable("The file claims a size that it cannot have")
         n_frames = sizes.get("t", 1)
         # The size goes through `describe` before a list as long as it says is made.
