@@ -29,6 +29,8 @@ FAULT_SECONDS = 600
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Have the tests of faults repeat them as often as the figures ask for."""
     parser.addoption("--soak", action="store_true", help="the long form of every fault")
+    parser.addoption("--hours", type=float, default=24, help="how long a bench endures with --soak")
+    parser.addoption("--slots", type=int, default=16, help="on how many slots it measures then")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
