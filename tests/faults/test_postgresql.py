@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -388,13 +388,12 @@ def test_a_full_disk_below_the_database(tmp_path: Path, soak_or: Callable[[int, 
 
     Whoever makes room starts it again then.
     """
-    top = Path(tempfile.mkdtemp(prefix="benchwire-disk-"))  # others than root may look in
-    top.chmod(0o755)
-    with (
-        small_disk(top / "disk", DATABASE_MEGABYTES) as disk,
-        running_postgres(disk / "database") as postgres,
-        _server(tmp_path, postgres.url) as server,
-    ):
+    with ExitStack() as stack:
+        top = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchwire-disk-")))
+        top.chmod(0o755)  # as root PostgreSQL runs under a user of its own
+        disk = stack.enter_context(small_disk(top / "disk", DATABASE_MEGABYTES))
+        postgres = stack.enter_context(running_postgres(disk / "database"))
+        server = stack.enter_context(_server(tmp_path, postgres.url))
         with Load(server, "full") as load:
             for number in range(soak_or(2, 10)):
                 time.sleep(2)

@@ -74,7 +74,7 @@ def test_a_link_on_the_way_is_not_followed(tmp_path: Path, linked: str) -> None:
     (folder / linked).rename(tmp_path / "away")
     (folder / linked).symlink_to(elsewhere / linked)
     assert (folder / "sub/a").read_text() == "elsewhere"
-    with pytest.raises(OSError, match=r"sub|a"):
+    with pytest.raises(OSError, match=f"'{linked.rpartition('/')[2]}'"):
         open_plain(folder / "sub/a")
     with pytest.raises(BrokenOff, match="a cannot be read"):
         list(stream_zip([(PurePosixPath("a"), folder / "sub/a")]))

@@ -405,7 +405,7 @@ def open_plain(path: Path) -> BinaryIO:
     """Open a regular file for reading, by a path without links; the caller closes it.
 
     A link that somebody puts in the place of the file or of a folder above it, after that was
-    looked at, is not followed.
+    looked at, is not followed; on Windows, which opens by whole paths alone, it is.
 
     Parameters
     ----------
@@ -420,10 +420,13 @@ def open_plain(path: Path) -> BinaryIO:
     if os.open not in os.supports_dir_fd:
         return path.open("rb")
     *folders, name = path.relative_to(path.anchor).parts
-    at = os.open(path.anchor, os.O_RDONLY | os.O_DIRECTORY)
+    # Folders on the way need to be passed, not read.
+    passing = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
+    at = os.open(path.anchor, passing)
     try:
-        for part, flag in [*((part, os.O_DIRECTORY) for part in folders), (name, os.O_NONBLOCK)]:
-            opened = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | flag, dir_fd=at)
+        steps = [*((part, passing) for part in folders), (name, os.O_RDONLY | os.O_NONBLOCK)]
+        for part, flags in steps:
+            opened = os.open(part, flags | os.O_NOFOLLOW, dir_fd=at)
             os.close(at)
             at = opened
         if not stat.S_ISREG(os.fstat(at).st_mode):
@@ -435,7 +438,7 @@ def open_plain(path: Path) -> BinaryIO:
 
 
 def reopened(file: BinaryIO) -> str:
-    """Return a path of a file that is open already, where nothing can be put in its place."""
+    """Return a path of a file that is open already; on Linux nothing can be put in its place."""
     return f"/dev/fd/{file.fileno()}" if Path("/dev/fd").is_dir() else file.name
 
 

@@ -180,11 +180,20 @@ class RunFolder:
             Told of a folder that cannot be read, which is left out otherwise.
         """
         found: list[str] = []
+        wells = self.path.resolve() / WELLS
         for slot in self.slots if slots is None else slots:
-            for folder, _, names in os.walk(self.path / WELLS / slot, onerror=onerror):
+            top = self.path / WELLS / slot
+            if top.resolve() != wells / slot:
+                continue
+            for folder, _, names in os.walk(top, onerror=onerror):
                 below = Path(folder).relative_to(self.path).as_posix()
                 found += [f"{below}/{name}" for name in names if _is_data(f"{folder}/{name}")]
         return tuple(sorted(found))
+
+    @property
+    def has_summary(self) -> bool:
+        """Whether the summary is there, and no link."""
+        return _is_data(str(self.summary))
 
     def owns(self, relative: str) -> bool:
         """Whether a path below the folder, links resolved, is one of the run's own files."""

@@ -597,7 +597,7 @@ class Potentiostats:
         """Return the members of a run's archive: its data files and its summary."""
         folder = self.folder(run_id)
         members = [(PurePosixPath(name), folder.path / name) for name in folder.files()]
-        if folder.summary.is_file():
+        if folder.has_summary:
             members.append((PurePosixPath(SUMMARY), folder.summary))
         return iter(members)
 

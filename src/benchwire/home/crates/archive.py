@@ -70,7 +70,8 @@ class ScratchFolder:
         if self._path is None:
             if sum(1 for _ in self._scratch.glob(f"{SCRATCH_PREFIX}*")) >= _MOST_FOLDERS:
                 raise TooBusy("Too many crates are being made; try again later")
-            self._path = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=self._scratch))
+            made = tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=self._scratch)
+            self._path = Path(made).resolve()
         return self._path / str(number)
 
     def remove(self) -> None:

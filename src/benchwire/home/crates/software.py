@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from benchwire.foundation.files import open_plain
 from benchwire.foundation.run_record import versions
 
 URL = re.compile(r"https?://[^\s<>\"{}|\\^`]+")
@@ -45,9 +46,11 @@ def applications(packages: Sequence[str], recorded: Mapping[str, str]) -> Iterat
 def recorded_versions(record: Path) -> dict[str, str]:
     """Return the versions that the record of a piece of work tells; none where it tells none."""
     try:
-        if record.stat().st_size > _LARGEST_RECORD_BYTES:
+        with open_plain(record) as file:
+            text = file.read(_LARGEST_RECORD_BYTES + 1)
+        if len(text) > _LARGEST_RECORD_BYTES:
             return {}
-        content = json.loads(record.read_bytes())
+        content = json.loads(text)
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(content, dict):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from numcodecs import Blosc, GZip, Zlib, Zstd
+from numcodecs import BZ2, CRC32, LZ4, LZMA, Blosc, Delta, GZip, Zlib, Zstd
 from numcodecs.abc import Codec
 from ome_zarr.format import FormatV04, FormatV05
 
@@ -170,42 +170,83 @@ def test_chunks_larger_than_memory_are_refused(tmp_path: Path, fmt) -> None:
         open_movie(path)
 
 
-def one_chunk(path: Path, packer: Codec, plane: np.ndarray) -> Path:
+def one_chunk(path: Path, packer: Codec | None, plane: np.ndarray, **more) -> Path:
     """Write one plane as one chunk, and return the file that it is in."""
     group = zarr.open_group(path, mode="w", zarr_format=2)
     axes = [{"name": name, "type": "space"} for name in "yx"]
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
     array = group.create_array(
-        "0", shape=plane.shape, chunks=plane.shape, dtype=plane.dtype, compressors=packer
+        "0", shape=plane.shape, chunks=plane.shape, dtype=plane.dtype, compressors=packer, **more
     )
     array[:] = plane
     (chunk,) = (item for item in (path / "0").iterdir() if not item.name.startswith("."))
     return chunk
 
 
-@pytest.mark.parametrize("packer", [GZip(1), Zlib(1), Zstd(1), Blosc()], ids=lambda p: p.codec_id)
-def test_packed_chunks_are_read(tmp_path: Path, packer: Codec) -> None:
-    """Noise, which takes more room packed than not."""
-    noise = np.random.default_rng(1).integers(0, 2**16, (700, 500)).astype("u2")
-    one_chunk(tmp_path / "a.zarr", packer, noise)
-    with opened(tmp_path / "a.zarr") as movie:
-        np.testing.assert_array_equal(movie.frame(0, 0, channel=0), noise)
+NOISE = np.random.default_rng(1).integers(0, 2**16, (700, 500)).astype("u2")
+"""It takes more room packed than not."""
+BOMB = bytes(20 << 20)
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        GZip(9).encode(bytes(50 << 20)),
-        Zlib(9).encode(bytes(50 << 20)),
-        GZip(9).encode(bytes(50 << 20)) + GZip(9).encode(bytes(700 * 500 * 2)),
-        GZip(9).encode(bytes(700 * 500 * 2)) + GZip(9).encode(b"more"),
-        bytes(2 << 20),
-    ],
-    ids=["gzip", "zlib", "members", "one too many", "larger than its pixels"],
+    "packer",
+    [GZip(1), Zlib(1), BZ2(1), LZMA(), Zstd(1), Blosc(), LZ4(), None],
+    ids=lambda p: p.codec_id if p else "none",
 )
-def test_a_chunk_of_more_than_its_pixels_is_not_unpacked(tmp_path: Path, content: bytes) -> None:
+def test_packed_chunks_are_read(tmp_path: Path, packer: Codec | None) -> None:
+    one_chunk(tmp_path / "a.zarr", packer, NOISE)
+    with opened(tmp_path / "a.zarr") as movie:
+        np.testing.assert_array_equal(movie.frame(0, 0, channel=0), NOISE)
+
+
+def test_chunks_of_wider_numbers_than_the_pixels_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
-    packer = Zlib(1) if content[0] == 0x78 else GZip(1)
+    one_chunk(path, GZip(1), NOISE, filters=[Delta("<u2", astype="<i8"), CRC32()])
+    with opened(path) as movie:
+        np.testing.assert_array_equal(movie.frame(0, 0, channel=0), NOISE)
+
+
+def test_shards_of_many_small_chunks_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    images = [{"axes": axes, "datasets": [{"path": "0"}]}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": images}
+    plane = np.random.default_rng(2).integers(0, 2**8, (1024, 1024)).astype("u1")
+    array = group.create_array(
+        "0", shape=plane.shape, shards=plane.shape, chunks=(32, 32), dtype="u1",
+        compressors=zarr.codecs.GzipCodec(level=1),
+    )  # fmt: skip
+    array[:] = plane
+    with opened(path) as movie:
+        np.testing.assert_array_equal(movie.frame(0, 0, channel=0), plane)
+
+
+def test_a_chunk_that_cannot_be_read_is_no_dark_one(tmp_path: Path) -> None:
+    chunk = one_chunk(tmp_path / "a.zarr", Zstd(1), NOISE)
+    chunk.unlink()
+    chunk.symlink_to(chunk)
+    with opened(tmp_path / "a.zarr") as movie, pytest.raises(FileUnreadable):
+        movie.frame(0, 0, channel=0)
+
+
+@pytest.mark.parametrize(
+    ("packer", "content"),
+    [
+        (GZip(9), GZip(9).encode(BOMB)),
+        (Zlib(9), Zlib(9).encode(BOMB)),
+        (BZ2(9), BZ2(9).encode(BOMB)),
+        (LZMA(), LZMA().encode(BOMB)),
+        (GZip(9), GZip(9).encode(BOMB) + GZip(9).encode(bytes(700 * 500 * 2))),
+        (GZip(9), GZip(9).encode(b"") + bytes(9) + GZip(9).encode(BOMB)),
+        (GZip(9), bytes(10 << 20)),
+    ],
+    ids=["gzip", "zlib", "bzip2", "xz", "members", "padded", "larger than its pixels"],
+)
+def test_a_chunk_of_more_than_its_pixels_is_not_unpacked(
+    tmp_path: Path, packer: Codec, content: bytes
+) -> None:
+    path = tmp_path / "a.zarr"
     chunk = one_chunk(path, packer, np.ones((700, 500), "u2"))
     chunk.write_bytes(content)
     with opened(path) as movie, pytest.raises(FileUnreadable, match="A part of the file"):
