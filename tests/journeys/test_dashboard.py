@@ -1,5 +1,6 @@
 """The dashboard in a real browser: a CV from the form to the finished run, on every screen."""
 
+import importlib.metadata
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,21 @@ def test_wrong_key_is_refused_at_the_door(browser, server: Server) -> None:
     page.click("button")
     assert page.get_by_role("alert").is_visible()
     context.close()
+
+
+def test_who_has_no_key_makes_no_page_where_none_is(server: Server) -> None:
+    """The library would keep one in memory for each that is not there."""
+    version = importlib.metadata.version("nicegui")
+    with httpx.Client(base_url=f"{server.url}/ui/_nicegui/") as client:
+        for path in ("nothing", "", f"{version}/nothing", f"{version}/static/nothing.js",
+                     f"{version}/resources/x", f"{version}/dynamic_resources/a/b"):  # fmt: skip
+            answer = client.get(path)
+            assert answer.status_code == 404, path
+            assert answer.headers["content-type"] != "text/html; charset=utf-8", path
+            assert len(answer.content) < 500
+            assert not answer.cookies
+        assert client.get(f"{version}/static/nicegui.js").is_success
+    assert httpx.get(f"{server.url}/ui/nothing").status_code == 303
 
 
 def test_cv_is_started_watched_cancelled_and_opened(page, server: Server) -> None:

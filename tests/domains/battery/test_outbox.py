@@ -3,6 +3,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from benchwire.domains.battery.errors import TooManyDevices
 from benchwire.domains.battery.outbox import Outbox
 from benchwire.domains.battery.samples import Reading
 from tests.domains.battery.shelf import Shelf
@@ -96,6 +97,25 @@ def test_device_in_trouble_does_not_hold_up_the_others() -> None:
     assert taken.wait(5)
     box.close()
     assert (box.stored, box.waiting) == (1, 1)
+
+
+def test_devices_beyond_what_is_taken_leave_nothing_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def sink(device_id: str, _group: str, _readings: Sequence[Reading]) -> None:
+        if device_id != "known":
+            raise TooManyDevices(1)
+
+    box, settled = Outbox(sink, retry_seconds=0.01), []
+    box.start()
+    for number in range(300):
+        box.add(f"new {number}", "bms", reading(1), settled=lambda: settled.append(1))
+    box.add("known", "bms", reading(1))
+    until(lambda: len(settled) == 300 and box.stored == 1)
+    until(lambda: not box._waiting)
+    assert (box.waiting, box.dropped(), len(box._dropped)) == (0, 300, 1)
+    box.close()
+    assert caplog.text.count("refused") == 1
 
 
 def test_nothing_is_settled_before_it_is_stored(shelf: Shelf, outbox: Outbox) -> None:

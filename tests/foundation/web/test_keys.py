@@ -4,14 +4,18 @@ import hashlib
 import json
 import re
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchwire.foundation.web.keys import (
+    ALL_STRANGERS_PER_MINUTE,
     OPEN,
     OWNER,
+    WRONG_KEYS_PER_MINUTE,
     KeyNameInvalid,
     KeyNameTaken,
     KeyRing,
@@ -21,6 +25,7 @@ from benchwire.foundation.web.keys import (
 )
 from benchwire.foundation.web.roles import Role
 from tests.support.clock import ManualClock
+from tests.support.waiting import until
 
 SECRET = b"s" * 32
 
@@ -155,3 +160,35 @@ def test_commands_at_one_moment_lose_no_key(tmp_path: Path) -> None:
     known = ring(tmp_path)
     assert len(made) == 8
     assert all(known.holder(key) for key in made)
+
+
+def test_wrong_keys_are_counted_by_what_a_client_cannot_change_at_will(tmp_path: Path) -> None:
+    known = ring(tmp_path)
+    guesses = [known.may_guess(f"2001:db8:0:1::{number:x}") for number in range(25)]
+    assert guesses == [True] * WRONG_KEYS_PER_MINUTE + [False] * 5
+    assert known.may_guess("2001:db8:0:2::1")
+    assert [known.may_guess(f"10.0.0.{number}") for number in range(25)] == [True] * 25
+    mapped = [known.may_guess(f"::ffff:10.0.0.{number}") for number in range(25)]
+    assert mapped == [True] * 25
+    assert known.may_guess("no address at all")
+
+
+def test_strangers_of_many_addresses_fill_no_log(tmp_path: Path) -> None:
+    known = ring(tmp_path)
+    written = [known.may_fill_log(f"10.0.{number // 250}.{number % 250}") for number in range(500)]
+    assert sum(written) == ALL_STRANGERS_PER_MINUTE
+
+
+def test_addresses_are_forgotten_after_their_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = ring(tmp_path)
+    for number in range(2000):
+        known.may_guess(f"10.0.{number // 250}.{number % 250}")
+    storage = known._guesses._limiter.storage
+    assert len(storage.storage) == 2000
+    later = SimpleNamespace(time=lambda: time.time() + 61)
+    monkeypatch.setattr("limits.storage.memory.time", later)
+    known.may_guess("10.1.1.1")
+    kept = (storage.storage, storage.expirations, storage.events, storage.locks)
+    until(lambda: sum(map(len, kept)) < 10, what="the end of their minute")

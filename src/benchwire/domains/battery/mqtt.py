@@ -198,7 +198,8 @@ class MqttSubscriber:
             for one in found
             for group, reading in one.readings.items()
         ]
-        acknowledge = partial(self._acknowledge, client, message, self._connection)
+        # Not the message itself: its content would be kept until all of it is stored.
+        acknowledge = partial(self._acknowledge, client, message.mid, message.qos, self._connection)
         receipt = _Receipt(len(readings), acknowledge)
         for device_id, group, reading in readings:
             self._outbox.add(device_id, group, reading, settled=receipt.settle_one)
@@ -226,11 +227,11 @@ class MqttSubscriber:
             logger.warning("%s MQTT messages could not be used, the last: %s", self._untold, why)
             self._told_at, self._untold = now, 0
 
-    def _acknowledge(self, client: "Client", message: "MQTTMessage", connection: int) -> None:
+    def _acknowledge(self, client: "Client", number: int, qos: int, connection: int) -> None:
         """Let the broker forget a message, if it came over the connection there is now."""
         # After a reconnect its number may be another message's; the broker sends it again.
         if connection == self._connection:
-            client.ack(message.mid, message.qos)
+            client.ack(number, qos)
 
 
 class _Receipt:

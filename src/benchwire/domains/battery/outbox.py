@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchwire.domains.battery.errors import TooManyDevices
 from benchwire.domains.battery.samples import Reading
 from benchwire.foundation.errors import Invalid, NotFound
 
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 MOST_KEPT = 10_000
 _MOST_AT_ONCE = 500
 _RETRY_SECONDS = 1.0
+_BEYOND = ""
+"""Stands for all devices that are one too many, of which there may be any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Outbox:
         self._changed = threading.Condition()
         self._waiting: dict[tuple[str, str], deque[_Waiting]] = {}
         self._dropped: dict[str, int] = {}
-        self._over = False
+        self._over = self._is_beyond_told = False
         self._stored = 0
         self._thread = threading.Thread(target=self._run, name="battery readings", daemon=True)
 
@@ -121,6 +124,10 @@ class Outbox:
             if failures == [] and not is_well:
                 logger.info("battery readings are stored again")
             is_well = not failures
+            with self._changed:
+                for line in lines:
+                    if not self._waiting[line]:
+                        del self._waiting[line]
             if is_last_time and (failures or not self.waiting):
                 return
 
@@ -131,6 +138,11 @@ class Outbox:
         while batch := self._take(line, size):
             try:
                 self._sink(device_id, group, [one.reading for one in batch])
+            except TooManyDevices as error:
+                self._give_up(_BEYOND, len(batch))
+                if not self._is_beyond_told:
+                    logger.warning("readings of %s and others are refused: %s", device_id, error)
+                    self._is_beyond_told = True
             except (Invalid, NotFound) as error:
                 # Halving finds the reading that will never be taken, and gives up only that one.
                 size = max(1, len(batch) // 2)
@@ -138,8 +150,7 @@ class Outbox:
                     self._put_back(line, batch)
                     continue
                 logger.warning("a reading of %s was refused: %s", device_id, error)
-                with self._changed:
-                    self._dropped[device_id] = self._dropped.get(device_id, 0) + 1
+                self._give_up(device_id, 1)
             except Exception as error:  # noqa: BLE001 - whatever ails the store, readings survive
                 self._put_back(line, batch)
                 return error
@@ -166,7 +177,11 @@ class Outbox:
         for _ in range(surplus):
             waiting.popleft()
         if surplus > 0:
-            self._dropped[device_id] = self._dropped.get(device_id, 0) + surplus
+            self._give_up(device_id, surplus)
+
+    def _give_up(self, device_id: str, readings: int) -> None:
+        with self._changed:
+            self._dropped[device_id] = self._dropped.get(device_id, 0) + readings
 
 
 def _settle(gone: Sequence[_Waiting]) -> None:

@@ -196,6 +196,9 @@ class MqttPublisher:
             await client.publish(topic, "", qos=1, retain=True)
         await client.publish(self._topic(name, "availability"), "", qos=1, retain=True)
         self._announced.pop(name, None)
+        # One of the same name may be added later.
+        self._available.pop(name, None)
+        self._published_at.pop(name, None)
         self._names.discard(name)
 
     # -- topics -----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from benchwire.foundation.audit.log import AuditLog, Deed
-from benchwire.foundation.web.keys import Holder, KeyRing
+from benchwire.foundation.web.keys import LONGEST_ADDRESS, Holder, KeyRing
 from benchwire.foundation.web.problems import (
     GUESSES_REFUSED,
     HOST_REFUSED,
@@ -240,9 +240,9 @@ class Guard:
 
 
 def client_of(scope: Scope) -> str:
-    """Return the address a request came from."""
+    """Return the address a request came from; a proxy on this computer may say anything."""
     client = scope.get("client")
-    return "" if client is None else str(client[0])
+    return "" if client is None else str(client[0])[:LONGEST_ADDRESS]
 
 
 def _host_name(host: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,9 +26,10 @@ from benchwire.foundation.web.roles import Role
 logger = logging.getLogger(__name__)
 
 KEYS_FOLDER = "keys"
+LONGEST_ADDRESS = 100
 SESSION_SECONDS = 30 * 24 * 3600
 WRONG_KEYS_PER_MINUTE = 20
-STRANGERS_PER_MINUTE = 60
+STRANGERS_PER_MINUTE, ALL_STRANGERS_PER_MINUTE = 60, 240
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,39}")
 _MARK = "bw"
 _ID_BYTES, _SECRET_BYTES = 4, 32
@@ -277,6 +279,7 @@ class KeyRing:
         self._signer = TimestampSigner(signing_key, salt="dashboard session")
         self._guesses = _PerMinute(WRONG_KEYS_PER_MINUTE)
         self._strangers = _PerMinute(STRANGERS_PER_MINUTE)
+        self._all_strangers = _PerMinute(ALL_STRANGERS_PER_MINUTE)
 
     @property
     def is_open(self) -> bool:
@@ -308,8 +311,11 @@ class KeyRing:
         return is_within
 
     def may_fill_log(self, client: str) -> bool:
-        """Note that a client without a key was refused; whether the audit log is to have it."""
-        return self._strangers.note(client)[0]
+        """Note that a client without a key was refused; whether the audit log is to have it.
+
+        There is a bound for all of them together, as addresses are cheap.
+        """
+        return self._strangers.note(client)[0] and self._all_strangers.note("")[0]
 
     def new_session(self, holder: Holder) -> str:
         """Return the cookie value of a new dashboard session."""
@@ -340,21 +346,37 @@ class KeyRing:
 
 
 class _PerMinute:
-    """What was noted in the last minute, by the address it came from."""
+    """What was noted in a minute, which begins with the first of it, by where it came from.
+
+    A place is forgotten after its minute, so that nobody fills the memory with addresses.
+    """
 
     def __init__(self, most: int) -> None:
         from limits import RateLimitItemPerMinute
         from limits.storage import MemoryStorage
-        from limits.strategies import MovingWindowRateLimiter
+        from limits.strategies import FixedWindowRateLimiter
 
         self._most = RateLimitItemPerMinute(most)
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        # The one with a moving window keeps every address for ever (limits 5.8).
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
 
     def note(self, client: str) -> tuple[bool, bool]:
         """Count one more; whether it is within what is allowed, and the last that is."""
-        is_within = self._limiter.hit(self._most, client)
-        left = self._limiter.get_window_stats(self._most, client).remaining
+        place = _place_of(client)
+        is_within = self._limiter.hit(self._most, place)
+        left = self._limiter.get_window_stats(self._most, place).remaining
         return is_within, is_within and left == 0
+
+
+def _place_of(client: str) -> str:
+    """Return what a client cannot change at will: its address, of IPv6 the network's half."""
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return client
+    if address.version == 4 or address.ipv4_mapped is not None:
+        return client
+    return str(ip_network((address, 64), strict=False))
 
 
 def digest_of(key: str) -> bytes:

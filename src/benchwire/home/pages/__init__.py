@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from nicegui import app, ui
 
 from benchwire.foundation.domain import Domain
@@ -73,3 +73,10 @@ def mount(
         reconnect_timeout=RECONNECT_SECONDS,
         show_welcome_message=False,
     )
+    # Anybody may ask for the pages' files. For what it does not know the library would make a page
+    # that stays in memory for a minute.
+    app.add_api_route("/_nicegui/{path:path}", _nothing_here, include_in_schema=False)
+
+
+def _nothing_here(path: str) -> None:
+    raise HTTPException(404, f"There is no {path:.120}")

@@ -89,7 +89,9 @@ class Card {
 
   async countNow() {
     if (!this.root.isConnected || this.device.state !== "ready") {
-      setTimeout(() => this.root.isConnected && this.countNow().catch(() => {}), REFRESH_MS);
+      // One at a time, however often it is asked for until then.
+      clearTimeout(this.later);
+      this.later = setTimeout(() => this.root.isConnected && this.countNow().catch(() => {}), REFRESH_MS);
       return;
     }
     let total = 0;
