@@ -260,7 +260,8 @@ class _DataDir(BaseSettings):
 def load_server_settings(overrides: Mapping[str, object]) -> ServerSettings:
     """Return the server's settings; the data folder is settled first, as it may hold the file."""
     chosen = overrides.get("data_dir") or _DataDir().data_dir or user_data_path("benchwire")
-    data_dir = Path(str(chosen)).expanduser().absolute()
+    # Links followed, as files are opened by paths without any.
+    data_dir = Path(str(chosen)).expanduser().resolve()
     return ServerSettings.load(data_dir, {**overrides, "data_dir": data_dir})
 
 

@@ -104,6 +104,20 @@ def test_an_unplugged_meter_is_offline_and_comes_back(published: Any) -> None:
     until(lambda: found[AVAILABILITY][-1] == "online", seconds=7, what="online")
 
 
+def test_a_meter_that_is_added_again_by_its_name_is_told_again(
+    published: Any, tmp_path: Path
+) -> None:
+    bench, found = published
+    availability = AVAILABILITY.replace("meter1", "desk")
+    with emulated(tmp_path / "more") as spare:
+        desk = {"name": "desk", "port": str(spare.paths["p1"])}
+        for _ in range(2):
+            bench.client.post("/api/meters", json=desk).raise_for_status()
+            until(lambda: found.get(availability, [""])[-1] == "online", what="the meter")
+            bench.client.delete("/api/meters/desk").raise_for_status()
+            until(lambda: found[availability][-1] == "", what="its removal")
+
+
 def test_alarms_are_published(published: Any) -> None:
     bench, found = published
     bench.configure(alarms={"current": {"high": 0.5}})

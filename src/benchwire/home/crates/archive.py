@@ -56,7 +56,7 @@ class ScratchFolder:
     """
 
     def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
+        self._scratch = scratch.resolve()
         self._path: Path | None = None
 
     def new_file(self, number: int) -> Path:
@@ -70,8 +70,7 @@ class ScratchFolder:
         if self._path is None:
             if sum(1 for _ in self._scratch.glob(f"{SCRATCH_PREFIX}*")) >= _MOST_FOLDERS:
                 raise TooBusy("Too many crates are being made; try again later")
-            made = tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=self._scratch)
-            self._path = Path(made).resolve()
+            self._path = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=self._scratch))
         return self._path / str(number)
 
     def remove(self) -> None:
