@@ -65,9 +65,15 @@ def start(server: Server, slot: str = "slot01", *, seconds: float = 600.0, **mor
         "make_plot": False,
         **more,
     }
+    # On a busy machine an emulated instrument may be away for a moment.
+    until(lambda: slot in slots_of(server), what="the slot")
     answer = httpx.post(f"{server.url}/jobs", json=body, timeout=30)
     assert answer.is_success, answer.text
     return str(answer.json()["run_id"])
+
+
+def slots_of(server: Server) -> list[str]:
+    return [item["slot"] for item in httpx.get(f"{server.url}/devices").json()]
 
 
 def state_of(server: Server, job_id: str) -> str:
