@@ -5,13 +5,15 @@ import io
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
 from PIL import Image
+
+from tests.support.at_work import AtWork
 
 SECONDS = 30
 
@@ -43,29 +45,17 @@ class Journal:
             return list(self.entries)
 
 
-class Load:
+class Load(AtWork):
     """Runs on every slot, several people at the plates, batteries that report."""
 
     def __init__(self, url: str, slots: list[str]) -> None:
         self.url = url
         self.journal = Journal()
         self.failures: list[BaseException] = []
-        self._over = threading.Event()
         work = [lambda s=slot: self._measure(s) for slot in slots]
         work += [lambda n=number: self._fill_plates(n) for number in range(3)]
         work += [lambda n=number: self._report(n) for number in range(2)]
-        self._threads = [threading.Thread(target=self._guarded, args=(each,)) for each in work]
-
-    @contextmanager
-    def running(self) -> Iterator["Load"]:
-        for thread in self._threads:
-            thread.start()
-        try:
-            yield self
-        finally:
-            self._over.set()
-            for thread in self._threads:
-                thread.join()
+        super().__init__(*(partial(self._guarded, each) for each in work))
 
     def count(self, what: str) -> int:
         return sum(entry.what == what for entry in self.journal.until_now())

@@ -88,7 +88,7 @@ def test_backup_of_a_server_at_work(tmp_path: Path, free_port: int) -> None:
         url = f"{server.url}/api"
         httpx.post(f"{url}/config", json={"polling_interval": 0.05}, timeout=30).raise_for_status()
         until(lambda: len(httpx.get(f"{server.url}/devices").json()) == 2, what="the instruments")
-        with Load(server.url, SLOTS).running() as load:
+        with Load(server.url, SLOTS) as load:
             for what in ("done", "image", "reading"):
                 until(lambda what=what: load.count(what) >= 5, seconds=60, what=what)
             moments, made = [], []

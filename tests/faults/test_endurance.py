@@ -3,12 +3,12 @@
 import contextlib
 import itertools
 import statistics
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.faults.bench import Bench, open_bench
+from tests.support.at_work import AtWork
 from tests.support.browser import NEEDS_CHROMIUM, watched_page
 
 pytestmark = [pytest.mark.paced, *NEEDS_CHROMIUM]
@@ -51,25 +52,14 @@ class Look:
     nodes: float
 
 
-class Cycling:
+class Cycling(AtWork):
     """Runs on every slot, one after the other, until it is left."""
 
     def __init__(self, bench: Bench) -> None:
         self.ends: Counter[str] = Counter()
         self.failures: list[BaseException] = []
         self._bench = bench
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._cycle, args=(slot,)) for slot in bench.slots]
-
-    def __enter__(self) -> "Cycling":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(60)
+        super().__init__(*(partial(self._cycle, slot) for slot in bench.slots))
 
     def _cycle(self, slot: str) -> None:
         try:

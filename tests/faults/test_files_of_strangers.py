@@ -12,10 +12,9 @@ import numpy as np
 import psutil
 import pytest
 import tifffile
-import zarr
 
 from tests.domains.microscopy.readers.nd2_writer import write_nd2
-from tests.domains.microscopy.readers.support import planes
+from tests.domains.microscopy.readers.support import one_chunk, planes
 from tests.domains.microscopy.readers.test_czi import write as write_czi
 from tests.support import damage
 from tests.support.battery import minutes, write_signal
@@ -227,17 +226,11 @@ def bombs_of_movies(folder: Path) -> Iterator[Path]:
     yield huge
     for codec in ("gzip", "zstd"):
         path = folder / f"chunk-{codec}.zarr"
-        group = zarr.open_group(path, mode="w", zarr_format=2)
-        axes = [{"name": name, "type": "space"} for name in "yx"]
-        group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
         from numcodecs import GZip, Zstd
 
         compressor: Any = GZip(1) if codec == "gzip" else Zstd(1)
-        array = group.create_array("0", shape=(64, 64), chunks=(64, 64), dtype="u2",
-                                   compressors=compressor)  # fmt: skip
-        array[:] = 1
-        inner = next(item for item in (path / "0").iterdir() if not item.name.startswith("."))
-        inner.write_bytes(
+        chunk = one_chunk(path, compressor, np.ones((64, 64), "u2"))
+        chunk.write_bytes(
             damage.zeros(256 << 20, as_gzip=True)
             if codec == "gzip"
             else compressor.encode(bytes(256 << 20))

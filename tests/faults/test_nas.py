@@ -23,7 +23,7 @@ from benchwire.domains.potentiostat import nas, run_folder
 from benchwire.domains.potentiostat.nas import NasUnreachable, SmbShare
 from tests.domains.potentiostat.conftest import Bench, open_bench
 from tests.domains.potentiostat.test_nas import copy, needs_server, set_up, settings_for
-from tests.faults.disk import small_disk
+from tests.faults.disk import fill, small_disk
 from tests.support import smb
 from tests.support.waiting import until
 
@@ -262,23 +262,21 @@ def test_a_full_nas_is_told_and_the_upload_goes_on_once_there_is_room(
     tmp_path: Path, bench: Bench
 ) -> None:
     bench.potentiostats.uploads.pause = lambda _: 0.2
-    with small_disk(tmp_path / "nas" / "shared", 2) as disk:
-        filler = disk / "filler"
-        with smb.samba_server(tmp_path / "nas") as server:
-            set_up(bench, server.host)
-            with contextlib.suppress(OSError), filler.open("wb") as file:
-                while True:
-                    file.write(bytes(4096))
-                    file.flush()
-            run = bench.end_of(bench.start(devices=["slot01"])["run_id"])
-            folder = folder_of(bench, run)
-            until(lambda: (folder / "upload_failed").exists(), seconds=30, what="the failure")
-            assert "full" in (folder / "upload_failed").read_text()
-            assert not (folder / "UPLOAD_DONE").exists()
-            filler.unlink()
-            until(lambda: (folder / "UPLOAD_DONE").exists(), seconds=30, what="the copy")
-            copies = server.folder / "box" / folder.relative_to(bench.runs_root)
-            assert files_in(copies) == files_in(folder)
+    with (
+        small_disk(tmp_path / "nas" / "shared", 2) as disk,
+        smb.samba_server(tmp_path / "nas") as server,
+    ):
+        set_up(bench, server.host)
+        ballast = fill(disk)
+        run = bench.end_of(bench.start(devices=["slot01"])["run_id"])
+        folder = folder_of(bench, run)
+        until(lambda: (folder / "upload_failed").exists(), seconds=30, what="the failure")
+        assert "full" in (folder / "upload_failed").read_text()
+        assert not (folder / "UPLOAD_DONE").exists()
+        ballast.unlink()
+        until(lambda: (folder / "UPLOAD_DONE").exists(), seconds=30, what="the copy")
+        copies = server.folder / "box" / folder.relative_to(bench.runs_root)
+        assert files_in(copies) == files_in(folder)
 
 
 def test_a_changed_password_is_told_and_nothing_is_claimed_or_deleted(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from benchwire.foundation.jobs.states import JobState
 from tests.domains.potentiostat.conftest import FACTORY as POTENTIOSTATS
 from tests.domains.powermeter.conftest import FACTORY as METERS
 from tests.faults.disk import fill, small_disk
+from tests.support.at_work import AtWork
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.server import Server
@@ -83,7 +85,7 @@ def _paths(emulators: EmulatorProcess) -> str:
     return json.dumps([str(path) for path in emulators.paths.values()])
 
 
-class Load:
+class Load(AtWork):
     """Clients that write, and note outside what was acknowledged and what was refused."""
 
     def __init__(self, server: Server, name: str) -> None:
@@ -95,25 +97,13 @@ class Load:
         self.runs: list[tuple[str, Any]] = []
         self.refusals: list[tuple[str, int, Any]] = []
         self.answered_at = 0.0
-        self._over = threading.Event()
-        self._threads = [
-            *(threading.Thread(target=self._write_plates, args=(n,)) for n in range(WRITERS)),
-            threading.Thread(target=self._write_rows),
-            threading.Thread(target=self._read),
-            threading.Thread(target=self._watch_meter),
-            threading.Thread(target=self._measure),
-        ]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(90)
-            assert not thread.is_alive()
+        super().__init__(
+            *(partial(self._write_plates, number) for number in range(WRITERS)),
+            self._write_rows,
+            self._read,
+            self._watch_meter,
+            self._measure,
+        )
 
     def _write_plates(self, writer: int) -> None:
         with httpx.Client(base_url=self.url, timeout=60) as client:

@@ -60,6 +60,7 @@ class DiskAlmostFull(Unavailable):
     code = "files.disk_almost_full"
 
 
+_FOREIGN = "{} leads outside the folders that may be used"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FAILING = frozenset({errno.EIO, errno.EROFS, errno.EFBIG})
 
@@ -121,6 +122,10 @@ class AllowedFolders:
             resolved = path.resolve()
         except (OSError, ValueError, RuntimeError):
             return False  # a loop of links leads nowhere
+        return self._holds(resolved)
+
+    def _holds(self, resolved: Path) -> bool:
+        """Whether a path without links is in the allowed folders."""
         if self._is_own(resolved):
             return False
         return not self.folders or any(resolved.is_relative_to(folder) for folder in self.folders)
@@ -139,7 +144,7 @@ class AllowedFolders:
     def refuse_foreign(self, path: Path) -> None:
         """Raise `PathForbidden` unless a path leads into the allowed folders."""
         if not self.is_allowed(path):
-            raise PathForbidden(f"{path.name} leads outside the folders that may be used")
+            raise PathForbidden(_FOREIGN.format(path.name))
 
     def path(self, text: str) -> Path:
         """Return the path that a request names, whether or not anything is there.
@@ -181,7 +186,8 @@ class AllowedFolders:
             resolved = path.resolve()
         except (OSError, RuntimeError) as error:
             raise PathForbidden(f"{path.name} leads nowhere") from error
-        self.refuse_foreign(resolved)
+        if not self._holds(resolved):
+            raise PathForbidden(_FOREIGN.format(path.name))
         return resolved
 
     def file(self, text: str) -> Path:

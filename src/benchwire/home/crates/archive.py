@@ -56,7 +56,7 @@ class ScratchFolder:
     """
 
     def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch.resolve()
+        self._scratch = scratch
         self._path: Path | None = None
 
     def new_file(self, number: int) -> Path:

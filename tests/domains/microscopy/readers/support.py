@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import zarr
+from numcodecs.abc import Codec
 
 from benchwire.domains.microscopy.plan import MovieInfo
 from benchwire.domains.microscopy.readers import opened
@@ -45,3 +47,16 @@ def assert_pixels(path: Path, expected: Callable[[int, int, int], np.ndarray]) -
 
 def shape(info: MovieInfo) -> tuple[int, int, int, int, int]:
     return (info.n_fovs, info.n_frames, info.n_channels, info.height, info.width)
+
+
+def one_chunk(path: Path, packer: Codec | None, plane: np.ndarray, **more) -> Path:
+    """Write one plane as one chunk, and return the file that it is in."""
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
+    array = group.create_array(
+        "0", shape=plane.shape, chunks=plane.shape, dtype=plane.dtype, compressors=packer, **more
+    )
+    array[:] = plane
+    (chunk,) = (item for item in (path / "0").iterdir() if not item.name.startswith("."))
+    return chunk

@@ -14,7 +14,14 @@ from ome_zarr.format import FormatV04, FormatV05
 
 from benchwire.domains.microscopy.errors import FileUnreadable, TypeUnsupported
 from benchwire.domains.microscopy.readers import open_movie, opened
-from tests.domains.microscopy.readers.support import HEIGHT, WIDTH, assert_pixels, planes, shape
+from tests.domains.microscopy.readers.support import (
+    HEIGHT,
+    WIDTH,
+    assert_pixels,
+    one_chunk,
+    planes,
+    shape,
+)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -168,19 +175,6 @@ def test_chunks_larger_than_memory_are_refused(tmp_path: Path, fmt) -> None:
         described.write_text(json.dumps(content))
     with pytest.raises(FileUnreadable, match="claims a size"):
         open_movie(path)
-
-
-def one_chunk(path: Path, packer: Codec | None, plane: np.ndarray, **more) -> Path:
-    """Write one plane as one chunk, and return the file that it is in."""
-    group = zarr.open_group(path, mode="w", zarr_format=2)
-    axes = [{"name": name, "type": "space"} for name in "yx"]
-    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
-    array = group.create_array(
-        "0", shape=plane.shape, chunks=plane.shape, dtype=plane.dtype, compressors=packer, **more
-    )
-    array[:] = plane
-    (chunk,) = (item for item in (path / "0").iterdir() if not item.name.startswith("."))
-    return chunk
 
 
 NOISE = np.random.default_rng(1).integers(0, 2**16, (700, 500)).astype("u2")
