@@ -5,6 +5,7 @@ import errno
 import hashlib
 import io
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -612,6 +613,26 @@ def test_a_run_whose_files_cannot_be_listed_ends(
     monkeypatch.undo()
     until(lambda: run not in bench.potentiostats._active, seconds=20, what="its stored end")
     bench.end_of(bench.start(devices=["slot01"])["run_id"])
+
+
+@pytest.mark.parametrize("is_whole_folder", [False, True])
+def test_a_run_whose_table_was_removed_is_not_called_done(
+    bench: Bench, is_whole_folder: bool
+) -> None:
+    run = bench.start(devices=["slot01"])["run_id"]
+    folder = bench.potentiostats.folder(run)
+    until(lambda: [*folder.path.rglob("*.csv")], what="its table")
+    (table,) = folder.path.rglob("*.csv")
+    if is_whole_folder:
+        shutil.rmtree(folder.path)
+    else:
+        table.unlink()
+    slot = bench.end_of(run)["slots"][0]
+    assert (slot["status"], slot["files"]) == ("failed", [])
+    assert slot["message"] == f"Removed by somebody during the run: {table.name}"
+    until(lambda: run not in bench.potentiostats._active, seconds=1.0, what="its stored end")
+    assert folder.path.exists() is folder.has_summary is not is_whole_folder
+    assert bench.end_of(bench.start(devices=["slot01"])["run_id"])["status"] == "done"
 
 
 def cut_short(bench: Bench) -> str:

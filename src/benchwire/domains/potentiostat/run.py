@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from benchwire import __version__
@@ -185,6 +186,7 @@ class ActiveRun:
         latch = self._latches[slot.name]
         plots: list[Future[None]] = []
         notes: list[str | None] = []
+        tables: list[Path] = []
         status, message = "done", None
         try:
             latch.raise_if_tripped()
@@ -193,7 +195,9 @@ class ActiveRun:
             for number, order in enumerate(self.order.modes):
                 latch.raise_if_tripped()
                 self._change(slot, mode_number=number)
-                notes.append(self._measure(slot, order, latch, plots))
+                tables.append(self._table_of(slot, order))
+                notes.append(self._measure(slot, order, tables[-1], latch, plots))
+            status, message = self._verdict_on(tables)
         except Stopped as stopped:
             cancelled = self._reason in {None, StopReason.CANCELLED}
             status = "cancelled" if cancelled else "failed"
@@ -214,12 +218,28 @@ class ActiveRun:
             logger.warning("run %s: %s failed: %s", self.order.run_id, slot.name, message)
         self._end_slot(slot, status, message)
 
+    def _table_of(self, slot: Slot, order: ModeOrder) -> Path:
+        """Return where a mode's samples go."""
+        stem = self.order.names.stem(slot.name, order.name, order.repeat)
+        return self.order.folder.csv_path(slot.name, order.name, stem)
+
+    @staticmethod
+    def _verdict_on(tables: list[Path]) -> tuple[str, str | None]:
+        """Return the status and message of a slot that has measured all of its modes."""
+        # Somebody may have tidied up meanwhile, which no write into an open file would tell.
+        if removed := [table.name for table in tables if not table.is_file()]:
+            return "failed", f"Removed by somebody during the run: {', '.join(removed)}"
+        return "done", None
+
     def _measure(
-        self, slot: Slot, order: ModeOrder, latch: RunLatch, plots: list[Future[None]]
+        self,
+        slot: Slot,
+        order: ModeOrder,
+        csv_path: Path,
+        latch: RunLatch,
+        plots: list[Future[None]],
     ) -> str | None:
         """Measure one mode and have it drawn; returns what is odd about it."""
-        stem = self.order.names.stem(slot.name, order.name, order.repeat)
-        csv_path = self.order.folder.csv_path(slot.name, order.name, stem)
         note = slot.instrument.measure(
             Measurement(
                 order.mode, dict(order.parameters), csv_path, self.order.gain,
@@ -317,8 +337,11 @@ class ActiveRun:
         return self._is_stored
 
     def _store_end(self, run: RunRecord) -> None:
+        folder = self.order.folder
         try:
-            write_summary(run, self.order.folder)
+            # A folder that somebody removed gets no summary; without its root it may be back yet.
+            if folder.path.is_dir() or not folder.root.is_dir():
+                write_summary(run, folder)
             self._parts.store.end_run(run)
         except Exception as error:  # noqa: BLE001 - it is tried again, and the slot is freed
             logger.error("the end of run %s could not be stored: %r", run.run_id, error)
