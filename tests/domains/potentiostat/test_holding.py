@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchwire.domains.potentiostat.acquisition import Measurement
-from benchwire.domains.potentiostat.driver import Potentiostat
+from benchwire.domains.potentiostat.driver import Potentiostat, Stopped
 from benchwire.domains.potentiostat.holding import BAUDRATE, Holding
 from benchwire.domains.potentiostat.instrument import Instrument
 from benchwire.domains.potentiostat.modes import MODES
@@ -161,3 +161,21 @@ def test_what_was_measured_is_written_before_it_goes(
     assert played - BUFFERED <= len(written) <= played
     assert written == pytest.approx([SAMPLE_PERIOD * number for number in range(len(written))])
     assert not emulators.control("p1", "state")["cell_closed"]
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_the_points_of_a_run_that_is_over_do_not_wait_for_the_garbage_collector(
+    holding: Holding, port: SerialPort, tmp_path: Path, is_stopped: bool
+) -> None:
+    assert holding.open(port).result(5)
+    task = held_potential(tmp_path, 60 if is_stopped else 0.3)
+    done = holding.measure(1, port.path, "r1", "slot01", task)
+    until(lambda: "slot01" in holding._live["r1"]._curves, what="its curve")
+    curve = holding._live["r1"]._curves["slot01"]
+    until(lambda: curve.so_far(10)["columns"], what="points")
+    if is_stopped:
+        holding.stop(1, "cancelled")
+    assert isinstance(done.exception(10), Stopped if is_stopped else type(None))
+    assert curve.so_far(10)["columns"]
+    holding.forget("r1")
+    assert not curve.so_far(10)["columns"]

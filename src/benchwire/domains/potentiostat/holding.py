@@ -123,7 +123,8 @@ class Holding:
 
     def forget(self, run_id: str) -> None:
         """Let the curves of a run go."""
-        self._live.pop(run_id, None)
+        if (live := self._live.pop(run_id, None)) is not None:
+            live.close()
 
     def close(self) -> None:
         """Stop all measuring, write what was measured, make every instrument safe, let them go."""
