@@ -264,7 +264,7 @@ WORK: dict[str, tuple[Callable[[Lab], str | None], int, int]] = {
     "run": (Lab.measure, 2, 1000),
     "workflow": (Lab.process, 1, 1000),
     "fit": (Lab.fit, 1, 1000),
-    "recording": (Lab.read_recording, 1, 60),
+    "recording": (Lab.read_recording, 1, 1000),
 }
 """Work, and how many of its calls fail in the short form and at most in the long one."""
 NEVER_SILENT: dict[str, tuple[str, ...]] = {
