@@ -1,6 +1,7 @@
 """Chemicals, units and stock solutions."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -11,7 +12,8 @@ from tests.domains.plates.conftest import Inventory
 @pytest.mark.parametrize(("text", "expected"), [
     ("50 mM", (50.0, "mM")), ("1.5ml", (1.5, "ml")), ("1,500 ul", (1500.0, "ul")),
     (".5 g", (0.5, "g")), ("10 % w/v", (10.0, "% w/v")), ("1,5 ml", None), ("mM", None),
-    ("5", None), ("", None), ("5 5 ml", None), ("1e3 ml", (1.0, "e3 ml")),
+    ("5", None), ("", None), ("5 5 ml", None), ("1e3 ml", (1000.0, "ml")),
+    ("1.5e-3 M", (0.0015, "M")), ("5 eV", (5.0, "eV")), ("1e999 ml", None),
     ("1a" + 200_000 * " " + "b\n.c", None),
 ])  # fmt: skip
 def test_amounts_are_a_number_and_a_unit(text: str, expected: Any) -> None:
@@ -20,7 +22,7 @@ def test_amounts_are_a_number_and_a_unit(text: str, expected: Any) -> None:
 
 @pytest.mark.parametrize(("one", "other", "is_same"), [
     ("\u00b5l", "\u03bcL", True), ("uL", "microliters", True), ("mM", "MM", False),
-    ("M", "m", False), ("ML", "ml", True), ("Milligram", "mg", True),
+    ("M", "m", False), ("ML", "ml", True), ("%w/v", "% w/v", True), ("Milligram", "mg", True),
 ])  # fmt: skip
 def test_spellings_of_a_unit(one: str, other: str, is_same: bool) -> None:
     assert (unit_key(one) == unit_key(other)) is is_same
@@ -199,7 +201,100 @@ def test_an_import_adds_changes_and_tells_the_rest(inventory: Inventory) -> None
     inventory.post("/chemicals/import", {}, status=400)
 
 
+def test_an_import_leaves_what_it_does_not_name(inventory: Inventory) -> None:
+    whole = {
+        "name": "Salt", "cas": "7647-14-5", "smiles": "[Na+].[Cl-]", "barcode": "C1",
+        "amount": "1 kg", "storage": "Shelf 1", "sciformation_id": 7,
+    }  # fmt: skip
+    inventory.post("/chemicals", {"chemical": whole})
+    for row, changed in (
+        ({"barcode": "C1", "name": "NaCl", "storage": "Shelf 2"}, {}),
+        ({"sciformation_id": 7, "name": "Rock salt", "barcode": None}, {}),
+        ({"sciformation_id": 7, "name": "Rock salt", "cas": None}, {"cas": None}),
+    ):
+        answer = inventory.post("/chemicals/import", {"chemicals": [row]}, status=200)["data"]
+        assert (answer["imported"], answer["updated"]) == (0, 1)
+        given = {key: value for key, value in row.items() if value is not None}
+        whole = {**whole, **given, **changed}
+        (found,) = inventory.data("/chemicals", search=row["name"])
+        assert {key: found[key] for key in whole} == whole
+    rows = "name,cas,barcode,storage,amount\r\nHalite,,C1,\r\n"
+    inventory.client.post("/api/v1/chemicals/import", files={"file": ("c.csv", rows.encode())})
+    (found,) = inventory.data("/chemicals", search="C1")
+    assert {key: found[key] for key in whole} == {**whole, "name": "Halite"}
+
+
+def test_an_import_knows_chemicals_by_number_then_by_barcode(inventory: Inventory) -> None:
+    inventory.chemical("By hand", barcode="B1")
+    inventory.post(
+        "/chemicals",
+        {"chemical": {"name": "Numbered", "barcode": "B2", "sciformation_id": 2}},
+    )
+    rows = [
+        {"name": "By hand", "barcode": "B1", "sciformation_id": 1},
+        {"name": "Another", "barcode": "B2", "sciformation_id": 3},
+        {"name": "Another", "barcode": "B4", "sciformation_id": 3},
+    ]
+    answer = inventory.post("/chemicals/import", {"chemicals": rows}, status=200)["data"]
+    assert (answer["imported"], answer["updated"]) == (1, 2)
+    there = {(item["sciformation_id"], item["barcode"]) for item in inventory.data("/chemicals")}
+    assert there == {(1, "B1"), (2, "B2"), (3, "B4")}
+
+
+def test_an_import_that_is_no_text_destroys_nothing(inventory: Inventory) -> None:
+    inventory.chemical("\u00c4thanol", barcode="C2")
+    rows = "name,barcode\r\n\u00c4thanol,C2\r\n".encode("cp1252")
+    answer = inventory.client.post("/api/v1/chemicals/import", files={"file": ("c.csv", rows)})
+    assert answer.status_code == 400
+    assert [item["name"] for item in inventory.data("/chemicals")] == ["\u00c4thanol"]
+
+
+@pytest.mark.parametrize("body", [
+    {"chemical_id": None, "amount": ""}, {"_destroy": True}, {"chemical_id": None},
+])  # fmt: skip
+def test_a_blank_component_is_refused(inventory: Inventory, body: dict[str, Any]) -> None:
+    chemical = inventory.chemical()
+    for parts in ([], [{"chemical_id": chemical, "amount_with_unit": "1 g"}]):
+        solution = inventory.solution(f"S{len(parts)}", components=parts)
+        path = f"/stock_solutions/{solution}/components"
+        answer = inventory.post(path, {"component": body}, status=422)
+        assert "Stock solution components amount can't be blank" in answer["details"]
+        assert len(inventory.data(path)) == len(parts)
+
+
+def test_a_form_lists_components_without_numbers(inventory: Inventory) -> None:
+    ids = [inventory.chemical(name) for name in ("Salt", "Sugar")]
+    fields = [("stock_solution[name]", "S")]
+    for number in ids:
+        head = "stock_solution[components][]"
+        fields += [(f"{head}[chemical_id]", str(number)), (f"{head}[amount_with_unit]", "5 mM")]
+    made = inventory.client.post(
+        "/api/v1/stock_solutions",
+        content=urlencode(fields),
+        headers={"content-type": "application/x-www-form-urlencoded"},
+    ).json()
+    assert made["component_summary"] == "Salt (5 mM), Sugar (5 mM)"
+
+
 # -- units ----------------------------------------------------------------------------------------
+
+
+def test_a_unit_that_is_new_comes_with_its_factor_or_not_at_all(inventory: Inventory) -> None:
+    chemical = inventory.chemical()
+    before = inventory.data("/units")
+    part = {"chemical_id": chemical, "amount_with_unit": "2 kg"}
+    inventory.solution("Taken")
+    refused = {"stock_solution": {"name": "Taken", "components": [part]}}
+    inventory.post("/stock_solutions", refused, status=422)
+    assert inventory.data("/units") == before
+    texts = ("2 kg", "1e-3 \u03bcM", "5 %w/v", "1 pinch", "3 Pinch")
+    for number, text in enumerate(texts):
+        part = {"chemical_id": chemical, "amount_with_unit": text}
+        inventory.solution(f"S{number}", components=[part])
+    new = [unit for unit in inventory.data("/units") if unit["id"] not in {u["id"] for u in before}]
+    assert {unit["symbol"]: unit["conversion_to_base"] for unit in new} == {
+        "kg": 1e6, "\u03bcM": 1e-3, "pinch": 1.0,
+    }  # fmt: skip
 
 
 def test_units_in_use_stay(inventory: Inventory) -> None:

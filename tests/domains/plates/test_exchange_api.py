@@ -199,3 +199,20 @@ def test_no_cell_is_a_formula_to_a_spreadsheet(filled: Inventory) -> None:
 def test_a_sheet_that_is_no_text_is_refused(filled: Inventory) -> None:
     answer = filled.client.post("/api/v1/import", files={"file": ("x.csv", b"\xff\xfe\x00x")})
     assert answer.status_code == 400
+
+
+def test_two_volumes_of_a_solution_in_a_well_are_told(inventory: Inventory) -> None:
+    inventory.small()
+    solution = inventory.solution("Buffer A")
+    for header in ("Buffer A,Buffer A", f"Buffer A,{solution}"):
+        answer = inventory.client.post(
+            "/api/v1/plates/PLATE001/contents_csv", json={"csv": f"well,{header}\nA1,5,7\n"}
+        )
+        assert answer.status_code == 422
+        (problem,) = answer.json()["details"]
+        assert "twice" in problem
+    contents = [{"stock_solution": "Buffer A", "volume": text} for text in ("5 ul", "7 ul")]
+    plates = [{"barcode": "N", "wells": [{"well": "A1", "contents": contents}]}]
+    answer = inventory.post("/import", {"plates": plates}, status=422)
+    assert answer["details"] == ["Row 1: The well has 'Buffer A' in it twice; give one volume"]
+    inventory.get("/plates/N", status=404)

@@ -283,3 +283,18 @@ def test_statistics_count_live_plates(inventory: Inventory) -> None:
     assert health["status"] == health["data"]["status"] == "healthy"
     assert health["data"]["database"] == "connected"
     assert health["data"]["services"] == {"plates": 2, "locations": 5, "wells": 192}
+
+
+def test_a_place_goes_by_its_own_name(inventory: Inventory) -> None:
+    place = inventory.place(1, 5)
+    changed = inventory.patch(f"/locations/{place}", {"location": {"name": "Front slot"}})["data"]
+    assert changed["display_name"] == "Front slot"
+    assert (changed["carousel_position"], changed["hotel_position"]) == (1, 5)
+    for barcode in ("P1", "P2"):
+        inventory.small(barcode)
+    assert "moved to Front slot" in inventory.move("P1", place)["data"]["message"]
+    refused = inventory.move("P2", place, status=422)
+    assert "Location Front slot is already occupied by plate P1" in refused["error"]
+    plates = [{"barcode": "P3", "location": "Front slot"}]
+    answer = inventory.post("/import", {"plates": plates}, status=422)
+    assert "already occupied" in answer["details"][0]

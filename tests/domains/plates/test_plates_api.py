@@ -441,6 +441,26 @@ def test_prototypes_are_made_as_grids_or_well_by_well(inventory: Inventory) -> N
     inventory.get(f"/plate_prototypes/{made['id']}", status=404)
 
 
+def test_what_a_change_does_not_say_of_a_grid_stays(inventory: Inventory) -> None:
+    grid = {"name": "Grid", "rows": 3, "columns": 4, "pitch_mm": 4.5, "origin": {"x": 1, "y": 2}}
+    made = inventory.post("/plate_prototypes", {"plate_prototype": grid})["data"]
+    path = f"/plate_prototypes/{made['id']}"
+
+    def corner(change: dict[str, Any]) -> tuple[Any, ...]:
+        found = inventory.patch(path, {"plate_prototype": change})["data"]
+        last = found["wells"][-1]
+        return found["wells_count"], last["position"], last["x_mm"], last["y_mm"]
+
+    assert corner({"pitch_mm": 9}) == (12, "C4", 28.0, 20.0)
+    assert corner({"rows": 2}) == (8, "B4", 28.0, 11.0)
+    assert corner({"origin": [0, 0, 0]}) == (8, "B4", 27.0, 9.0)
+    wells = [{"well_row": 1, "well_column": 1, "x_mm": 0.1}, {"well_row": 3, "well_column": 2}]
+    inventory.patch(path, {"plate_prototype": {"wells": wells}})
+    answer = inventory.patch(path, {"plate_prototype": {"rows": 2}}, status=422)
+    assert "are no plain grid" in answer["details"][0]
+    assert len(inventory.data(path)["wells"]) == 2
+
+
 # -- errors ---------------------------------------------------------------------------------------
 
 

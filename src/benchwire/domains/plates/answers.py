@@ -39,7 +39,7 @@ def place(location_id: int | None, record: Record, name: str = "name") -> Answer
     carousel, hotel = record["carousel_position"], record["hotel_position"]
     return {
         "id": location_id,
-        "display_name": location_label(carousel, hotel, record[name]),
+        "display_name": location_label(location_id, carousel, hotel, record[name]),
         "carousel_position": carousel,
         "hotel_position": hotel,
         "name": record[name],

@@ -61,8 +61,12 @@ def parse_well(text: str) -> WellPlace | None:
     return WellPlace(row_number(letters), int(column), subwell)
 
 
-def location_label(carousel: int | None, hotel: int | None, name: str | None) -> str:
-    """Return a place's name: ``Carousel 1, Hotel 5``, or its own."""
+def location_label(
+    location_id: int, carousel: int | None, hotel: int | None, name: str | None
+) -> str:
+    """Return a place's own name, or ``Carousel 1, Hotel 5``, or ``Location #1``."""
+    if name and name.strip():
+        return name
     if carousel is not None and hotel is not None:
         return f"Carousel {carousel}, Hotel {hotel}"
-    return name or ""
+    return f"Location #{location_id}"

@@ -97,7 +97,10 @@ def _kind_of(request: Request) -> str:
 
 
 def nested(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return form fields as nested objects: ``a[b][0][c]`` is ``{"a": {"b": [{"c": ...}]}}``."""
+    """Return form fields as nested objects.
+
+    ``a[b][0][c]`` is ``{"a": {"b": [{"c": ...}]}}``, and so is ``a[b][][c]``.
+    """
     whole: dict[str, Any] = {}
     for key, value in items:
         if not _KEY.fullmatch(key):
@@ -107,14 +110,27 @@ def nested(items: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(path) > _DEEPEST:
             raise BodyUnreadable("The form's names are nested too deeply")
         at = whole
-        for part in path[:-1]:
-            inner = at.setdefault(part, {})
+        for number, part in enumerate(path[:-1]):
+            # A list of objects as forms write it; a name that is there already begins the next.
+            name = part or str(_last_without(at, path[number + 1 :]))
+            inner = at.setdefault(name, {})
             if not isinstance(inner, dict):
                 raise BodyUnreadable(f"The form gives {key[:60]} two meanings")
             at = inner
         last = path[-1]
         at[last if last else str(len(at))] = value
     return {key: _with_lists(value) for key, value in whole.items()}
+
+
+def _last_without(items: dict[str, Any], path: list[str]) -> int:
+    """Return the number of a list's last object, or of the next if that has a field already."""
+    last = len(items) - 1
+    at: Any = items.get(str(last))
+    for part in path:
+        if not isinstance(at, dict) or part not in at:
+            return max(last, 0)
+        at = at[part]
+    return last + 1
 
 
 def uploaded(value: object) -> UploadFile | None:

@@ -2,7 +2,7 @@
 
 from benchwire.domains.plates.amounts import parse_amount
 from benchwire.domains.plates.store.chemistry import ChemistryStore
-from benchwire.domains.plates.values import Draft
+from benchwire.domains.plates.values import LONGEST_TEXT, Draft
 
 _EXAMPLES = "Write a number and a unit: 50 ul, 1.5 ml, 20 mM."
 
@@ -14,16 +14,16 @@ class Measures:
         self._chemistry = chemistry
 
     def take(
-        self, draft: Draft, key: str, *, has_text: bool, makes_units: bool = False
-    ) -> tuple[float | None, int | None]:
+        self, draft: Draft, key: str, *, has_text: bool, takes_any: bool = False
+    ) -> tuple[float | None, int | str | None]:
         """Take an amount from a draft: ``<key>`` and ``unit_id``, or ``<key>_with_unit``.
 
         Parameters
         ----------
         has_text
             Whether the request gives the text.
-        makes_units
-            Whether a unit that is not known yet is added to the inventory.
+        takes_any
+            Whether a unit may be one that is not known yet; it is returned as it is written.
         """
         if not has_text:
             number = draft.number(key, required=True, above=0)
@@ -40,8 +40,7 @@ class Measures:
         unit = self._chemistry.unit_called(symbol)
         if unit is not None:
             return number, int(unit["id"])
-        if makes_units and not draft.reasons:
-            values = {"name": symbol, "symbol": symbol, "conversion_to_base": 1.0}
-            return number, self._chemistry.save_unit(None, values, [])
+        if takes_any and len(symbol) <= LONGEST_TEXT:
+            return number, symbol
         draft.refuse(text_key, f"Unknown unit: {symbol[:60]}")
         return number, None

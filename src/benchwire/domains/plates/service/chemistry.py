@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from itertools import groupby, zip_longest
+from itertools import groupby
 from typing import Any, BinaryIO
 
 from benchwire.domains.plates import answers, sheets
@@ -12,6 +12,7 @@ from benchwire.domains.plates.requests import Page, root
 from benchwire.domains.plates.service.amounts import Measures
 from benchwire.domains.plates.store.chemistry import ChemistryStore, ComponentChange
 from benchwire.domains.plates.values import LONGEST_TEXT, Draft, id_of
+from benchwire.foundation.web.bodies import BodyUnreadable
 
 Answer = dict[str, Any]
 
@@ -20,6 +21,8 @@ _CHEMICAL_TEXTS = ("name", "cas", "smiles", "barcode", "amount", "storage")
 # What is looked up by an index has to fit into one.
 _LONG = ("smiles", "amount", "storage")
 _CHEMICAL_COLUMNS = (*_CHEMICAL_TEXTS, "sciformation_id")
+# By these a chemical is known on import; a row that lacks one does not take it away.
+_NUMBERS = ("barcode", "sciformation_id")
 _SORTS = ("name", "cas", "barcode", "sciformation_id", "created_at")
 _UNIT_COLUMNS = ("name", "symbol", "conversion_to_base")
 _COMPONENT_COLUMNS = ("chemical_id", "amount", "unit_id", "amount_with_unit")
@@ -81,7 +84,8 @@ class Chemistry:
             if draft.reasons:
                 errors.append({"row": number, "error": "; ".join(draft.reasons)})
             else:
-                good.append(draft.values)
+                blank = {key for key in _NUMBERS if draft.values.get(key) is None}
+                good.append((draft.values, draft.given.keys() - blank))
         imported, updated = self._store.import_chemicals(good)
         return {
             "imported": imported,
@@ -172,16 +176,16 @@ class Chemistry:
         given = root(body, "component", _COMPONENT_COLUMNS)
         if component_id is not None:
             self.component(solution_id, component_id)
-            given["id"] = component_id
         self._store.solution(solution_id)
         draft = Draft({})
-        change = self._component(draft, given)
-        self._store.save_solution(
-            solution_id, {}, [] if change is None else [change], draft.reasons
-        )
-        if component_id is not None:
-            return self.component(solution_id, component_id)
-        return self.components(solution_id)[-1]
+        change = self._change(draft, given, component_id)
+        self._store.save_solution(solution_id, {}, [change], draft.reasons)
+        # A chemical is in a solution once.
+        chemical = change.values["chemical_id"]
+        for item in self._store.components([solution_id]):
+            if item["chemical_id"] == chemical:
+                return answers.component(item)
+        raise RecordNotFound("StockSolutionComponent", "chemical_id", chemical)
 
     def delete_component(self, solution_id: int, component_id: int) -> None:
         """Remove a component from a stock solution."""
@@ -204,15 +208,22 @@ class Chemistry:
             return None if own_id is None else ComponentChange({}, own_id, is_removed=True)
         if all(value in (None, "") for value in given.values()):
             return None
+        return self._change(draft, given, own_id)
+
+    def _change(
+        self, draft: Draft, given: Mapping[str, Any], own_id: int | None
+    ) -> ComponentChange:
         now = None if own_id is None else self._store.component(own_id)
         inner = Draft(given, now)
         chemical = inner.identifier("chemical_id")
         amount, unit = self._measures.take(
-            inner, "amount", has_text=bool(given.get("amount_with_unit")), makes_units=True
+            inner, "amount", has_text=bool(given.get("amount_with_unit")), takes_any=True
         )
         draft.reasons.extend(f"Stock solution components {_lower(text)}" for text in inner.reasons)
-        values = {"chemical_id": chemical, "amount": amount, "unit_id": unit}
-        return ComponentChange(values, own_id)
+        values = {"chemical_id": chemical, "amount": amount}
+        if isinstance(unit, str):
+            return ComponentChange(values, own_id, new_unit=unit)
+        return ComponentChange({**values, "unit_id": unit}, own_id)
 
 
 def read_chemicals(file: BinaryIO | None, body: Mapping[str, Any]) -> list[Any]:
@@ -222,22 +233,25 @@ def read_chemicals(file: BinaryIO | None, body: Mapping[str, Any]) -> list[Any]:
     ------
     MissingParameter
         There are none.
+    BodyUnreadable
+        The file is no UTF-8 text.
+    Unacceptable
+        It is no CSV, or too long.
     """
     if file is not None:
-        text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
+        text = io.TextIOWrapper(file, "utf-8-sig", newline="")
         try:
             lines = sheets.limited(csv.reader(text))
             names = [name.strip().lower() for name in next(lines, [])]
             rows = [
-                {
-                    name: cell or None
-                    for name, cell in zip_longest(names, line[: len(names)])
-                    if name
-                }
+                # A cell that is blank leaves what is known as it is.
+                {name: cell for name, cell in zip(names, line, strict=False) if name and cell}
                 for line in lines
             ]
         except csv.Error as error:
             raise Unacceptable("import chemicals", [f"The CSV cannot be read: {error}"]) from error
+        except UnicodeDecodeError as error:
+            raise BodyUnreadable("The file is not UTF-8 text") from error
         finally:
             text.detach()
         return rows

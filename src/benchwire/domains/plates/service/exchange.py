@@ -59,9 +59,14 @@ class Exchange:
         # Looked up once for each name, not for each of a thousand cells.
         solution_of = functools.cache(self.solution_id)
         unit_of = functools.cache(self.unit_id)
+        seen: set[tuple[int, object]] = set()
         for cell in cells:
             solution, unit = solution_of(cell.solution), unit_of(cell.unit)
             well = here.get(cell.place)
+            # By name and by id it may be the same one.
+            if solution is not None and (cell.line, solution) in seen:
+                problems.append(f"Row {cell.line}: {_twice(cell.solution)}")
+            seen.add((cell.line, solution))
             for thing, name in (
                 (well, "There is no such well"),
                 (solution, f"There is no stock solution {cell.solution[:60]!r}"),
@@ -220,6 +225,10 @@ def _objects(listed: Any, name: str, problems: list[str]) -> list[Mapping[str, A
     return found
 
 
+def _twice(solution: str) -> str:
+    return f"The well has {solution[:60]!r} in it twice; give one volume"
+
+
 class _Plan:
     """What an import would do, and everything that keeps it from it."""
 
@@ -231,6 +240,7 @@ class _Plan:
         self._solution_of = functools.cache(exchange.solution_id)
         self._unit_of = functools.cache(exchange.unit_id)
         self._known: dict[str, dict[tuple[int, int, int], int] | None] = {}
+        self._filled: set[tuple[str, tuple[int, int, int], int]] = set()
         self.new: dict[str, Answer] = {}
         self._added: list[tuple[int, int, float, int]] = []
         self.contents = 0
@@ -325,6 +335,11 @@ class _Plan:
             self._wrong(row, f"Unknown unit {amount[1][:40]!r}")
         if solution is None or unit is None:
             return
+        content = (row.values["barcode"], place, solution)
+        if content in self._filled:
+            self._wrong(row, _twice(name))
+            return
+        self._filled.add(content)
         self.contents += 1
         if plate is not None:
             plate["contents"].append((place, solution, amount[0], unit))

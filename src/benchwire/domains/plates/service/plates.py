@@ -1,6 +1,6 @@
 """Plates: made, named, moved, hidden and brought back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchwire.domains.plates import answers
@@ -21,6 +21,7 @@ Listing = tuple[list[Answer], int]
 
 _COLUMNS = ("barcode", "name")
 _SIZES = {"rows": (8, 26), "columns": (12, 48), "subwells_per_well": (1, 16)}
+_GRID = (*_SIZES, "pitch_mm", "origin")
 # Names that are paths of their own, or that no client can send as part of a path.
 _RESERVED = frozenset({"deleted", "export", "import", ".", ".."})
 _SORTS = ("id", "barcode", "created_at", "name")
@@ -260,8 +261,15 @@ class Plates:
         places: list[dict[str, Any]] | None = None
         if given.get("wells"):
             places = _listed_places(draft, given["wells"])
-        elif now is None or any(key in given for key in (*_SIZES, "pitch_mm")):
-            places = _grid_places(draft, self._size(draft, given), given)
+        elif now is None or any(key in given for key in _GRID):
+            grid = given
+            if now is not None and any(given.get(key) in (None, "") for key in _GRID):
+                # What the request does not say of the grid stays as it is.
+                known = _grid_of(self._prototypes.wells(now["id"]))
+                if known is None:
+                    draft.refuse("wells", f"are no plain grid, give {', '.join(_GRID)}")
+                grid = {**(known or {}), **given}
+            places = _grid_places(draft, self._size(draft, grid), grid)
         keys = ("name", "description")
         values = draft.given if now is not None else {key: draft.values.get(key) for key in keys}
         return self.prototype(self._prototypes.save(prototype_id, values, places, draft.reasons))
@@ -373,6 +381,26 @@ def _grid_places(
         for column in range(1, size[1] + 1)
         for subwell in range(1, size[2] + 1)
     ]
+
+
+def _grid_of(wells: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the sizes, pitch (mm) and origin (mm) that make just these wells, None if none do."""
+    columns = ("well_row", "well_column", "subwell")
+    rows, across, subwells = (max(well[key] for well in wells) for key in columns)
+    grid: dict[str, Any] = dict(zip(_SIZES, (rows, across, subwells), strict=True))
+    first, last = wells[0], wells[-1]
+    placed = all(well[key] is not None for well in (first, last) for key in answers.COORDINATES)
+    if placed and max(rows, across) > 1:
+        pitch = (
+            (last["x_mm"] - first["x_mm"]) / (across - 1)
+            if across > 1
+            else (last["y_mm"] - first["y_mm"]) / (rows - 1)
+        )
+        grid["pitch_mm"] = round(pitch, 4)
+        grid["origin"] = {key: first[key] for key in answers.COORDINATES}
+    made = _grid_places(Draft({}), (rows, across, subwells), grid)
+    there = [{key: well[key] for key in (*columns, *answers.COORDINATES)} for well in wells]
+    return grid if made == there else None
 
 
 def _origin(origin: object) -> list[Any]:

@@ -1,11 +1,11 @@
 """Chemicals, units, and stock solutions made of them."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import sqlalchemy as sa
 
-from benchwire.domains.plates.amounts import unit_key
+from benchwire.domains.plates.amounts import factor_of, unit_key
 from benchwire.domains.plates.errors import RecordNotFound, Refused
 from benchwire.domains.plates.store.records import (
     Records,
@@ -17,9 +17,14 @@ from benchwire.domains.plates.store.records import (
 )
 from benchwire.domains.plates.tables import chemicals, components, contents, solutions, units
 
+_SEARCHED = ("name", "cas", "barcode")
 _CHEMICAL_ORDERS = {
     key: chemicals.c[key] for key in ("name", "cas", "barcode", "sciformation_id", "created_at")
 }
+
+_KNOWN = sa.select(
+    chemicals.c.id, chemicals.c.sciformation_id, *(chemicals.c[key] for key in _SEARCHED)
+)
 
 
 class ChemistryStore(Records):
@@ -130,22 +135,38 @@ class ChemistryStore(Records):
 
         self._write("delete chemical", work)
 
-    def import_chemicals(self, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-        """Add chemicals, or change those of the same number or barcode; return how many of each."""
+    def import_chemicals(
+        self, rows: Sequence[tuple[Mapping[str, Any], Collection[str]]]
+    ) -> tuple[int, int]:
+        """Add chemicals, or change those of the same number or barcode; return how many of each.
+
+        Parameters
+        ----------
+        rows
+            For each its values, and the names of those that a chemical which is known takes over.
+        """
 
         def work(connection: sa.Connection) -> tuple[int, int]:
-            by_number = _ids_by(connection, chemicals.c.sciformation_id)
-            by_barcode = _ids_by(connection, chemicals.c.barcode)
+            there = {row["id"]: dict(row) for row in connection.execute(_KNOWN).mappings()}
+            by_number = {row["sciformation_id"]: key for key, row in there.items()}
+            by_barcode = {row["barcode"]: key for key, row in there.items()}
             new = 0
-            for row in rows:
+            for row, given in rows:
                 number, barcode = row.get("sciformation_id"), row.get("barcode")
-                known = by_number.get(number) if number is not None else by_barcode.get(barcode)
-                saved = self._put(connection, chemicals, known, _searchable(row))
+                known = None if number is None else by_number.get(number)
+                if known is None and barcode is not None:
+                    known = by_barcode.get(barcode)
+                    other = None if known is None else there[known].get("sciformation_id")
+                    # Of another number it is another chemical, whatever its barcode.
+                    known = known if None in (number, other) else None
+                values = row if known is None else {key: row[key] for key in given}
+                whole = {**there.get(known, {}), **values}
+                key = _searchable(whole)["search_key"]
+                saved = self._put(connection, chemicals, known, {**values, "search_key": key})
                 new += known is None
-                if number is not None:
-                    by_number[number] = saved
-                if barcode is not None:
-                    by_barcode[barcode] = saved
+                there[saved] = whole
+                by_number[whole.get("sciformation_id")] = saved
+                by_barcode[whole.get("barcode")] = saved
             return new, len(rows) - new
 
         return self._write("import chemicals", work)
@@ -171,15 +192,7 @@ class ChemistryStore(Records):
 
     def unit_called(self, text: str) -> Row | None:
         """Return the unit that a text means, however its micro sign and case are written."""
-        key = unit_key(text)
-        return next(
-            (
-                row
-                for row in self.units()
-                if key in (unit_key(row["symbol"]), unit_key(row["name"]))
-            ),
-            None,
-        )
+        return _meant(self.units(), text)
 
     def save_unit(
         self,
@@ -324,28 +337,49 @@ class ChemistryStore(Records):
             connection.execute(components.delete().where(components.c.id == part.id))
         else:
             row = {**part.values, "stock_solution_id": solution_id}
+            if part.new_unit is not None:
+                row["unit_id"] = self._unit(connection, part.new_unit)
             self._put(connection, components, part.id, row)
+
+    def _unit(self, connection: sa.Connection, symbol: str) -> int:
+        """Return the id of a unit, which is added to the inventory if nobody has done so yet."""
+        there = cast("list[Row]", connection.execute(sa.select(units)).mappings().all())
+        if (found := _meant(there, symbol)) is not None:
+            return int(found["id"])
+        values = {"name": symbol, "symbol": symbol, "conversion_to_base": factor_of(symbol)}
+        return self._put(connection, units, None, values)
 
 
 class ComponentChange:
-    """One component that is to be added, changed by its id, or removed by it."""
+    """One component that is to be added, changed by its id, or removed by it.
+
+    Its unit is ``new_unit`` where the inventory did not know it.
+    """
 
     def __init__(
-        self, values: Mapping[str, Any], own_id: int | None = None, *, is_removed: bool = False
+        self,
+        values: Mapping[str, Any],
+        own_id: int | None = None,
+        *,
+        new_unit: str | None = None,
+        is_removed: bool = False,
     ) -> None:
         self.values = dict(values)
         self.id = own_id
+        self.new_unit = new_unit
         self.is_removed = is_removed
 
 
-def _ids_by(connection: sa.Connection, column: "sa.Column[Any]") -> dict[Any, int]:
-    """Return all chemicals that have something in a column, by it."""
-    query = sa.select(column.label("key"), chemicals.c.id).where(column.isnot(None))
-    return {row.key: row.id for row in connection.execute(query)}
+def _meant(rows: Iterable[Row], text: str) -> Row | None:
+    """Return the unit that a text means."""
+    key = unit_key(text)
+    return next(
+        (row for row in rows if key in (unit_key(row["symbol"]), unit_key(row["name"]))), None
+    )
 
 
 def _searchable(values: Mapping[str, Any]) -> dict[str, Any]:
-    parts = (values.get(key) or "" for key in ("name", "cas", "barcode"))
+    parts = (values.get(key) or "" for key in _SEARCHED)
     return {**values, "search_key": "\n".join(parts).casefold()}
 
 

@@ -335,7 +335,10 @@ class PlateStore(Records):
             )
             if there is not None:
                 label = location_label(
-                    location["carousel_position"], location["hotel_position"], location["name"]
+                    location_id,
+                    location["carousel_position"],
+                    location["hotel_position"],
+                    location["name"],
                 )
                 reason = f"Location {label} is already occupied by plate {there}"
                 raise Refused(f"Validation failed: {reason}", details=[{"message": reason}])
