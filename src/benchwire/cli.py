@@ -225,12 +225,13 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     """
     import uvicorn
 
-    from benchwire.foundation.processes import keep_for_good, switch_often
+    from benchwire.foundation.processes import keep_for_good, share_heaps, switch_often
     from benchwire.foundation.web.connections import allow_many_connections
     from benchwire.foundation.web.relay import publish_address
     from benchwire.opening import Opening
 
     allow_many_connections()
+    share_heaps()
     switch_often()
     listener = _listen(settings.host, settings.port)
     # Asked now: a signal in the first moment closes it while the rest is still being made.

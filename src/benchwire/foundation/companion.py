@@ -31,6 +31,7 @@ from benchwire.foundation.processes import (
     keep_for_good,
     packed_error,
     set_niceness,
+    share_heaps,
     switch_often,
     unpacked_error,
 )
@@ -338,6 +339,7 @@ def companion_main() -> None:
         # A terminal or a service manager sends them to every process; the server says what to do.
         signal.signal(number, signal.SIG_IGN)
     set_niceness(_NICENESS)
+    share_heaps()
     switch_often()
     connection, (factory, log) = connect_back()
     logs.configure(*log)
