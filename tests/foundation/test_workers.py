@@ -171,6 +171,31 @@ def test_idle_worker_ends_and_a_new_one_is_made() -> None:
     executor.close()
 
 
+def test_work_handed_in_at_once_runs_side_by_side() -> None:
+    all_in = threading.Event()
+
+    class Tasks(queue.SimpleQueue[Any]):
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            task = super().get(block, timeout)
+            all_in.wait(30)  # a thread that is slow to wake
+            return task
+
+    executor = ProcessExecutor(3)
+    executor._tasks = Tasks()
+    all_in.set()
+    assert executor.submit(work.add, 1, 1).result(30) == 2
+    until(lambda: executor._spare == 1)
+    all_in.clear()
+    first = executor.submit(work.hold, 0.1)
+    assert len(executor._threads) == 1
+    others = [executor.submit(work.hold, 0.1) for _ in range(4)]
+    assert len(executor._threads) == 3
+    all_in.set()
+    assert [future.exception(30) for future in (first, *others)] == [None] * 5
+    until(lambda: executor._spare == 3)
+    executor.close()
+
+
 def test_work_handed_in_while_an_idle_worker_leaves_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

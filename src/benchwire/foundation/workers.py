@@ -218,7 +218,8 @@ class ProcessExecutor:
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._idle = 0
+        # Threads that look for work, less the work that waits for one.
+        self._spare = 0
         self._closing = threading.Event()
 
     def submit(
@@ -231,21 +232,24 @@ class ProcessExecutor:
     ) -> Future[T]:
         """Run ``work(reporter, *args)`` in a worker process; see `Executor`."""
         future: Future[T] = Future()
-        if self._closing.is_set():
-            future.set_exception(WorkStopped("The server is shutting down"))
-            return future
-        self._tasks.put(_Task(work, args, on_progress, stop, time_limit, future))
         with self._lock:
-            if self._idle == 0 and len(self._threads) < self._processes:
+            if self._closing.is_set():
+                future.set_exception(WorkStopped("The server is shutting down"))
+                return future
+            self._tasks.put(_Task(work, args, on_progress, stop, time_limit, future))
+            self._spare -= 1
+            # A thread that looks for work may be promised one piece already, and not be awake yet.
+            if self._spare < 0 and len(self._threads) < self._processes:
                 thread = threading.Thread(target=self._serve, name="worker", daemon=True)
                 self._threads.append(thread)
+                self._spare += 1
                 thread.start()
         return future
 
     def close(self) -> None:
         """End all work and every worker process."""
-        self._closing.set()
         with self._lock:
+            self._closing.set()
             threads = list(self._threads)
         for _ in threads:
             self._tasks.put(None)
@@ -269,32 +273,33 @@ class ProcessExecutor:
                 if task is None:
                     return
                 if not task.future.set_running_or_notify_cancel():
-                    continue
-                if self._closing.is_set():
+                    pass
+                elif self._closing.is_set():
                     task.future.set_exception(WorkStopped("The server is shutting down"))
                 else:
                     worker = self._do(worker, task)
+                with self._lock:
+                    self._spare += 1
         finally:
             if worker is not None:
                 worker.end()
 
     def _next_task(self) -> _Task | None:
         """Return a piece of work; None if there is none, and this thread serves no more."""
-        with self._lock:
-            self._idle += 1
         task, is_over = None, False
         try:
             task = self._tasks.get(timeout=self._idle_seconds)
         except queue.Empty:
             is_over = True
-        with self._lock:
-            self._idle -= 1
-            if is_over:
-                # Who has just handed something in saw this thread idle, and started no other.
-                with contextlib.suppress(queue.Empty):
-                    task = self._tasks.get_nowait()
-            if task is None:
-                self._threads.remove(threading.current_thread())
+        if task is None:
+            with self._lock:
+                if is_over:
+                    # Who has just handed something in counted on this thread, and started no other.
+                    with contextlib.suppress(queue.Empty):
+                        task = self._tasks.get_nowait()
+                if task is None:
+                    self._spare -= 1
+                    self._threads.remove(threading.current_thread())
         return task
 
     def _do(self, worker: "_Worker | None", task: _Task) -> "_Worker | None":
