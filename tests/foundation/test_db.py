@@ -13,6 +13,7 @@ from benchwire.foundation.db import (
     Database,
     DatabaseUnavailable,
     FolderUnsuitable,
+    OutcomeUnknown,
     ValueRefused,
     ensure_suitable,
     open_database,
@@ -73,6 +74,36 @@ def test_work_that_raises_is_undone_whole(notes: Database) -> None:
     with pytest.raises(ValueError, match="no"):
         notes.write(half)
     assert rows(notes) == []
+
+
+def test_unforeseen_failure_of_the_writer_is_told_and_it_goes_on(notes: Database) -> None:
+    def fail(_: sa.Connection) -> None:
+        raise SystemExit
+
+    begun, gate = threading.Event(), threading.Event()
+    first = notes.write_later(lambda _: begun.set() or gate.wait(5))
+    assert begun.wait(5)
+    futures = [notes.write_later(work) for work in (lambda _: None, fail, lambda _: None)]
+    gate.set()
+    assert first.result(5)
+    for future in futures:
+        error = future.exception(5)
+        assert isinstance(error, DatabaseUnavailable)
+        assert not isinstance(error, OutcomeUnknown)
+    add_row(notes, "a")
+    assert rows(notes) == ["a"]
+
+
+def test_unforeseen_failure_of_a_commit_is_told_as_unknown(notes: Database) -> None:
+    def fail(_: sa.Connection) -> None:
+        raise ZeroDivisionError
+
+    sa.event.listen(notes.migration_engine, "commit", fail)
+    with pytest.raises(OutcomeUnknown):
+        add_row(notes, "a")
+    sa.event.remove(notes.migration_engine, "commit", fail)
+    add_row(notes, "b")
+    assert "b" in rows(notes)
 
 
 def test_many_threads_write_without_an_error(notes: Database) -> None:

@@ -185,6 +185,7 @@ class Database:
             if owner is not None:
                 event.listen(self._writer, "connect", _Claim(owner, self._clock).take)
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._is_commit_begun = False
         self._closed = False
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._write_for_ever, name="database", daemon=True)
@@ -284,6 +285,18 @@ class Database:
 
     def _commit_group(self, group: list[_Write]) -> None:
         group = [item for item in group if item.future.set_running_or_notify_cancel()]
+        self._is_commit_begun = False
+        try:
+            self._store(group)
+        except BaseException as error:
+            # Without this thread nobody would ever write again.
+            logger.critical("the writer of the database failed unforeseen", exc_info=error)
+            failure = _unknown_outcome() if self._is_commit_begun else unavailable(error)
+            self._fail([item for item in group if not item.future.done()], failure, error)
+            # Its connection may still be in the midst of a transaction.
+            self._writer.dispose()
+
+    def _store(self, group: list[_Write]) -> None:
         deadline = self._clock.monotonic() + RECONNECT_SECONDS
         broken: _CommitBroken | None = None
         while True:
@@ -320,6 +333,7 @@ class Database:
 
     def _attempt(self, group: list[_Write]) -> "list[_Outcome]":
         outcomes: list[_Outcome] = []
+        self._is_commit_begun = False
         with self._writer.connect() as connection:
             for item in group:
                 savepoint = connection.begin_nested()
@@ -335,9 +349,11 @@ class Database:
                 else:
                     outcomes.append((result, None))
             if self.is_sqlite:
+                self._is_commit_begun = True
                 connection.commit()
                 return outcomes
             number = connection.scalar(sa.text("SELECT txid_current()"))
+            self._is_commit_begun = True
             try:
                 connection.commit()
             except DBAPIError as error:
@@ -367,7 +383,7 @@ class Database:
         return not self.is_sqlite and (error.connection_invalidated or _connection_refused(error))
 
     @staticmethod
-    def _fail(group: list[_Write], failure: Unavailable, cause: Exception) -> None:
+    def _fail(group: list[_Write], failure: Unavailable, cause: BaseException) -> None:
         logger.error("%d writes not stored: %s", len(group), cause)
         failure.__cause__ = cause
         for item in group:
@@ -621,7 +637,7 @@ def _told(error: Exception) -> Exception:
     return unavailable(error) if is_away else error
 
 
-def _is_damage(error: Exception) -> bool:
+def _is_damage(error: BaseException) -> bool:
     """Whether the database says that its files are not what it wrote."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     if not isinstance(cause, sqlite3.DatabaseError):
@@ -630,7 +646,7 @@ def _is_damage(error: Exception) -> bool:
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def _is_states(error: Exception, *states: str) -> bool:
+def _is_states(error: BaseException, *states: str) -> bool:
     """Whether PostgreSQL gives one of these states, or of these classes of them."""
     found = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
     return found.startswith(states)
@@ -643,7 +659,7 @@ def _unknown_outcome() -> OutcomeUnknown:
     )
 
 
-def unavailable(error: Exception) -> DatabaseUnavailable:
+def unavailable(error: BaseException) -> DatabaseUnavailable:
     """Return what to tell of a database that refuses."""
     if isinstance(error, PoolTimeout):
         return DatabaseUnavailable(
