@@ -65,6 +65,40 @@ def test_gap_is_not_integrated_and_reported():
     assert found.total.uncovered_hours == pytest.approx(62 / 60)
 
 
+def test_energy_is_unknown_while_the_voltage_is():
+    voltage = ramps((0, 800), (48, 800))
+    found = cycling(CURRENT, SOC, voltage=without(voltage, 23.9, 48), capacity_ah=200)
+    first, second, _ = found.days
+    assert first.charged_kwh == pytest.approx(320, abs=0.05)
+    assert first.energy_reason is None
+    assert first.energy_covered_hours == pytest.approx(24, abs=0.1)
+    assert (second.charged_kwh, second.discharged_kwh) == (None, None)
+    assert second.energy_reason == "the voltage is not known all the time"
+    assert second.energy_covered_hours == pytest.approx(0, abs=0.1)
+    assert second.charged_ah == pytest.approx(400, abs=0.02)
+    assert second.covered_hours == pytest.approx(24, abs=0.01)
+    assert found.total is not None
+    assert found.total.charged_kwh is None
+
+
+def test_energy_of_nearly_all_the_time_is_told_with_its_hours():
+    voltage = without(ramps((0, 800), (48, 800)), 5, 6)
+    total = cycling(CURRENT, SOC, voltage=voltage).total
+    assert total is not None
+    assert total.charged_kwh == pytest.approx(640, abs=0.02)
+    assert total.energy_covered_hours == pytest.approx(48 - 1, abs=0.35)
+    assert total.energy_reason is None
+
+
+def test_energy_without_current_or_voltage_says_what_is_missing():
+    for current, voltage, reason in ((CURRENT, None, "no voltage"), (None, CURRENT, "no current")):
+        total = cycling(current, SOC, voltage=voltage).total
+        assert total is not None
+        assert total.charged_kwh is None
+        assert total.energy_covered_hours is None
+        assert total.energy_reason == reason
+
+
 def test_capacity_is_estimated_from_whole_percent_with_its_error():
     soc = Samples(SOC.at_us, np.round(SOC.values))
     found = estimate_capacity(CURRENT, soc)

@@ -23,6 +23,8 @@ from benchwire.domains.battery.throughput import (
 _LEAST_HOURS = 8
 _OUTLIER_DEVIATIONS = 4.0
 _NORMAL_MAD = 1.4826  # standard deviation of a normal distribution per median absolute deviation
+# Of the time of which the current is known; with less, the energy would be told too low.
+_LEAST_ENERGY_COVERED = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class Throughput:
     covered_hours, uncovered_hours
         Time of which the current is known, and time between first and last sample of which it is
         not: nothing was integrated there.
+    energy_covered_hours
+        Time of which both current and voltage are known; None without either of them.
+    energy_reason
+        Why there is no energy; None where there is.
     """
 
     start_us: int
@@ -70,6 +76,8 @@ class Throughput:
     soc_full_cycles: float | None
     covered_hours: float
     uncovered_hours: float
+    energy_covered_hours: float | None
+    energy_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,8 @@ def cycling(
     """Return how much a battery was cycled, from its current (A), or its state of charge (%) alone.
 
     Charge is the trapezoidal integral of the current, energy that of current times pack voltage
-    (V). Equivalent full cycles are discharged charge over capacity.
+    (V); there is none where the voltage is not known nearly all the time that the current is.
+    Equivalent full cycles are discharged charge over capacity.
 
     Parameters
     ----------
@@ -159,7 +168,8 @@ def _throughput(
 ) -> Throughput:
     """Return the throughput of some days."""
     charged_ah, discharged_ah = _in_and_out(charge, sign, part)
-    charged_kwh, discharged_kwh = _in_and_out(energy, sign, part)
+    reason = _no_energy(charge, energy, part)
+    charged_kwh, discharged_kwh = _in_and_out(None if reason else energy, sign, part)
     full = None
     if discharged_ah is not None and capacity is not None:
         full = discharged_ah / capacity.ah
@@ -174,7 +184,23 @@ def _throughput(
         soc_full_cycles=None if moved is None else float(moved[part].sum()) / 200.0,
         covered_hours=0.0 if charge is None else float(charge.covered_hours[part].sum()),
         uncovered_hours=0.0 if charge is None else float(charge.uncovered_hours[part].sum()),
+        energy_covered_hours=None if energy is None else float(energy.covered_hours[part].sum()),
+        energy_reason=reason,
     )
+
+
+def _no_energy(charge: Flows | None, energy: Flows | None, part: slice) -> str | None:
+    """Return why the energy of some days cannot be told, None if it can."""
+    if charge is None:
+        return "no current"
+    if energy is None:
+        return "no voltage"
+    of_charge = float(charge.covered_hours[part].sum())
+    if of_charge <= 0:
+        return "the current is not known"
+    if float(energy.covered_hours[part].sum()) < _LEAST_ENERGY_COVERED * of_charge:
+        return "the voltage is not known all the time"
+    return None
 
 
 def _in_and_out(
