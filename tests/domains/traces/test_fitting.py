@@ -105,6 +105,19 @@ def test_no_trace_depends_on_another(model: Model) -> None:
     np.testing.assert_allclose(alone.r_squared[0], together.r_squared[7], atol=1e-7)
 
 
+def test_a_trace_whose_rates_are_equal_makes_no_other_fail() -> None:
+    model = BY_NAME["maturation_kinetic"]
+    time = np.linspace(0, 100, 101)
+    deltas = (model.fixed["km"] + model.fixed["beta"], 8.0, 10.5, 0.3)
+    values = np.array([
+        curve(model, time, {"t0": 0.4, "ktl": 1e5, "delta": delta, "offset": 10.0})
+        for delta in deltas
+    ])  # fmt: skip
+    found = fit(model, time, values)
+    assert found.success.all()
+    assert (found.r_squared > 1 - 1e-9).all()
+
+
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_parameters_stay_within_their_bounds(model: Model) -> None:
     generator = np.random.default_rng(5)

@@ -76,6 +76,22 @@ def test_equal_rates_are_no_special_case(name: str, away: float) -> None:
         np.testing.assert_allclose(near, there, rtol=60 * away + 1e-8)
 
 
+@pytest.mark.parametrize("name", ["maturation_kinetic", "gene_expression"])
+def test_a_shape_is_the_same_whatever_others_are_asked_for_with_it(name: str) -> None:
+    model = BY_NAME[name]
+    lost = model.fixed.get("beta", 0.04) + model.fixed.get("km", 0.0)
+    deltas = np.array([lost, lost + 9e-5, lost - 2e-4, 1e-5, 0.5, 11.0])[:, None]
+    held = {item.name: np.array(item.default) for item in model.parameters}
+    held |= {name: np.array(value) for name, value in model.fixed.items()}
+    held["beta"] = np.full_like(deltas, model.fixed.get("beta", 0.04))
+    time = np.linspace(0.0, 500.0, 101)[None, :]
+    together = model.shape(time, {**held, "delta": deltas})
+    for row, delta in zip(together, deltas, strict=True):
+        values = {**held, "beta": held["beta"][:1], "delta": delta[None]}
+        np.testing.assert_array_equal(row, model.shape(time, values)[0])
+    assert np.isfinite(together).all()
+
+
 @pytest.mark.parametrize("s", [0.0, 1e-6, 0.3, 7.0])
 def test_gene_expression_is_its_formula(s: float) -> None:
     values = {"t0": 2.0, "ktl": 20.0, "delta": 0.07, "beta": 0.04, "offset": 3.0}

@@ -71,14 +71,16 @@ class MaturationKinetic:
         beta, km, delta = values["beta"], values["km"], values["delta"]
         lost = beta + km
         apart = lost - delta
-        if np.abs(apart).min() >= _NEAR_RATE:
-            return km * (_product(since, beta, delta) - _product(since, beta, lost)) / apart
+        is_near = np.abs(apart) < _NEAR_RATE
+        of_lost = _product(since, beta, lost)
+        shape = km * (_product(since, beta, delta) - of_lost) / np.where(is_near, _NEAR_RATE, apart)
+        if not is_near.any():
+            return shape
         # Where the two rates meet the derivative lies on a line between its neighbours.
-        apart = np.where(np.abs(apart) < _NEAR_RATE, _NEAR_RATE, apart)
-        far = (_product(since, beta, lost - apart) - _product(since, beta, lost)) / apart
-        near = (_product(since, beta, lost + apart) - _product(since, beta, lost)) / -apart
-        share = ((lost - delta) / apart + 1) / 2
-        return km * (share * far + (1 - share) * near)
+        far = (_product(since, beta, lost - _NEAR_RATE) - of_lost) / _NEAR_RATE
+        near = (_product(since, beta, lost + _NEAR_RATE) - of_lost) / -_NEAR_RATE
+        share = (apart / _NEAR_RATE + 1) / 2
+        return np.where(is_near, km * (share * far + (1 - share) * near), shape)
 
     def shape_and_slopes(
         self, time: Array, values: Mapping[str, Array]
