@@ -7,7 +7,15 @@ from typing import Any
 PHASE_FEATURES = ("area", "aspect_ratio")
 FLUORESCENCE_FEATURES = ("intensity_total",)
 
-_PHASE_WORDS = ("phase", "bf", "brightfield", "dic", "trans")
+_LETTER = r"[^\W\d_]"
+_HUMP = "(?<=[a-z])(?=[A-Z])"
+# Whole words: BFP, a calcium indicator and transferrin shine.
+_PHASE_WORD = re.compile(
+    f"(?:(?<!{_LETTER})|{_HUMP})"
+    "(?i:phase(?:contrast)?|bf|brightfield|dic"
+    "|trans(?:mit|mitted|mittance|mission|illumination)?(?:light)?)"
+    f"(?:(?!{_LETTER})|{_HUMP})"
+)
 _PHASE_ABBREVIATION = re.compile(r"(ph|pc)\d*")
 
 
@@ -30,5 +38,5 @@ def suggest_channels(names: Sequence[str]) -> dict[str, Any]:
 
 def is_phase(name: str) -> bool:
     """Whether a channel's name is that of a transmitted-light method."""
-    lower = name.strip().lower()
-    return any(word in lower for word in _PHASE_WORDS) or bool(_PHASE_ABBREVIATION.fullmatch(lower))
+    has_word = _PHASE_WORD.search(name) is not None
+    return has_word or _PHASE_ABBREVIATION.fullmatch(name.strip().lower()) is not None
