@@ -99,6 +99,29 @@ def test_channels_come_from_the_index(tmp_path: Path) -> None:
     assert [path.name for path in merged.files] == ["s_intensity_total_ch_1.csv"]
 
 
+def test_features_of_every_phase_channel_are_merged(tmp_path: Path) -> None:
+    for fov, phase in enumerate((0, 2, 0)):
+        name = f"{'circularity' if fov == 2 else 'area'}_ch_{phase}"
+        path = put(
+            tmp_path, fov, cells=1, frames=1, features=(name, "intensity_total_ch_1", "odd_ch_1")
+        )
+        index = ResultsIndex(
+            FluorescenceChannel(phase, (name.partition("_ch_")[0],)),
+            (FluorescenceChannel(1, ("intensity_total",)),),
+            {fov: FovFiles(pc=(phase, tmp_path / "pc.npy"), traces=path)},
+        )
+        write_results(tmp_path, index, params={})
+        merged = merge([Sample("s", tuple(range(fov + 1)))], tmp_path, tmp_path / f"out{fov}")
+    assert {path.name: path.read_text().splitlines()[2:] for path in merged.files} == {
+        "s_area_ch_0.csv": ["0.000000,0,1,100.000000"],
+        "s_area_ch_2.csv": ["0.000000,1,1,1100.000000"],
+        "s_circularity_ch_0.csv": ["0.000000,2,1,2100.000000"],
+        "s_intensity_total_ch_1.csv": [
+            "0.000000,0,1,100.500000", "0.000000,1,1,1100.500000", "0.000000,2,1,2100.500000",
+        ],
+    }  # fmt: skip
+
+
 def test_feature_that_only_some_fovs_have_is_written_for_those(tmp_path: Path) -> None:
     put(tmp_path, 0, cells=1, frames=1)
     put(tmp_path, 1, cells=1, frames=1, features=("area_ch_0",))

@@ -82,6 +82,16 @@ class ResultsIndex:
         channels = [*([self.phase] if self.phase else []), *self.fluorescence]
         return tuple(f"{name}_ch_{item.channel}" for item in channels for name in item.features)
 
+    def untold_channels(self) -> dict[int, int]:
+        """Return for each FOV a channel of which `columns` may lack some.
+
+        That is its phase channel where FOVs differ in it: there is room for that of the last run
+        alone.
+        """
+        phases = {fov: files.pc[0] for fov, files in self.fovs.items() if files.pc}
+        is_one = self.phase is None or set(phases.values()) <= {self.phase.channel}
+        return {} if is_one else phases
+
 
 def write_results(output_dir: Path, index: ResultsIndex, *, params: Mapping[str, Any]) -> Path:
     """Add FOVs to the index of a folder, and return its path.

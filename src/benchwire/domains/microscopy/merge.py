@@ -80,7 +80,7 @@ def merge(
     warnings += _doubts(sources)
     written: dict[str, Path] = {}
     for sample in samples:
-        rows = _rows_of(sample, sources, index.columns())
+        rows = _rows_of(sample, sources, index)
         names = [name for name, values in rows.features.items() if np.any(np.isfinite(values))]
         if not names:
             warnings.append(f"No values for sample {sample.name}")
@@ -155,7 +155,9 @@ def _files_of(folder: Path) -> Iterable[Path]:
     return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
 
 
-def _rows_of(sample: Sample, sources: dict[int, Path], columns: tuple[str, ...]) -> _Rows:
+def _rows_of(sample: Sample, sources: dict[int, Path], index: ResultsIndex) -> _Rows:
+    columns, untold = index.columns(), index.untold_channels()
+    names = dict.fromkeys(columns)
     times, fovs, cells = [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     tables: list[tuple[NDArray[np.bool_], dict[str, Any]]] = []
     for fov in sample.fovs:
@@ -167,9 +169,11 @@ def _rows_of(sample: Sample, sources: dict[int, Path], columns: tuple[str, ...])
         cells.append(read["cell"][kept])
         fovs.append(np.full(len(cells[-1]), fov))
         tables.append((kept, dict(read)))
-    names = columns or tuple(
-        dict.fromkeys(name for _, table in tables for name in table if column_channel(name))
-    )
+        names |= dict.fromkeys(
+            name
+            for name in read
+            if (found := column_channel(name)) and (not columns or found[1] == untold.get(fov))
+        )
     features = {
         name: np.concatenate(
             [np.empty(0), *(_values(table, name, kept) for kept, table in tables)],
