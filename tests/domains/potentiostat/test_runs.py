@@ -361,6 +361,14 @@ def test_thinning_averages_blocks(bench: Bench) -> None:
     assert np.allclose(np.diff(data["Time (s)"]), 0.01008)
 
 
+def test_an_interval_longer_than_the_run_makes_one_row(bench: Bench) -> None:
+    run = bench.end_of(bench.start(devices=["slot01"], sampling_interval=1e306)["run_id"])
+    assert run["status"] == "done"
+    data = table(bench.rows(run))
+    assert data["Time (s)"].tolist() == [0.0]
+    assert data["Applied potential (V)"].tolist() == [0.5]
+
+
 def test_idempotency_key_starts_one_run(bench: Bench) -> None:
     body = {
         "devices": ["slot01"], "modes": ["CA"], "experiment_name": "Test",

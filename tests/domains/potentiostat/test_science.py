@@ -1,6 +1,7 @@
 """Waveforms, validation, planning, thinning and names: pure functions against their definitions."""
 
 import math
+import pickle
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,13 @@ from benchwire.domains.potentiostat import impedance, progress, waveforms
 from benchwire.domains.potentiostat.errors import NameInvalid
 from benchwire.domains.potentiostat.modes import MODES
 from benchwire.domains.potentiostat.progress import SlotProgress
-from benchwire.domains.potentiostat.recording import CsvFile, DiskFailed, Thinner, drop_half_row
+from benchwire.domains.potentiostat.recording import (
+    CsvFile,
+    DiskFailed,
+    Thinner,
+    drop_half_row,
+    points_per_row,
+)
 from benchwire.domains.potentiostat.run_folder import RunNames
 from benchwire.domains.potentiostat.validation import ModeParametersInvalid, parse, validate
 from benchwire.domains.potentiostat.waveforms import SAMPLE_PERIOD
@@ -362,6 +369,66 @@ def test_thinning_never_mixes_cycles() -> None:
     current = np.concatenate([first["Current (A)"], last["Current (A)"]])
     assert cycles.tolist() == [1, 1, 2, 2]
     assert current.tolist() == [13.5, 38.5, 63.5, 88.5]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    factor=st.integers(2, 60),
+    sizes=st.lists(st.integers(0, 50), min_size=1, max_size=12),
+    changes=st.sets(st.integers(0, 300), max_size=5),
+    name=st.sampled_from(["Cycle", "Step", None]),
+)
+def test_thinned_rows_are_the_means_of_their_blocks(
+    factor: int, sizes: list[int], changes: set[int], name: str | None
+) -> None:
+    """Whole numbers have exact sums, so that no order of adding them may be seen."""
+    total = sum(sizes)
+    mark = np.array([sum(change <= k for change in changes) for k in range(total)], dtype=float)
+    table = points(total)
+    table.pop("Cycle")
+    if name is not None:
+        table[name] = mark
+    thinner, parts, at = Thinner(factor, name), [], 0
+    for size in sizes:
+        parts.append(thinner.feed({key: values[at : at + size] for key, values in table.items()}))
+        at += size
+    parts.append(thinner.finish())
+    assert thinner.finish() == {}
+    blocks: list[list[int]] = []
+    for k in range(total):
+        if not blocks or len(blocks[-1]) == factor or (name and mark[k] != mark[k - 1]):
+            blocks.append([])
+        blocks[-1].append(k)
+    for key in table:
+        found = np.concatenate([part[key] for part in parts if part] or [np.empty(0)])
+        values = table[key]
+        expected = [
+            np.mean(values[block]) if key == "Current (A)" else values[block[0]] for block in blocks
+        ]
+        assert found.tolist() == expected
+
+
+def test_thinning_keeps_nothing_of_the_size_of_a_row() -> None:
+    """What is kept is gone through with every block of samples, of which an hour brings many."""
+    thinner, kept = Thinner(10**6, "Cycle"), []
+    for number in range(1000):
+        thinner.feed(points(30, 30 * number))
+        kept.append(len(pickle.dumps(thinner)))
+    assert max(kept) < 2 * kept[0]
+    assert thinner.finish()["Current (A)"].tolist() == [29_999 / 2]
+
+
+@pytest.mark.parametrize(
+    ("interval", "factor"), [(None, 1), (1e-9, 1), (0.01, 28), (600, 1_666_667)]
+)
+def test_points_per_row(interval: float | None, factor: int) -> None:
+    assert points_per_row(interval, SAMPLE_PERIOD) == factor
+
+
+def test_an_interval_beyond_any_run_makes_one_row() -> None:
+    thinner = Thinner(points_per_row(1e306, SAMPLE_PERIOD))
+    assert [len(thinner.feed(points(30, at))["Time (s)"]) for at in (0, 30)] == [0, 0]
+    assert thinner.finish()["Current (A)"].tolist() == [29.5]
 
 
 def test_rows_are_on_the_disk_within_a_second(tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ from benchwire.domains.potentiostat.driver import POLL_PERIOD, Potentiostat, Run
 from benchwire.domains.potentiostat.errors import RunIncomplete
 from benchwire.domains.potentiostat.live import LiveCurve
 from benchwire.domains.potentiostat.modes import Control, Mode, Parameters
-from benchwire.domains.potentiostat.recording import CsvFile, DiskFailed, Table, Thinner
+from benchwire.domains.potentiostat.recording import (
+    CsvFile,
+    DiskFailed,
+    Table,
+    Thinner,
+    points_per_row,
+)
 from benchwire.domains.potentiostat.waveforms import (
     SAMPLE_PERIOD,
     Chunk,
@@ -150,8 +156,7 @@ def _times(first: int, count: int) -> NDArray[np.float64]:
 
 
 def _thinner(task: Measurement, period: float) -> Thinner:
-    interval = task.sampling_interval
-    return Thinner(1 if interval is None else round(interval / period), task.mode.mark)
+    return Thinner(points_per_row(task.sampling_interval, period), task.mode.mark)
 
 
 class _Potentiostatic:

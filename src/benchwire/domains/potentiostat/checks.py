@@ -11,6 +11,7 @@ from typing import Any
 from benchwire.domains.potentiostat import impedance, waveforms
 from benchwire.domains.potentiostat.errors import DiskAlmostFull, JobInvalid
 from benchwire.domains.potentiostat.modes import Control, UnknownMode, mode_named
+from benchwire.domains.potentiostat.recording import points_per_row
 from benchwire.domains.potentiostat.run import ModeOrder
 from benchwire.domains.potentiostat.run_folder import mode_name
 from benchwire.domains.potentiostat.schemas import RUN_NAME_PATTERN
@@ -105,7 +106,7 @@ def check_limits(
             hint=f"At most {limits.hours:g} hours are allowed here.",
         )
     rows = 0
-    interval = request.get("sampling_interval") or SAMPLE_PERIOD
+    interval = request.get("sampling_interval")
     for order in modes:
         if order.mode.control is Control.IMPEDANCE:
             continue
@@ -120,7 +121,7 @@ def check_limits(
                 f"{order.name} would take {points:.3g} points",
                 hint=f"At most {limits.points:.3g} points are allowed here.",
             )
-        rows += int(points / max(1, round(interval / SAMPLE_PERIOD)))
+        rows += points // points_per_row(interval, SAMPLE_PERIOD)
     free = shutil.disk_usage(runs_root).free
     if free < limits.min_free_bytes + rows * BYTES_PER_ROW:
         raise DiskAlmostFull(

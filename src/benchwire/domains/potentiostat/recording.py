@@ -34,6 +34,8 @@ _FORMATS = {
     "Applied current (A)": "%.8e",
 }
 _ANY_NUMBER = "%.9e"
+# More than any run has: a longer interval makes one row.
+_MOST_POINTS_PER_ROW = 1e15
 
 Table = dict[str, NDArray[np.float64]]
 
@@ -44,11 +46,21 @@ class DiskFailed(Unavailable):
     code = "storage.disk_full"
 
 
+def points_per_row(interval: float | None, period: float) -> int:
+    """Return how many points go into a row of ``interval`` s; None keeps every point."""
+    if interval is None:
+        return 1
+    return max(1, round(min(interval / period, _MOST_POINTS_PER_ROW)))
+
+
 class Thinner:
     """Averages a number of consecutive points into one row.
 
     A row's time is that of its first point. A block ends early where the cycle or step changes, as
     a mean across the change would belong to neither; the rest at the end is averaged too.
+
+    Only the sum of a block that is not full yet is kept, so that a point costs the same however
+    long a row is. The last digits of a mean depend on the pieces in which its points came.
 
     Parameters
     ----------
@@ -61,60 +73,68 @@ class Thinner:
     def __init__(self, factor: int, mark: str | None = None) -> None:
         self._factor = max(1, factor)
         self._mark = mark
+        # One row of sums, and how many points are in it.
         self._held: Table = {}
+        self._size = 0
 
     def feed(self, points: Table) -> Table:
         """Return the rows that are complete with these points; each value is (n,) float64."""
-        if self._factor == 1:
+        length = len(next(iter(points.values())))
+        if self._factor == 1 or length == 0:
             return points
-        return self._rows(points, final=False)
+        starts = self._block_starts(points, length)
+        sums = {
+            name: values[starts]
+            if self._is_taken_from_first(name)
+            else np.add.reduceat(values, starts)
+            for name, values in points.items()
+        }
+        sizes = np.diff(starts, append=length)
+        if self._goes_on(points):
+            for name, held in self._held.items():
+                taken = self._is_taken_from_first(name)
+                sums[name][0] = held[0] if taken else held[0] + sums[name][0]
+            sizes[0] += self._size
+        elif self._held:
+            sums = {name: np.append(self._held[name], values) for name, values in sums.items()}
+            sizes = np.append(self._size, sizes)
+        # The last block may still grow, so it waits for more points.
+        count = len(sizes) if sizes[-1] == self._factor else len(sizes) - 1
+        self._held = {name: values[count:] for name, values in sums.items() if count < len(sizes)}
+        self._size = int(sizes[count:].sum())
+        return self._means({name: values[:count] for name, values in sums.items()}, sizes[:count])
 
     def finish(self) -> Table:
         """Return the row of what is left; empty when nothing is."""
-        if not self._held:
-            return {}
-        return self._rows({}, final=True)
+        rest = self._means(self._held, np.array([self._size]))
+        self._held, self._size = {}, 0
+        return rest
 
-    def _rows(self, points: Table, *, final: bool) -> Table:
-        names = points.keys() or self._held.keys()
-        held = self._held
-        whole = {
-            name: np.concatenate([held[name], points[name]])
-            if held and points
-            else (points or held)[name]
-            for name in names
-        }
-        length = len(next(iter(whole.values())))
-        starts = self._block_starts(whole, length)
-        # The last block may still grow, so it waits for more points.
-        last_is_full = length - starts[-1] == self._factor if len(starts) else True
-        keep_from = length if final or last_is_full else int(starts[-1])
-        starts = starts[starts < keep_from]
-        self._held = (
-            {name: values[keep_from:] for name, values in whole.items()}
-            if keep_from < length
-            else {}
-        )
-        if not len(starts):
-            return {name: values[:0] for name, values in whole.items()}
-        sizes = np.diff(np.append(starts, keep_from))
+    def _means(self, sums: Table, sizes: NDArray[np.intp]) -> Table:
         return {
-            name: values[starts]
-            if name in {"Time (s)", self._mark}
-            else np.add.reduceat(values[:keep_from], starts) / sizes
-            for name, values in whole.items()
+            name: values if self._is_taken_from_first(name) else values / sizes
+            for name, values in sums.items()
         }
 
-    def _block_starts(self, whole: Table, length: int) -> NDArray[np.intp]:
-        if length == 0:
-            return np.empty(0, np.intp)
+    def _is_taken_from_first(self, name: str) -> bool:
+        return name in {"Time (s)", self._mark}
+
+    def _goes_on(self, points: Table) -> bool:
+        """Whether the first of these points belongs to the block that is not full yet."""
+        if not self._held:
+            return False
+        mark = self._mark
+        return mark is None or mark not in points or points[mark][0] == self._held[mark][0]
+
+    def _block_starts(self, points: Table, length: int) -> NDArray[np.intp]:
         edges = [0]
-        if self._mark is not None and self._mark in whole:
-            edges += (np.flatnonzero(np.diff(whole[self._mark])) + 1).tolist()
+        if self._mark is not None and self._mark in points:
+            edges += (np.flatnonzero(np.diff(points[self._mark])) + 1).tolist()
         edges.append(length)
-        return np.concatenate(
-            [np.arange(start, stop, self._factor) for start, stop in pairwise(edges)]
-        )
+        starts = [np.arange(start, stop, self._factor) for start, stop in pairwise(edges)]
+        if self._goes_on(points):
+            starts[0] = np.maximum(np.arange(-self._size, edges[1], self._factor), 0)
+        return np.concatenate(starts)
 
 
 @dataclass(slots=True)
