@@ -369,6 +369,30 @@ def test_an_interval_longer_than_the_run_makes_one_row(bench: Bench) -> None:
     assert data["Applied potential (V)"].tolist() == [0.5]
 
 
+def test_room_is_wanted_for_all_slots_and_all_runs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute of a slot takes 12 MB, and here is room for that of one and a half."""
+    room = bench.potentiostats.limits.min_free_bytes + 18_000_000
+    real = shutil.disk_usage(bench.runs_root)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=room))
+    refused = bench.post_job(**long_ca(60))
+    assert (refused.status_code, refused.json()["code"]) == (503, "storage.disk_full")
+    assert "may take 23 MB" in refused.json()["message"]
+    assert not bench.runs_root.joinpath("Test").exists()
+    run = bench.start(devices=["slot01"], **long_ca(60))["run_id"]
+    assert bench.post_job(devices=["slot02"], **long_ca(60)).status_code == 503
+    assert bench.post_job(devices=["slot01"]).json()["code"] == "jobs.slots_busy"
+    short = bench.start(devices=["slot02"], **long_ca(1))["run_id"]
+    assert bench.end_of(short)["status"] == "done"
+    bench.client.post(f"/jobs/{run}/cancel")
+    bench.end_of(run)
+    until(lambda: not bench.potentiostats._active, what="its stored end")
+    again = bench.start(devices=["slot02"], **long_ca(60))["run_id"]
+    bench.client.post(f"/jobs/{again}/cancel")
+    bench.end_of(again)
+
+
 def test_idempotency_key_starts_one_run(bench: Bench) -> None:
     body = {
         "devices": ["slot01"], "modes": ["CA"], "experiment_name": "Test",

@@ -13,6 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchwire.domains.potentiostat import impedance, progress, waveforms
+from benchwire.domains.potentiostat.checks import (
+    BYTES_PER_ROW,
+    bytes_of_tables,
+    ordered_modes,
+)
 from benchwire.domains.potentiostat.errors import NameInvalid
 from benchwire.domains.potentiostat.modes import MODES
 from benchwire.domains.potentiostat.progress import SlotProgress
@@ -333,6 +338,23 @@ def test_job_progress(slots: list[Any], percent: int, remaining: int | None) -> 
     given_slots = [SlotProgress(*slot) for slot in slots]
     assert progress.job_progress_pct(given_slots) == percent
     assert progress.job_remaining_seconds(given_slots) == remaining
+
+
+# -- space -------------------------------------------------------------------------------------
+
+
+def test_space_follows_rows_and_the_time_that_is_left() -> None:
+    raw: dict[str, dict[str, Any]] = {
+        "CA": {"potential": 0.1, "duration": 3600},
+        "EIS": {"start_freq": 100, "end_freq": 1, "points_per_decade": 5},
+    }
+    modes = ordered_modes({"modes": [*raw], "params_by_mode": raw})
+    whole = 10_000_000 * BYTES_PER_ROW
+    assert bytes_of_tables(modes, None) == whole
+    assert bytes_of_tables(modes, 0.01) == pytest.approx(whole / 28)
+    assert bytes_of_tables(modes, None, 36) == pytest.approx(whole / 100)
+    assert bytes_of_tables(modes, None, 1e9) == whole
+    assert bytes_of_tables(modes[1:], None) == 0
 
 
 # -- recording ---------------------------------------------------------------------------------

@@ -86,14 +86,8 @@ def check_options(request: Mapping[str, Any]) -> None:
         )
 
 
-def check_limits(
-    request: Mapping[str, Any],
-    modes: tuple[ModeOrder, ...],
-    planned: float | None,
-    limits: RunLimits,
-    runs_root: Path,
-) -> None:
-    """Refuse a run that takes too long, has too many points, or would fill the disk.
+def check_limits(modes: tuple[ModeOrder, ...], planned: float | None, limits: RunLimits) -> None:
+    """Refuse a run that takes too long or has too many points.
 
     Parameters
     ----------
@@ -105,8 +99,6 @@ def check_limits(
             f"The run would take {planned / 3600:.1f} hours",
             hint=f"At most {limits.hours:g} hours are allowed here.",
         )
-    rows = 0
-    interval = request.get("sampling_interval")
     for order in modes:
         if order.mode.control is Control.IMPEDANCE:
             continue
@@ -121,11 +113,32 @@ def check_limits(
                 f"{order.name} would take {points:.3g} points",
                 hint=f"At most {limits.points:.3g} points are allowed here.",
             )
-        rows += points // points_per_row(interval, SAMPLE_PERIOD)
+
+
+def bytes_of_tables(
+    modes: tuple[ModeOrder, ...], interval: float | None, seconds: float = math.inf
+) -> float:
+    """Return the most that a slot's tables take on the disk; spectra are too small to count.
+
+    Parameters
+    ----------
+    interval
+        Seconds per row, None for every point.
+    seconds
+        How long the slot still measures; what it wrote before does not count.
+    """
+    points = sum(waveforms.point_count(order.mode, order.parameters) for order in modes)
+    points_to_come = min(points, seconds / SAMPLE_PERIOD)
+    return points_to_come / points_per_row(interval, SAMPLE_PERIOD) * BYTES_PER_ROW
+
+
+def check_space(needed: float, limits: RunLimits, runs_root: Path) -> None:
+    """Refuse a run that would fill the disk; ``needed`` bytes are for it and those under way."""
     free = shutil.disk_usage(runs_root).free
-    if free < limits.min_free_bytes + rows * BYTES_PER_ROW:
+    if free < limits.min_free_bytes + needed:
         raise DiskAlmostFull(
-            f"Only {free / 1e6:.0f} MB are free for runs",
+            f"Only {free / 1e6:.0f} MB are free for runs; "
+            f"this one and those under way may take {needed / 1e6:.0f} MB",
             hint="Free space on the disk of the runs folder.",
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -116,6 +117,15 @@ class ActiveRun:
         """Return the seconds since a slot started, 0 before."""
         started = self._started.get(slot)
         return 0.0 if started is None else self._parts.clock.monotonic() - started
+
+    def seconds_left(self) -> list[float]:
+        """Return how long each slot that has not ended still measures, infinity if unknown."""
+        planned = math.inf if self.order.planned is None else self.order.planned
+        return [
+            max(planned - self.elapsed(slot.slot), 0.0)
+            for slot in self.record.slots
+            if slot.status in UNFINISHED
+        ]
 
     def stop(self, reason: StopReason) -> None:
         """Open every cell of this run, for good; the first reason stands."""

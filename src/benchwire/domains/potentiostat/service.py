@@ -17,9 +17,11 @@ import benchwire
 from benchwire.domains.potentiostat import status, validation
 from benchwire.domains.potentiostat.checks import (
     RunLimits,
+    bytes_of_tables,
     check_limits,
     check_options,
     check_samples,
+    check_space,
     is_run_id,
     ordered_modes,
 )
@@ -229,7 +231,7 @@ class Potentiostats:
                 if known is not None:
                     self._check_same(known.id, kept)
                     return known.id
-            check_limits(request, modes, planned, self.limits, self.runs_root)
+            check_limits(modes, planned, self.limits)
             self.slots.choose(wanted)
             run_id = request.get("run_name") or self._new_run_id()
             if run_id in self._active or self.parts.store.exists(run_id):
@@ -239,6 +241,8 @@ class Potentiostats:
                 )
             slots = self.slots.reserve(wanted, run_id)
             try:
+                own = bytes_of_tables(modes, request.get("sampling_interval")) * len(slots)
+                check_space(own + self._bytes_to_come(), self.limits, self.runs_root)
                 check_samples(given, [slot.name for slot in slots])
                 self._begin(
                     run_id, kept, modes, planned, slots, given, requested_by, idempotency_key
@@ -249,6 +253,14 @@ class Potentiostats:
                     self.slots.release(slot)
                 raise
         return run_id
+
+    def _bytes_to_come(self) -> float:
+        """Return the most that the runs under way will still write."""
+        return sum(
+            bytes_of_tables(active.order.modes, active.order.sampling_interval, seconds)
+            for active in list(self._active.values())
+            for seconds in active.seconds_left()
+        )
 
     def _check_same(self, run_id: str, request: Mapping[str, Any]) -> None:
         """Refuse a key that began another run; only its time may differ."""
