@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from benchwire.domains.potentiostat import run_folder
+from benchwire.foundation.jobs.states import StopReason
 from tests.domains.potentiostat.conftest import CA, Bench, open_bench
 from tests.support.server import children_named
 from tests.support.waiting import until
@@ -592,6 +593,39 @@ def test_a_plot_that_fails_in_any_way_leaves_a_run_that_is_done(
     )  # fmt: skip
     assert bench.potentiostats.jobs.get(run["run_id"]).state.value == "done"
     bench.end_of(bench.start(devices=["slot01"])["run_id"])
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "message"),
+    [
+        (StopReason.CANCELLED, "cancelled", "cancelled"),
+        (StopReason.SHUTDOWN, "done", "The data are complete; a plot could not be drawn"),
+    ],
+)
+def test_a_stop_is_heard_while_plots_are_drawn(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, reason: StopReason, status: str, message: str
+) -> None:
+    asked: list[Future[None]] = []
+
+    def never_drawn(*_: Any, **__: Any) -> Future[None]:
+        asked.append(Future())
+        return asked[-1]
+
+    monkeypatch.setattr(type(bench.potentiostats.parts.workers), "submit", never_drawn)
+    run = bench.start(devices=["slot01"], make_plot=True)["run_id"]
+    until(lambda: asked, what="the plot being asked for")
+    time.sleep(0.3)
+    assert bench.status(run)["status"] == "running"
+    if reason is StopReason.CANCELLED:
+        assert bench.client.post(f"/jobs/{run}/cancel").json()["status"] == "cancelled"
+    else:
+        bench.potentiostats._active[run].stop(reason)
+    ended = bench.end_of(run, 2.0)
+    (slot,) = ended["slots"]
+    assert (ended["status"], slot["status"], slot["message"]) == (status, status, message)
+    assert len(bench.rows(ended)) == 1 + 833
+    until(lambda: bench.potentiostats.jobs.get(run).state.value == status, what="the job's end")
+    bench.end_of(bench.start(devices=["slot01"], make_plot=False)["run_id"])
 
 
 @pytest.mark.parametrize("fault", ["unplug", "kill"])

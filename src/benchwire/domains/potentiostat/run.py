@@ -34,6 +34,7 @@ PLOT_SECONDS = 120.0
 # A slot that was stopped has to be free soon; the plots of its finished modes may come later.
 PLOT_SECONDS_AFTER_STOP = 0.5
 _REPORT_SECONDS = 0.5
+_LOOK_SECONDS = 0.1
 _STOP_MESSAGES = {
     StopReason.CANCELLED: "cancelled",
     StopReason.TIME_LIMIT: "stopped at the time limit",
@@ -220,7 +221,12 @@ class ActiveRun:
             message = refusal.message if refusal else "An unforeseen error; the server's log has it"
             status = "failed"
         if status == "done":
-            notes.append(self._await_plots(plots, PLOT_SECONDS))
+            note = self._await_plots(plots, latch)
+            if self._reason is StopReason.CANCELLED:
+                # Whoever cancelled was told so, although the data are complete.
+                status, message = "cancelled", _STOP_MESSAGES[self._reason]
+            else:
+                notes.append(note)
         else:
             wait(plots, PLOT_SECONDS_AFTER_STOP)
         message = "; ".join(dict.fromkeys(filter(None, [message, *notes]))) or None
@@ -273,10 +279,13 @@ class ActiveRun:
             )
         return note
 
-    @staticmethod
-    def _await_plots(plots: list[Future[None]], seconds: float) -> str | None:
+    def _await_plots(self, plots: list[Future[None]], latch: RunLatch) -> str | None:
         """Wait for the plots; a plot that fails is a note on the slot, not a failed slot."""
-        wait(plots, seconds)
+        latest = self._parts.clock.monotonic() + PLOT_SECONDS
+        while wait(plots, _LOOK_SECONDS).not_done and self._parts.clock.monotonic() < latest:
+            if latch.is_tripped:
+                wait(plots, PLOT_SECONDS_AFTER_STOP)
+                break
         for plot in plots:
             try:
                 plot.result(0)
