@@ -344,6 +344,15 @@ def test_same_slot_and_time_never_overwrites(bench: Bench) -> None:
     assert all(len(bench.rows(run)) == 834 for run in runs)
 
 
+def test_a_blank_subdir_gives_way_to_its_older_name(bench: Bench) -> None:
+    run = bench.start(devices=["slot01"], subdir="  ", folder_name="Batch ä 7")["run_id"]
+    bench.end_of(run)
+    assert [folder.name for folder in bench.runs_root.glob("Test/*")] == ["Batch_7"]
+    for group in ("Batch ä 7", "batch_7"):
+        found = bench.client.get("/jobs", params={"group_id": group}).json()
+        assert [item["run_id"] for item in found] == [run]
+
+
 def test_mode_listed_twice_writes_two_files(bench: Bench) -> None:
     run = bench.end_of(bench.start("CA", "CA", devices=["slot01"])["run_id"])
     names = [Path(name).stem for name in run["slots"][0]["files"]]

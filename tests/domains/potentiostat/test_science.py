@@ -28,7 +28,9 @@ from benchwire.domains.potentiostat.recording import (
     drop_half_row,
     points_per_row,
 )
-from benchwire.domains.potentiostat.run_folder import RunNames
+from benchwire.domains.potentiostat.run_folder import RunNames, subdir_of
+from benchwire.domains.potentiostat.status import belongs_to_group
+from benchwire.domains.potentiostat.store import RunRecord
 from benchwire.domains.potentiostat.validation import ModeParametersInvalid, parse, validate
 from benchwire.domains.potentiostat.waveforms import SAMPLE_PERIOD
 from tests.support.clock import ManualClock
@@ -523,6 +525,29 @@ def test_stamps_follow_the_clients_time() -> None:
     assert odd.folder().as_posix() == "E/2025-11-03T10_15_01_123Z"
     assert odd.stem("s", "M") == "E_2025-11-03_10-15-01-123Z_s_M"
     assert RunNames.of("E", None, "Monday").folder().as_posix() == "E/Monday"
+
+
+@pytest.mark.parametrize(
+    ("named", "subdir"),
+    [
+        ({}, None),
+        ({"subdir": None, "folder_name": " "}, None),
+        ({"subdir": "\t ", "folder_name": "Old"}, "Old"),
+        ({"subdir": "New", "folder_name": "Old"}, "New"),
+    ],
+)
+def test_subdir_is_the_first_name_that_is_not_blank(
+    named: dict[str, Any], subdir: str | None
+) -> None:
+    assert subdir_of(named) == subdir
+
+
+@pytest.mark.parametrize("name", ["Batch ä 7", "Batch_7"])
+def test_a_run_is_found_under_its_folder_where_subdir_is_blank(name: str) -> None:
+    request = {"modes": ["CA"], "subdir": " ", "folder_name": "Batch ä 7"}
+    started = datetime(2025, 11, 3, tzinfo=UTC)
+    run = RunRecord("r", request, "Test/2025-11-03", "done", started, slots=())
+    assert belongs_to_group(run, name)
 
 
 @settings(max_examples=200, deadline=None)

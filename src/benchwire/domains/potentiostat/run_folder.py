@@ -11,9 +11,10 @@ would meet another's data takes the timestamp with ``_2``, ``_3`` and so on.
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from benchwire.domains.potentiostat.errors import NameInvalid
 from benchwire.foundation.files import (
@@ -73,6 +74,15 @@ class RunNames:
         parts = [self.experiment, self.subdir, self.file_stamp, slot, mode]
         suffix = "" if repeat == 1 else f"_{repeat}"
         return "_".join(filter(None, parts)) + suffix
+
+
+def subdir_of(request: Mapping[str, Any]) -> str | None:
+    """Return the folder in between that a request names; a blank name counts as none."""
+    for name in ("subdir", "folder_name"):
+        text: str | None = request.get(name)
+        if text and text.strip():
+            return text
+    return None
 
 
 def _part(field: str, text: str) -> str:

@@ -48,7 +48,7 @@ from benchwire.domains.potentiostat.run import (
     RunParts,
     write_summary,
 )
-from benchwire.domains.potentiostat.run_folder import RunFolder, RunNames, allocate
+from benchwire.domains.potentiostat.run_folder import RunFolder, RunNames, allocate, subdir_of
 from benchwire.domains.potentiostat.run_index import RunIndex, told_beside
 from benchwire.domains.potentiostat.schemas import JobOverview, JobStatus
 from benchwire.domains.potentiostat.slots import Slot, SlotRegistry
@@ -653,11 +653,7 @@ def _tables_of(run: RunRecord, folder: RunFolder, slots: Sequence[str]) -> list[
 
 
 def _names_of(request: Mapping[str, Any]) -> RunNames:
-    return RunNames.of(
-        request["experiment_name"],
-        request.get("subdir") or request.get("folder_name"),
-        request["client_datetime"],
-    )
+    return RunNames.of(request["experiment_name"], subdir_of(request), request["client_datetime"])
 
 
 _FILES_HINT = "GET /runs/{run_id}/files lists its files."

@@ -9,6 +9,7 @@ from benchwire.domains.potentiostat.progress import (
     job_progress_pct,
     job_remaining_seconds,
 )
+from benchwire.domains.potentiostat.run_folder import subdir_of
 from benchwire.domains.potentiostat.schemas import (
     JobOverview,
     JobStatus,
@@ -105,9 +106,8 @@ def belongs_to_group(run: RunRecord, group: str) -> bool:
     """
     wanted = group.strip().casefold()
     request = run.request
-    subdir = request.get("subdir") or request.get("folder_name") or ""
     names = [request.get("group_id"), request.get("folder_name"), request.get("subdir")]
-    names.append(sanitise(subdir))
+    names.append(sanitise(subdir_of(request) or ""))
     parts = PurePosixPath(run.folder).parts
     if len(parts) > 2:
         names.append(parts[-2])
