@@ -1,7 +1,7 @@
 """Plots, drawn in a worker process from the CSV file once that is complete.
 
 A file of any length is drawn: it is read in blocks, and where there are more points than a picture
-can show, the smallest and largest of each stretch are kept.
+can show, the smallest and largest current and potential of each stretch are kept.
 """
 
 import csv
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 _SIZE_INCHES = (8.0, 6.0)
 _DPI = 150
 _BLOCK_ROWS = 50_000
-# Twice as many points as the picture has columns.
-_MAX_POINTS = 4000
+# Four times as many points as the picture has columns.
+_MAX_POINTS = 4800
+_EXTREMES_OF = ("Current (A)", "Potential (V)")
 _LEGEND_CYCLES = 10
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 # Okabe and Ito's colours, told apart by the colour-blind too.
@@ -37,7 +38,7 @@ def draw_plot(reporter: Reporter, csv_path: str, png_path: str, mode: str, title
     """Draw a mode's CSV file as a PNG beside it; the PNG is whole or absent.
 
     CV is drawn as current over potential, one colour per cycle; EIS as Nyquist and Bode plots;
-    everything else over time.
+    everything else as potential and current over time.
 
     Raises
     ------
@@ -55,8 +56,6 @@ def draw_plot(reporter: Reporter, csv_path: str, png_path: str, mode: str, title
         _draw_cycles(figure, columns)
     elif mode == "EIS":
         _draw_spectrum(figure, columns)
-    elif mode == "OCP":
-        _draw_over_time(figure, columns, ("Potential (V)",))
     else:
         _draw_over_time(figure, columns, ("Potential (V)", "Current (A)"))
     reporter.raise_if_stopped()
@@ -67,17 +66,18 @@ def draw_plot(reporter: Reporter, csv_path: str, png_path: str, mode: str, title
 def read_thinned(path: Path, reporter: Reporter) -> Columns:
     """Return a CSV file's columns, (n,) float64, with no more points than a picture shows."""
     names, blocks = _read_blocks(path)
+    shown = [names.index(name) for name in _EXTREMES_OF if name in names]
     kept: list[NDArray[np.float64]] = []
     stride = 1
     for block in blocks:
         reporter.raise_if_stopped()
-        kept.append(_extremes(block, names, stride))
-        if sum(len(part) for part in kept) > 4 * _MAX_POINTS:
+        kept.append(_extremes(block, shown, stride))
+        if shown and sum(len(part) for part in kept) > 4 * _MAX_POINTS:
             stride *= 2
-            kept = [_extremes(np.concatenate(kept), names, 2)]
+            kept = [_extremes(np.concatenate(kept), shown, 2)]
     table = np.concatenate(kept) if kept else np.empty((0, len(names)))
-    while len(table) > _MAX_POINTS:
-        table = _extremes(table, names, 2)
+    while shown and len(table) > _MAX_POINTS:
+        table = _extremes(table, shown, 2)
     if not len(table):
         raise Failed("There are no samples to draw")
     return {name: table[:, number] for number, name in enumerate(names)}
@@ -103,17 +103,22 @@ def _read_blocks(path: Path) -> tuple[list[str], Iterator[NDArray[np.float64]]]:
     return names, blocks()
 
 
-def _extremes(table: NDArray[np.float64], names: list[str], stride: int) -> NDArray[np.float64]:
-    """Keep the rows with the smallest and the largest current of every ``2 * stride`` rows."""
-    if stride == 1 or "Current (A)" not in names:
+def _extremes(table: NDArray[np.float64], shown: list[int], stride: int) -> NDArray[np.float64]:
+    """Keep at most every ``stride``-th row: those with the extremes of some columns.
+
+    The smallest and the largest of each shown column are kept of stretches that are as long as that
+    needs.
+    """
+    if stride == 1 or not shown:
         return table
-    width = 2 * stride
+    width = 2 * len(shown) * stride
     whole = len(table) // width * width
-    current = table[:whole, names.index("Current (A)")].reshape(-1, width)
     starts = np.arange(0, whole, width)
-    picked = np.unique(
-        np.concatenate([starts + current.argmin(axis=1), starts + current.argmax(axis=1)])
-    )
+    places: list[NDArray[np.intp]] = []
+    for column in shown:
+        values = table[:whole, column].reshape(-1, width)
+        places += [starts + values.argmin(axis=1), starts + values.argmax(axis=1)]
+    picked = np.unique(np.concatenate(places))
     return np.concatenate([table[picked], table[whole:]])
 
 
