@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from benchwire.app import create_app
 from benchwire.domains.powermeter.meter import Meter
+from benchwire.domains.powermeter.service import PowerMeters
 from benchwire.foundation.clock import Clock
 from benchwire.foundation.instruments.emulation import EmulatorProcess
 from benchwire.foundation.settings import load_server_settings
@@ -42,9 +43,15 @@ class Bench:
 
     def meter(self, name: str | None = None) -> Meter:
         """The meter behind the API, for what no client may do."""
+        return self.meters().meter(name)
+
+    def meters(self) -> PowerMeters:
+        """All meters behind the API."""
         domains = self.client.app.domains
-        meters = next(domain.services[0] for domain in domains if domain.name == "powermeter")
-        return meters.meter(name)
+        return next(domain.services[0] for domain in domains if domain.name == "powermeter")
+
+    def crate(self, session: dict[str, Any]) -> Any:
+        return self.client.get(f"/crates/session/{session['id']}")
 
     def control(self, command: str, *, meter: int = 1, **arguments: Any) -> Any:
         return self.emulators.control(f"p{meter}", command, **arguments)

@@ -11,8 +11,9 @@ import pytest
 
 from benchwire.domains.powermeter import service
 from benchwire.domains.powermeter.charging import SessionWatch
+from benchwire.domains.powermeter.errors import SessionReadingsGone
 from benchwire.domains.powermeter.meter import _tolerance
-from benchwire.domains.powermeter.periods import LocalTime
+from benchwire.domains.powermeter.periods import LocalTime, Window
 from benchwire.domains.powermeter.readings import Reading, Totals
 from benchwire.domains.powermeter.stamps import SLEW
 from benchwire.foundation.clock import SECOND, microseconds
@@ -157,6 +158,8 @@ def test_a_charge_goes_on_through_a_restart_and_ends_after_the_delay(
             until(lambda: sessions(opened)[0]["reason"], what="the end of the charge")
             (ended,) = sessions(opened)
             points = opened.get("data/1h")["data"]
+            # That the server was away is a gap, but nothing of the charge is gone.
+            assert opened.crate(ended).status_code == 200
     assert ended["reason"] == "current below threshold"
     charging = [point for point in points if point["current"] > 0]
     assert ended["start_utc"] == charging[0]["utc"]
@@ -166,6 +169,28 @@ def test_a_charge_goes_on_through_a_restart_and_ends_after_the_delay(
     assert ended["wh"] == pytest.approx(5.0 * known / 3600, rel=1e-6)
     assert ended["mah"] == pytest.approx(1000 * known / 3600, rel=1e-6)
     assert (ended["meter_mah"], ended["meter_wh"]) == (1, pytest.approx(0.005))
+
+
+def ended_session(bench: Bench) -> dict[str, Any]:
+    bench.configure(session_end_delay_s=0.3)
+    bench.control("set", **REST)
+    until(lambda: sessions(bench)[0]["reason"], what="the end of the charge")
+    return sessions(bench)[0]
+
+
+def test_a_crate_is_refused_once_readings_of_its_charge_are_gone(stepped: Bench) -> None:
+    session = ended_session(stepped)
+    assert stepped.crate(session).status_code == 200
+    meters = stepped.meters()
+    meter, stored = meters.session(session["id"])
+    being_made = meters.session_readings(meter, stored)
+    meters.store.purge_later(meter.id, stored.started_at + 1).result(5)
+    assert len(meters.store.window(meter.id, Window(stored.started_at, stored.active_at)))
+    answer = stepped.crate(session)
+    assert answer.status_code == 404
+    assert "no longer here" in answer.json()["detail"]
+    with pytest.raises(SessionReadingsGone):
+        list(being_made)
 
 
 def test_a_second_charge_is_one_of_its_own(bench: Bench) -> None:

@@ -37,6 +37,11 @@ class Session:
         return self.totals.since(self.before)
 
     @property
+    def number(self) -> int:
+        """How many readings were stored from start to end, both included."""
+        return round(self.gained.number) + 1
+
+    @property
     def is_at_an_end(self) -> bool:
         """Whether it has only just begun, or is over."""
         return self.reason is not None or self.started_at == self.active_at

@@ -46,6 +46,18 @@ class SessionUnfinished(Conflict):
     code = "powermeter.session_unfinished"
 
 
+class SessionReadingsGone(NotFound):
+    """Readings of a session have been deleted, as they were older than the retention."""
+
+    code = "powermeter.session_readings_gone"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Readings of the charge are no longer here",
+            hint="Set data_retention_minutes longer than the next charge will take.",
+        )
+
+
 class ConfigInvalid(Invalid):
     """The configuration cannot be used; nothing of it was applied."""
 

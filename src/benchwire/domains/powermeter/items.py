@@ -1,15 +1,13 @@
 """Meters and charges as lists over all domains show them, and what needs looking at."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from benchwire.domains.powermeter import exports
 from benchwire.domains.powermeter.charging import Session, session_id
-from benchwire.domains.powermeter.errors import SessionUnfinished
+from benchwire.domains.powermeter.errors import SessionReadingsGone, SessionUnfinished
 from benchwire.domains.powermeter.meter import Meter, session_json
-from benchwire.domains.powermeter.readings import Readings
 from benchwire.domains.powermeter.service import METER_ITEM, SESSION_ITEM, PowerMeters
 from benchwire.foundation.catalogue import Bundle, BundledFile, Instrument, Item, Notice
 from benchwire.foundation.clock import moment
@@ -35,11 +33,11 @@ class MeterItems:
         wanted = text.lower()
         found = []
         for meter in self._meters.all():
-            item = _meter_item(meter)
+            item, oldest = _meter_item(meter), self._meters.oldest_reading(meter)
             if wanted in f"{meter.name} {meter.config.port} {item.detail}".lower():
                 found.append(item)
             sessions = (
-                _session_item(meter, session)
+                _session_item(meter, session, oldest)
                 for session in self._meters.sessions(_SEARCHED_SESSIONS, meter.name)
             )
             found += [item for item in sessions if wanted in f"{item.id} {item.title}".lower()]
@@ -49,7 +47,8 @@ class MeterItems:
         """Return a meter or a charge."""
         if kind == METER_ITEM:
             return _meter_item(self._meters.meter(item_id))
-        return _session_item(*self._meters.session(item_id))
+        meter, session = self._meters.session(item_id)
+        return _session_item(meter, session, self._meters.oldest_reading(meter))
 
     def of_job(self, _: JobRecord) -> Item | None:
         """Return nothing: meters have no jobs."""
@@ -60,16 +59,20 @@ class MeterItems:
         meter, session = self._meters.session(item_id)
         if session.reason is None:
             raise SessionUnfinished("The charge is still under way", hint="Wait for its end.")
+        item = _session_item(meter, session, self._meters.oldest_reading(meter))
+        if not item.is_whole:
+            raise SessionReadingsGone
         facts = session_json(session, meter.name)
 
         def readings_csv(path: Path) -> None:
-            write(path, exports.csv(self._readings(meter, session)))
+            write(path, exports.csv(self._meters.session_readings(meter, session)))
 
         def readings_parquet(path: Path) -> None:
-            write(path, exports.parquet(self._readings(meter, session), meter.name))
+            parts = self._meters.session_readings(meter, session)
+            write(path, exports.parquet(parts, meter.name))
 
         return Bundle(
-            item=_session_item(meter, session),
+            item=item,
             files=[
                 BundledFile(
                     "readings.csv", "All readings of the charge; units are in the column names",
@@ -103,9 +106,6 @@ class MeterItems:
                 found.append(Notice("error", f"{meter.name}: {what}{why}", page))
         return found
 
-    def _readings(self, meter: Meter, session: Session) -> Iterator[Readings]:
-        return self._meters.readings_between(meter, session.started_at, session.active_at)
-
 
 def _instrument(meter: Meter) -> Instrument:
     identity = meter.identity
@@ -128,7 +128,8 @@ def _meter_item(meter: Meter) -> Item:
     )
 
 
-def _session_item(meter: Meter, session: Session) -> Item:
+def _session_item(meter: Meter, session: Session, oldest: int | None) -> Item:
+    """Return a charge as an item; ``oldest`` is when its meter's oldest reading was taken."""
     began, gained = moment(session.started_at), session.gained
     return Item(
         kind=SESSION_ITEM,
@@ -140,5 +141,8 @@ def _session_item(meter: Meter, session: Session) -> Item:
         state=session.reason or "under way",
         detail=f"{gained.energy_ws / 3600:.3f} Wh, {gained.charge_as / 3.6:.1f} mAh",
         parts=(),
-        has_bundle=session.reason is not None,
+        # The oldest readings are deleted first, so all of it is there if its first one is.
+        has_bundle=(
+            session.reason is not None and oldest is not None and oldest <= session.started_at
+        ),
     )

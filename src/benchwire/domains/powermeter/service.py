@@ -18,6 +18,7 @@ from benchwire.domains.powermeter.errors import (
     MeterUnknown,
     NoReadings,
     PortTaken,
+    SessionReadingsGone,
     SessionUnknown,
 )
 from benchwire.domains.powermeter.live import LiveFeed
@@ -459,15 +460,24 @@ class PowerMeters:
             raise SessionUnknown(f"There is no session {public_id!r:.80}")
         return meter, session
 
-    def readings_between(self, meter: Meter, start: int, end: int) -> Iterator[Readings]:
-        """Return the readings of a stretch of time piece by piece, both ends included.
+    def oldest_reading(self, meter: Meter) -> int | None:
+        """Return when the oldest reading still stored was taken, in microseconds since 1970."""
+        return self.store.oldest(meter.id)
 
-        Parameters
-        ----------
-        start, end
-            In microseconds since 1970.
+    def session_readings(self, meter: Meter, session: Session) -> Iterator[Readings]:
+        """Yield the readings of a charge piece by piece, all of them.
+
+        Raises
+        ------
+        SessionReadingsGone
+            Some have been deleted, perhaps since the first piece.
         """
-        return self.store.walk(meter.id, Window(start, end))
+        number = 0
+        for part in self.store.walk(meter.id, Window(session.started_at, session.active_at)):
+            number += len(part)
+            yield part
+        if number != session.number:
+            raise SessionReadingsGone
 
     def alarms(self, limit: int, name: str | None = None) -> list[AlarmEvent]:
         """Return alarms raised and cleared, newest first."""

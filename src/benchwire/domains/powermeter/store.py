@@ -241,6 +241,16 @@ class PowerStore:
         with self._database.read() as connection:
             return _last(connection, meter_id, _ALWAYS)
 
+    def oldest(self, meter_id: int) -> int | None:
+        """Return when the oldest reading was taken, in microseconds since 1970."""
+        oldest = (
+            sa.select(sa.func.min(column)).where(column.table.c.meter_id == meter_id)
+            for column in (blocks.c.starts_at, readings.c.at)
+        )
+        with self._database.read() as connection:
+            found = [connection.scalar(query) for query in oldest]
+        return min((at for at in found if at is not None), default=None)
+
     def ends_of(self, meter_id: int, window: Window) -> tuple[Reading, Reading] | None:
         """Return the first and the last reading of a window."""
         with self._database.read() as connection:
