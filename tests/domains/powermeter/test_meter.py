@@ -12,7 +12,7 @@ import pytest
 from benchwire.domains.powermeter import service
 from benchwire.domains.powermeter.charging import SessionWatch
 from benchwire.domains.powermeter.errors import SessionReadingsGone
-from benchwire.domains.powermeter.meter import _tolerance
+from benchwire.domains.powermeter.meter import _CATCH_UP_SECONDS, _tolerance
 from benchwire.domains.powermeter.periods import LocalTime, Window
 from benchwire.domains.powermeter.readings import Reading, Totals
 from benchwire.domains.powermeter.stamps import SLEW
@@ -347,3 +347,22 @@ def test_long_intervals_lose_nothing_while_the_stamps_catch_up(
     gained = meter.latest.totals.since(before)
     assert gained.gap_s == 0
     assert gained.charge_as == pytest.approx(300, rel=0.02)
+
+
+def test_what_began_in_a_slow_rhythm_is_no_gap_of_a_faster_one(
+    stepped: Bench, clock: SteppedClock
+) -> None:
+    meter = stepped.meter()
+    stepped.configure(polling_interval=60)
+    stepped.until_at_rest()
+    last = meter.latest
+    clock.elapsed = 40.0
+    # So long it waits after a leap for readings that may have come meanwhile.
+    time.sleep(_CATCH_UP_SECONDS + 0.5)
+    assert meter.latest is last
+    stepped.configure(polling_interval=1)
+    until(lambda: meter.recorder.newest is not last, what="a reading in the new rhythm")
+    gained = meter.latest.totals.since(last.totals)
+    assert gained.gap_s == 0
+    assert gained.charge_as == pytest.approx(40, rel=0.2)
+    assert stepped.get("alarms")["events"] == []

@@ -120,6 +120,8 @@ class Meter:
         self._catches_up, self._catch_up_until = False, float("-inf")
         self._shown: object = None
         self._read_since = self.stamps.now() + int(_START_SECONDS * SECOND)
+        # The longest polling interval before the last change, and when that was.
+        self._former_interval, self._changed_at = 0.0, -(2**63)
         self._sessions = SessionWatch(
             config.session_threshold_a,
             config.session_end_delay_s,
@@ -216,14 +218,20 @@ class Meter:
     def apply(self, config: MeterConfig) -> None:
         """Work by another configuration from now on."""
         with self._lock:
-            before, self.config = self.config, config
-            self._sessions.threshold = config.session_threshold_a
-            self._sessions.end_delay = config.session_end_delay_s
-            self._sessions.interval = config.polling_interval
-            self._alarms.limits = config.limits
+            before = self.config
             if before.polling_interval != config.polling_interval:
+                newest = self.recorder.newest
+                self._former_interval = self._interval_after(
+                    self._changed_at if newest is None else newest.at
+                )
+                self._changed_at = self.stamps.now()
                 # What was due while nobody polled cannot be told by the new interval.
                 self._was_lost = False
+            self.config = config
+            self._sessions.threshold = config.session_threshold_a
+            self._sessions.end_delay = config.session_end_delay_s
+            self._sessions.interval = max(self._sessions.interval, config.polling_interval)
+            self._alarms.limits = config.limits
             if before.port != config.port:
                 self._is_expected = True
                 self._begin_anew(PortState())
@@ -390,6 +398,7 @@ class Meter:
                 return
             self.latest, self._latest_of, self._read_at = reading, frame.identity, read_at
             sessions = self._sessions.see(reading)
+            self._sessions.interval = self.config.polling_interval
             events = self._alarms.see(
                 at, {key: reading.value(index) for key, index in WATCHED.items()}
             )
@@ -411,7 +420,7 @@ class Meter:
         if before is None:
             return Reading(at, frame.codes, True, Totals())
         seconds = (at - before.at) / SECOND
-        longest = max(GAP_PERIODS * self.config.polling_interval, SHORTEST_GAP_SECONDS)
+        longest = max(GAP_PERIODS * self._interval_after(before.at), SHORTEST_GAP_SECONDS)
         follows_gap = (
             seconds > longest
             or (elapsed is not None and abs(seconds - elapsed) > _tolerance(elapsed))
@@ -435,7 +444,15 @@ class Meter:
         if self.is_stale and (newest is None or newest.at < self._read_since):
             return []
         age = (now - since) / SECOND
-        return self._alarms.see_age(now, age, self.config.polling_interval)
+        return self._alarms.see_age(now, age, self._interval_after(since))
+
+    def _interval_after(self, at: int) -> float:
+        """Return within how many s the next reading was due at a moment, by the longer interval.
+
+        What began in an earlier rhythm is no gap of a new and faster one.
+        """
+        interval = self.config.polling_interval
+        return interval if at > self._changed_at else max(interval, self._former_interval)
 
     def _note(
         self, reading: Reading | None, sessions: list[Session], events: list[AlarmEvent]
