@@ -789,3 +789,49 @@ def test_another_instrument_on_a_port_gets_a_slot_by_its_own_number(
 
         until(lambda: connected() == [second], seconds=30, what="the other instrument")
         assert first != second
+
+
+def test_a_run_of_which_only_the_whole_end_is_not_stored_is_done(bench: Bench) -> None:
+    run = bench.end_of(bench.start(devices=["slot01"])["run_id"])["run_id"]
+    store = bench.potentiostats.parts.store
+    record = store.get_many([run])[run]
+    store.end_run(replace(record, status="running", ended_at=None))
+    bench.potentiostats.folder(run).summary.unlink()
+    found = bench.potentiostats._settle_interrupted(bench.potentiostats.jobs.get(run))
+    assert found.state.value == bench.status(run)["status"] == "done"
+    assert store.get_many([run])[run].ended_at == record.slots[0].ended_at
+    path = bench.potentiostats.folder(run).summary
+    assert json.loads(path.read_text("utf-8"))["status"] == "done"
+
+
+def test_the_end_of_one_slot_undoes_nothing_of_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is slow to store that one has failed, and another goes on meanwhile."""
+    store = bench.potentiostats.parts.store
+    real, gate = store.save_slot_later, threading.Event()
+
+    def slow(run_id: str, record: Any) -> Future[None]:
+        if record.status != "failed":
+            return real(run_id, record)
+        late: Future[None] = Future()
+
+        def give() -> None:
+            gate.wait(10)
+            late.set_result(real(run_id, record).result())
+
+        threading.Thread(target=give).start()
+        return late
+
+    monkeypatch.setattr(type(store), "save_slot_later", lambda _, *given: slow(*given))
+    parameters = {"CA": {"potential": 0.1, "duration": 1.0}, "OCP": {"duration": 1.0}}
+    run = bench.start("CA", "OCP", params_by_mode=parameters)["run_id"]
+    bench.emulators.control("p1", "unplug")
+    active = bench.potentiostats._active[run]
+    until(lambda: active.record.slots[1].mode_number == 1, what="the next mode of the other")
+    gate.set()
+    until(lambda: active.record.slots[0].status == "failed", what="the end of the first")
+    assert active.record.slots[1].mode_number == 1
+    slots = bench.end_of(run)["slots"]
+    assert [slot["status"] for slot in slots] == ["failed", "done"]
+    bench.emulators.control("p1", "replug")

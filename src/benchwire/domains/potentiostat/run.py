@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -298,12 +298,8 @@ class ActiveRun:
 
     def _change(self, slot: Slot, **values: Any) -> None:
         with self._lock:
-            records = tuple(
-                replace(record, **values) if record.slot == slot.name else record
-                for record in self._record.slots
-            )
-            self._record = replace(self._record, slots=records, status="running")
-            changed = next(record for record in records if record.slot == slot.name)
+            self._record = _changed(self._record, slot, values)
+            changed = _of(self._record, slot)
         # The next mode does not wait for the disk; what is not stored now is at the slot's end.
         self._parts.store.save_slot_later(self.order.run_id, changed).add_done_callback(
             self._note_unstored
@@ -317,29 +313,24 @@ class ActiveRun:
         """Settle a slot; the last one settles the run, after its summary is on the disk."""
         with self._ending:
             now = self._parts.clock.now()
-            files = self._files_of(slot)
+            end: dict[str, Any] = {"status": status, "message": message, "ended_at": now}
+            end["files"] = self._files_of(slot)
             with self._lock:
-                records = tuple(
-                    replace(record, status=status, message=message, ended_at=now, files=files)
-                    if record.slot == slot.name
-                    else record
-                    for record in self._record.slots
-                )
-            run = replace(self._record, slots=records, status=run_status(records))
+                run = _changed(self._record, slot, end)
             is_last = run.status not in UNFINISHED
+            stored = self._parts.store.save_slot_later(run.run_id, _of(run, slot))
             if is_last:
+                # It takes minutes to go through large files, and the server may be stopped in them.
+                stored.add_done_callback(self._note_unstored)
                 run = replace(run, ended_at=now)
                 self._store_end(run)
-            else:
-                changed = next(r for r in records if r.slot == slot.name)
-                try:
-                    self._parts.store.save_slot(run.run_id, changed)
-                except Exception as error:  # noqa: BLE001 - the slot is freed all the same
-                    # It is stored again with the end of the run.
-                    logger.error("the end of %s in run %s could not be stored: %s", slot.name,
-                                 run.run_id, error)  # fmt: skip
+            elif (error := stored.exception()) is not None:
+                # The slot is freed all the same; it is stored again with the end of the run.
+                logger.error("the end of %s in run %s could not be stored: %s", slot.name,
+                             run.run_id, error)  # fmt: skip
             with self._lock:
-                self._record = run
+                # Other slots may have gone on meanwhile.
+                self._record = run if is_last else _changed(self._record, slot, end)
             self._release(slot)
 
     def _files_of(self, slot: Slot) -> tuple[str, ...]:
@@ -366,6 +357,18 @@ class ActiveRun:
             logger.error("the end of run %s could not be stored: %r", run.run_id, error)
         else:
             self._is_stored = True
+
+
+def _changed(run: RunRecord, slot: Slot, values: Mapping[str, Any]) -> RunRecord:
+    """Return a run with other values of one of its slots."""
+    slots = tuple(
+        replace(record, **values) if record.slot == slot.name else record for record in run.slots
+    )
+    return replace(run, slots=slots, status=run_status(slots))
+
+
+def _of(run: RunRecord, slot: Slot) -> SlotRecord:
+    return next(record for record in run.slots if record.slot == slot.name)
 
 
 def write_summary(run: RunRecord, folder: RunFolder) -> None:

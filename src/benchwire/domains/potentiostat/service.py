@@ -391,6 +391,10 @@ class Potentiostats:
                     logger.error("the files of run %s are not settled: %s", run.run_id, error)
                 run = self._cut_short(run, folder, cut_short, record.message)
             self.parts.store.end_run(run)
+        elif run.status in UNFINISHED:
+            # Only the end of the whole was not stored any more.
+            run = self._settled(run, folder, run.slots)
+            self.parts.store.end_run(run)
         if run.status == "done":
             self.uploads.enqueue_finished(run.run_id)
         return Interruption(JobState(run.status), files)
@@ -411,7 +415,14 @@ class Potentiostats:
             else slot
             for slot in run.slots
         )
-        run = replace(run, slots=slots, status=status.run_status(slots), ended_at=now)
+        return self._settled(run, folder, slots)
+
+    def _settled(
+        self, run: RunRecord, folder: RunFolder, slots: tuple[SlotRecord, ...]
+    ) -> RunRecord:
+        """Return a run whose slots have all ended, after its summary is written."""
+        ended_at = max(slot.ended_at or self.clock.now() for slot in slots)
+        run = replace(run, slots=slots, status=status.run_status(slots), ended_at=ended_at)
         try:
             write_summary(run, folder)
         except OSError as error:

@@ -68,10 +68,6 @@ class RunStore:
         """Add a run."""
         self._database.write(lambda connection: self.insert(connection, run))
 
-    def save_slot(self, run_id: str, record: SlotRecord) -> None:
-        """Store a slot's present state; it is on the disk when this returns."""
-        self.save_slot_later(run_id, record).result()
-
     def save_slot_later(self, run_id: str, record: SlotRecord) -> Future[None]:
         """Queue a slot's present state for storing."""
         values = _slot_columns(run_id, record)
