@@ -158,6 +158,8 @@ def test_summary_names_instrument_units_and_checksums(
     summary = answer.json()
     assert summary["slots"][0]["instrument_serial_number"] == "E000000000000001"
     assert summary["request"]["params_by_mode"]["CV"]["scan_rate"] == 4.0
+    assert summary["sign_convention"].startswith("as the instrument reports")
+    assert "not confirmed" in summary["sign_convention"]
     for item in summary["files"]:
         body = bench.client.get(
             f"/runs/{run['run_id']}/file", params={"path": item["path"]}

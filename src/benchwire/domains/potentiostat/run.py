@@ -384,7 +384,7 @@ def write_summary(run: RunRecord, folder: RunFolder) -> None:
         "started_at": utc_text(run.started_at),
         "ended_at": None if run.ended_at is None else utc_text(run.ended_at),
         "request": dict(run.request),
-        "sign_convention": "as the instrument reports; anodic (oxidation) current is positive",
+        "sign_convention": "as the instrument reports; not confirmed on hardware",
         "slots": [
             {
                 "slot": slot.slot,
