@@ -149,6 +149,17 @@ def test_alarm_clears_only_well_inside_the_limit() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("bad", "kind"), [(5.03, "voltage_high"), (4.97, "voltage_low")])
+def test_the_middle_of_a_narrow_band_clears_an_alarm(bad: float, kind: str) -> None:
+    watch = AlarmWatch({"voltage": Limits(low=4.98, high=5.02)})
+    seen = [
+        (event.kind, event.is_raised)
+        for volts in (bad, 5.0)
+        for event in watch.see(NOW, values(voltage=volts))
+    ]
+    assert seen == [(kind, True), (kind, False)]
+
+
 def test_alarm_ends_with_its_limit() -> None:
     watch = AlarmWatch({"temperature": Limits(high=40)})
     assert [event.is_raised for event in watch.see(NOW, values(temperature=41))] == [True]

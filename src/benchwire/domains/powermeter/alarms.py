@@ -16,8 +16,9 @@ SHORTEST_STALE_SECONDS = 1.0
 class Limits:
     """What a quantity may be, in its unit.
 
-    An alarm clears ``hysteresis`` inside the limit; where none is given 1 % of it, so that noise
-    around a limit does not raise one after the other.
+    An alarm clears ``hysteresis`` inside the limit, so that noise around a limit does not raise one
+    after the other. Where none is given it is 1 % of the limit, at most a quarter of the band
+    between both, so that the middle of it clears each.
     """
 
     low: float | None = None
@@ -26,7 +27,11 @@ class Limits:
 
     def margin(self, threshold: float) -> float:
         """Return how far inside a limit a value has to be to clear the alarm."""
-        return 0.01 * abs(threshold) if self.hysteresis is None else self.hysteresis
+        if self.hysteresis is not None:
+            return self.hysteresis
+        if self.low is None or self.high is None:
+            return 0.01 * abs(threshold)
+        return min(0.01 * abs(threshold), (self.high - self.low) / 4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ _MODEL = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=Fals
 class AlarmLimits(BaseModel):
     """What a quantity may be, in its unit.
 
-    An alarm clears ``hysteresis`` inside the limit, 1 % of it where none is given.
+    An alarm clears ``hysteresis`` inside the limit. Where none is given it is 1 % of the limit, at
+    most a quarter of the band between both.
     """
 
     model_config = _MODEL
