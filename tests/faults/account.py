@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from PIL import Image
 
 from tests.faults.bench import SECONDS, Bench
 from tests.faults.load import digest
@@ -25,6 +24,7 @@ class Account:
         self._runs = {run["run_id"]: run for run in bench.get("/jobs")}
         self._points: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, set[tuple[str, float]]] = {}
+        self._pictures: set[str] = set()
 
     def compare(self, entries: Sequence[Entry]) -> None:
         """Check that everything acknowledged is there, and as it was told."""
@@ -58,14 +58,19 @@ class Account:
             self._bench.begun[slot] = (begun, len(here))
 
     def check_files(self) -> None:
-        """Check that no table of a run ends within a row, and every picture is whole."""
+        """Check that no table of a run ends within a row, and every picture is whole.
+
+        It is for a server that has just begun: nobody is writing one.
+        """
         data = self._bench.server.data_dir
         for path in (data / "runs").rglob("*.csv"):
             content = path.read_bytes()
             assert not content or content.endswith(b"\n"), f"{path.name} ends within a row"
-        for path in (data / "plates" / "images").rglob("*.png"):
-            with Image.open(path) as picture:
-                picture.verify()
+        images = data / "plates" / "images"
+        pictures = {path.name: path for path in images.rglob("*") if path.is_file()}
+        for name, path in pictures.items():
+            assert digest(path.read_bytes()) == name, f"{path} is no whole picture"
+        assert self._pictures <= pictures.keys()
 
     # -- one kind of thing each -------------------------------------------------------------
 
@@ -87,6 +92,7 @@ class Account:
 
     def _check_image(self, entry: Entry) -> None:
         assert digest(self._content(entry["path"])) == entry["sha256"], entry
+        self._pictures.add(entry["sha256"])
 
     def _check_moves(self, entries: Sequence[Entry]) -> None:
         """Check that a plate's moves are in its history in their order, and the last one holds."""
