@@ -1,6 +1,7 @@
 """The lists over all domains while one of the domains fails, and what can be had of an item."""
 
 import asyncio
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,6 +94,25 @@ def test_a_domain_that_fails_is_left_out_and_the_others_answer(
         assert any(text.startswith("Bad: ") for text in texts)
     told = [line for line in caplog.messages if "needs attention" in line]
     assert len(told) == (0 if isinstance(error, Failed) else 1)
+
+
+@pytest.mark.parametrize(("percent", "told"), [(11, []), (9, ["1.8 GB (9%) are free"])])
+def test_a_disk_that_is_almost_full_is_told(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, percent: int, told: list[str]
+) -> None:
+    total = 20_000_000_000
+    free = total * percent // 100
+    looked_at = []
+
+    def disk_usage(path: Path) -> Any:
+        looked_at.append(path)
+        return SimpleNamespace(total=total, used=total - free, free=free)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    notices = Catalogue(lab, []).notices()
+    assert looked_at == [lab.data_dir]
+    assert [notice.level for notice in notices] == ["warning"] * len(told)
+    assert all(text in notice.text for notice, text in zip(notices, told, strict=True))
 
 
 @pytest.mark.parametrize(
