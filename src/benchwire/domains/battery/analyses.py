@@ -37,6 +37,7 @@ _MOST_KEPT = 128
 _MOST_WAITING = 64
 
 TextSpan = tuple[str | None, str | None]
+Versions = tuple[tuple[str, object], ...]
 
 
 class Analyses:
@@ -74,12 +75,13 @@ class Analyses:
         limits = span_of(*span)
         if metric is not None and metric not in group.by_field:
             raise QueryInvalid(f"There is no such metric in {group.name}")
+        versions = await self._versions(device_id, group)
         sources = await self._sources(device_id, group, group.fields)
         # A detector may need the other signals to judge this one.
         metrics = None if metric is None else (metric,)
         found = await self._worked_out(
             device_id,
-            (group,),
+            versions,
             work.anomalies,
             (sources, group.name, method, metrics, limits),
             (method, metrics, limits),
@@ -108,10 +110,10 @@ class Analyses:
         if metric not in group.by_field:
             raise QueryInvalid(f"There is no such metric in {group.name}")
         as_of_us = None if as_of is None else moment_of(as_of, "as_of")
-        await self._telemetry.timeline(device_id, group)
+        versions = await self._versions(device_id, group)
         source = await self._telemetry.source(device_id, group, metric)
         what = (metric, horizon, step, as_of_us, method)
-        found = await self._worked_out(device_id, (group,), work.forecast, (source, *what), what)
+        found = await self._worked_out(device_id, versions, work.forecast, (source, *what), what)
         answer = plain(found)
         answer["forecast"] = [
             {"timestamp": iso(point.at_us), "value": point.value, "lower": point.lower,
@@ -128,21 +130,21 @@ class Analyses:
     ) -> dict[str, Any]:
         """Return full cycles and throughput, in all and per day."""
         limits = span_of(*span)
+        versions = await self._versions(device_id, BMS)
         sources = await self._sources(device_id, BMS, ("current", "soc", "voltage"))
         found = await self._worked_out(
-            device_id, (BMS,), work.cycling, (sources, limits, capacity_ah), (limits, capacity_ah)
+            device_id, versions, work.cycling, (sources, limits, capacity_ah), (limits, capacity_ah)
         )
         return {"device_id": device_id, **plain(found)}
 
     async def efficiency(self, device_id: str, group: Group, *, span: TextSpan) -> dict[str, Any]:
         """Return the round-trip efficiency, in all and per day."""
         limits = span_of(*span)
-        await self._telemetry.timeline(device_id, group)
+        versions = await self._versions(device_id, group)
         sources: dict[str, SignalSource] = {}
-        groups: tuple[Group, ...] = (group,)
         if await self._telemetry.in_thread(self._archive.has, device_id, BMS):
+            versions += await self._versions(device_id, BMS)
             sources |= await self._sources(device_id, BMS, ("soc", "voltage", "current"))
-            groups = (BMS, group)
         if group is PCS:
             found_power = await self._sources(device_id, PCS, ("apparent_power",))
             sources = {"soc": sources["soc"]} if "soc" in sources else {}
@@ -151,18 +153,19 @@ class Analyses:
         if "power" not in sources and not {"voltage", "current"} <= set(sources):
             raise TooLittleData("Neither power nor voltage and current were measured")
         found = await self._worked_out(
-            device_id, groups, work.efficiency, (sources, limits), (group.name, limits)
+            device_id, versions, work.efficiency, (sources, limits), (group.name, limits)
         )
         return {"device_id": device_id, "group": group.name, **plain(found)}
 
     async def health(self, device_id: str, *, span: TextSpan) -> dict[str, Any]:
         """Return the trend of the state of health, with how sure it is."""
         limits = span_of(*span)
+        versions = await self._versions(device_id, BMS)
         sources = await self._sources(device_id, BMS, ("soh",))
         if not sources:
             raise TooLittleData("The state of health was not measured")
         found = await self._worked_out(
-            device_id, (BMS,), work.health, (sources["soh"], limits), (limits,)
+            device_id, versions, work.health, (sources["soh"], limits), (limits,)
         )
         if found is None:
             raise TooLittleData("The state of health is known on too few days for a trend")
@@ -171,6 +174,7 @@ class Analyses:
     async def imbalance(self, device_id: str, *, span: TextSpan, limit: int) -> dict[str, Any]:
         """Return which cells are off the others, the worst first."""
         limits = span_of(*span)
+        versions = await self._versions(device_id, BMS)
         sources = await self._sources(
             device_id,
             BMS,
@@ -180,7 +184,7 @@ class Analyses:
         if cells:
             found = await self._worked_out(
                 device_id,
-                (BMS,),
+                versions,
                 work.imbalance,
                 (cells, sources.get("current"), sources.get("soc"), limits),
                 (limits, *self._archive.recordings.stamps(device_id, tuple(cells))),
@@ -192,7 +196,7 @@ class Analyses:
         own = {key: sources[key] for key in sources if key.startswith("cell_")}
         if "cell_voltage_diff" not in own and len(own) < 2:
             raise TooLittleData("No cell voltages were measured")
-        found = await self._worked_out(device_id, (BMS,), work.spread, (own, limits), (limits,))
+        found = await self._worked_out(device_id, versions, work.spread, (own, limits), (limits,))
         return {"device_id": device_id, "total_cells": 0, "cells": [], "pack": plain(found)}
 
     # -- where from, and once only ----------------------------------------------------------
@@ -211,39 +215,38 @@ class Analyses:
 
     async def _cells(self, device_id: str) -> dict[str, SignalSource]:
         """Return where the voltages of the single cells are."""
-        recorded = set(
-            await self._telemetry.in_thread(self._archive.recordings.signal_names, device_id)
-        )
         names = [
-            name
+            cell_voltage(stack, cell)
             for stack in range(1, STACKS + 1)
             for cell in range(1, CELLS_PER_STACK + 1)
-            if (name := cell_voltage(stack, cell)) in recorded
         ]
-        promises = await self._telemetry.in_thread(
-            lambda: [self._archive.request_signal(device_id, name) for name in names]
-        )
-        await asyncio.gather(*map(self._telemetry.read, promises))
-        return await self._telemetry.in_thread(
-            lambda: {name: self._archive.recordings.signal(device_id, name) for name in names}
-        )
+        return await self._telemetry.recorded(device_id, names)
 
     def _work_out(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         return self._executor.submit(function, *arguments, time_limit=WORK_SECONDS).result()
 
+    async def _versions(self, device_id: str, *groups: Group) -> Versions:
+        """Return the versions of the rows of groups, read first where that is due.
+
+        They are taken before the sources: what is worked out of newer rows may be kept as of older
+        ones, which nobody asks for again, but never the other way.
+        """
+        for group in groups:
+            await self._telemetry.timeline(device_id, group)
+        return await self._telemetry.in_thread(
+            lambda: tuple((group.name, self._archive.version(device_id, group)) for group in groups)
+        )
+
     async def _worked_out(
         self,
         device_id: str,
-        groups: Sequence[Group],
+        versions: Versions,
         function: Callable[..., Any],
         arguments: tuple[Any, ...],
         what: tuple[object, ...],
     ) -> Any:
         """Return what came of a piece of work on rows that have not changed since."""
-        versions = await self._telemetry.in_thread(
-            lambda: tuple(self._archive.version(device_id, group) for group in groups)
-        )
-        key = (function.__name__, device_id, tuple(groups), versions, what)
+        key = (function.__name__, device_id, versions, what)
         future = self._kept.get(key)
         if future is None or (future.done() and future.exception() is not None):
             if sum(not kept.done() for kept in self._kept.values()) >= _MOST_WAITING:

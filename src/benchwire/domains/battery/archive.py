@@ -213,7 +213,7 @@ class Archive:
 
     def request_signal(self, device_id: str, name: str) -> "Future[None]":
         """Return the promise that a signal has been read, whatever group it is in or none."""
-        if self.recordings.signal(device_id, name).recorded is None:
+        if not self.recordings.is_read(device_id, name):
             return self._orders.ask(_Order(device_id, name, is_signal=True), _URGENT)
         read: Future[None] = Future()
         read.set_result(None)
@@ -338,7 +338,7 @@ class Archive:
             if now - self._signals_failed_at.get(device_id, float("-inf")) < _RETRY_SECONDS:
                 continue
             for name in sorted(set(recording.files) - grouped):
-                if self.recordings.signal(device_id, name).recorded is None:
+                if not self.recordings.is_read(device_id, name):
                     yield device_id, name
 
     def _build_order(self, key: Key, shelf: Shelf) -> work.BuildOrder:
@@ -450,20 +450,29 @@ class Archive:
         names = tuple(order.name for order in orders)
         outcome: BenchwireError | None = None
         try:
-            recording = self.recordings.all().get(device_id)
-            if recording is not None:
-                self._run(
-                    work.build_signals,
-                    recording,
-                    names,
-                    self.recordings.cache,
-                    self.recordings.options,
-                )
+            # Once more for those who asked meanwhile, and no more than that, as for rows.
+            for _ in range(2):
+                if not self._read_due(device_id, names):
+                    break
         except Exception as error:  # noqa: BLE001 - told to those who wait
             outcome = self._told(f"a signal of {device_id}", error)
             self._signals_failed_at[device_id] = self._clock.monotonic()
         for order in orders:
             self._orders.keep(order, outcome)
+
+    def _read_due(self, device_id: str, names: Sequence[str]) -> bool:
+        """Read those signals that are not read as they are now, and say whether there were any."""
+        recording = self.recordings.all().get(device_id)
+        files = {} if recording is None else recording.files
+        due = [name for name in names if name in files]
+        due = [name for name in due if not self.recordings.is_read(device_id, name)]
+        if recording is None or not due:
+            return False
+        self._run(
+            work.build_signals, recording, due, self.recordings.cache, self.recordings.options
+        )
+        self.recordings.note_read(recording, due)
+        return True
 
     def _run(self, function: Any, *arguments: Any, **more: Any) -> Any:
         return self._executor.submit(function, *arguments, stop=self._closing, **more).result()

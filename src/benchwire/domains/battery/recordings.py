@@ -69,23 +69,38 @@ class Recordings:
         recording = self.all().get(device_id)
         return sorted(recording.files) if recording else []
 
+    def is_read(self, device_id: str, name: str) -> bool:
+        """Whether a signal was read as its file is now."""
+        recording = self.all().get(device_id)
+        if recording is None or name not in recording.files:
+            return False
+        # What was found read once is not looked up again until its file changes.
+        if self._read.get((device_id, name)) != recording.files[name]:
+            if recorded.signal_recorded(recording, name, self.cache, self.options) is None:
+                return False
+            self.note_read(recording, (name,))
+        return True
+
+    def note_read(self, recording: Recording, names: Sequence[str]) -> None:
+        """Note that signals were read as their files were when they were looked at."""
+        for name in names:
+            self._read[recording.device_id, name] = recording.files[name]
+
     def signal(self, device_id: str, name: str) -> SignalSource:
-        """Return where the samples of a signal are; nowhere while it is not read as it is now."""
+        """Return where the samples of a signal are as it was read last; nowhere before.
+
+        A file that is always written to is never read as it is now, and still has samples.
+        """
         recording = self.all().get(device_id)
         if recording is None or name not in recording.files:
             return SignalSource()
-        key, source = (device_id, name), recording.files[name]
-        # What was found read once is not looked up again until its file changes.
-        if self._read.get(key) != source:
-            if recorded.signal_recorded(recording, name, self.cache, self.options) is None:
-                return SignalSource()
-            self._read[key] = source
+        if not self.is_read(device_id, name) and (device_id, name) not in self._read:
+            return SignalSource()
         return SignalSource(recorded.signal_path(self.cache, device_id, name))
 
     def stamps(self, device_id: str, names: Sequence[str]) -> tuple[object, ...]:
-        """Return what changes whenever one of some signals does."""
-        recording = self.all().get(device_id)
-        return tuple(recording.files.get(name) for name in names) if recording else ()
+        """Return what changes whenever one of some signals is read anew."""
+        return tuple(self._read.get((device_id, name)) for name in names)
 
     def forget(self, path: Path) -> None:
         """Believe a file made of them no more, as it turned out to be damaged."""

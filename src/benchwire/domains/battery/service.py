@@ -8,6 +8,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from benchwire.domains.battery import answers, live
@@ -42,6 +43,8 @@ _BLOCK_ROWS = 128
 _BLOCKS_KEPT = 256
 _MOST_SHOWN = 200
 _MOST_EXPORTS = 16
+# Files may go, or be found damaged, between being read and being looked up.
+_MOST_LOOKS = 3
 # Rows that are looked at for the last value of each field.
 _LOOKED_AT = 100
 _THREADS = 4
@@ -221,11 +224,39 @@ class Telemetry:
             raise QueryInvalid("There is no such metric for this device")
         if signal is not None:
             await self.timeline(device_id, group)
-        if is_recorded:
-            await self.read(await self.in_thread(self._archive.request_signal, device_id, name))
-        if signal is not None:
-            return await self.in_thread(self._archive.source, device_id, group, metric)
-        return await self.in_thread(recordings.signal, device_id, metric)
+        found = await self.recorded(device_id, (name,)) if is_recorded else {}
+        of_files = found.get(name, SignalSource())
+        if signal is None:
+            return of_files
+        of_field = await self.in_thread(self._archive.source, device_id, group, metric)
+        return replace(of_field, recorded=of_files.recorded)
+
+    async def recorded(self, device_id: str, names: Sequence[str]) -> dict[str, SignalSource]:
+        """Return where the samples of recorded signals are, read first where that is due.
+
+        A signal whose file is gone meanwhile is left out, one whose file changes is not.
+
+        Raises
+        ------
+        StillReading
+            Not all of them could be had at one time.
+        """
+        recordings = self._archive.recordings
+        for _ in range(_MOST_LOOKS):
+            there = set(await self.in_thread(recordings.signal_names, device_id))
+            wanted = [name for name in names if name in there]
+            promises = await self.in_thread(
+                lambda wanted=wanted: [
+                    self._archive.request_signal(device_id, name) for name in wanted
+                ]
+            )
+            await asyncio.gather(*map(self.read, promises))
+            found = await self.in_thread(
+                lambda wanted=wanted: {name: recordings.signal(device_id, name) for name in wanted}
+            )
+            if all(source.recorded is not None for source in found.values()):
+                return found
+        raise StillReading
 
     async def series(
         self,
