@@ -156,23 +156,22 @@ class AllowedFolders:
         PathForbidden
             It leads out of the allowed folders.
         """
-        path = Path(text)
-        if not path.is_absolute() or "\0" in text:
-            raise PathInvalid(
-                "A path has to be absolute",
-                hint="Copy it from there to here first, and name the copy."
-                if "://" in text
-                else "Begin it with the root folder.",
-            )
-        try:
-            # Surrogates and names beyond the system's limits end here, not at the first use.
-            os.fsencode(text)
-            path.is_dir()
-        except (OSError, ValueError) as error:
-            raise PathInvalid("The path cannot be that of any file") from error
-        if not self.is_allowed(path):
+        return self.paths(text)[0]
+
+    def paths(self, *texts: str) -> list[Path]:
+        """Return the paths that a request names: all of a usable form, then all allowed.
+
+        Raises
+        ------
+        PathInvalid
+            One is not absolute, or no file can have that name.
+        PathForbidden
+            One leads out of the allowed folders.
+        """
+        paths = [_absolute(text) for text in texts]
+        if not all(map(self.is_allowed, paths)):
             raise PathForbidden("The path is outside the folders that may be used")
-        return path
+        return paths
 
     def real(self, path: Path) -> Path:
         """Return where a path leads once every link in it is followed, for `open_plain`.
@@ -210,6 +209,25 @@ class AllowedFolders:
         if not path.exists():
             raise PathMissing(f"There is no {path.name or 'such path'}")
         return path
+
+
+def _absolute(text: str) -> Path:
+    """Return the path of a text that is a whole one."""
+    path = Path(text)
+    if not path.is_absolute() or "\0" in text:
+        raise PathInvalid(
+            "A path has to be absolute",
+            hint="Copy it from there to here first, and name the copy."
+            if "://" in text
+            else "Begin it with the root folder.",
+        )
+    try:
+        # Surrogates and names beyond the system's limits end here, not at the first use.
+        os.fsencode(text)
+        path.is_dir()
+    except (OSError, ValueError) as error:
+        raise PathInvalid("The path cannot be that of any file") from error
+    return path
 
 
 @contextmanager

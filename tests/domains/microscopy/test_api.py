@@ -162,6 +162,38 @@ def test_paths_of_a_start_are_checked_in_order(desk: Desk) -> None:
     desk.refused(
         START, {**body, "output_dir": f"{desk.area}/a-file/below"}, 400, "INVALID_PARAMETERS"
     )
+    both = {**body, "output_dir": "/etc/out", "microscopy_path": "a.nd2"}
+    desk.refused(START, both, 400, "INVALID_PARAMETERS")
+    desk.refused(START, {**both, "microscopy_path": gone}, 403, "FORBIDDEN")
+    both["output_dir"] = f"{desk.area}/a-file"
+    desk.refused(START, {**both, "microscopy_path": gone}, 404, "FILE_NOT_FOUND")
+    (desk.area / "bad.nd2").write_text("x")
+    both["microscopy_path"] = f"{desk.area}/bad.nd2"
+    desk.refused(START, both, 400, "INVALID_PARAMETERS")
+
+
+@pytest.mark.parametrize("source", ["input_dir", "processing_results_yaml"])
+def test_paths_of_a_merge_are_checked_in_order(desk: Desk, source: str) -> None:
+    gone, folder = f"{desk.area}/gone", str(desk.area)
+
+    def refused(sample_yaml: str, where: str, output_dir: str, status: int, code: str) -> None:
+        body = {"sample_yaml": sample_yaml, source: where, "output_dir": output_dir}
+        desk.refused("/processing/merge", body, status, code)
+
+    refused("/etc/a.yaml", gone, "out", 400, "INVALID_PARAMETERS")
+    refused(gone, "/etc/in", "out", 400, "INVALID_PARAMETERS")
+    refused(gone, "in", "/etc/out", 400, "INVALID_PARAMETERS")
+    refused(gone, "/etc/in", folder, 403, "FORBIDDEN")
+    refused(gone, folder, "/etc/out", 403, "FORBIDDEN")
+    refused(folder, gone, folder, 404, "FILE_NOT_FOUND")
+    refused(folder, folder, folder, 400, "INVALID_PARAMETERS")
+
+
+def test_every_path_of_a_merge_has_to_be_allowed(desk: Desk) -> None:
+    area = str(desk.area)
+    body = {"sample_yaml": area, "input_dir": area, "output_dir": area}
+    body["processing_results_yaml"] = "/etc/processing_results.yaml"
+    desk.refused("/processing/merge", body, 403, "FORBIDDEN")
 
 
 def test_pixels_that_are_no_counts_are_refused_not_scaled(desk: Desk) -> None:

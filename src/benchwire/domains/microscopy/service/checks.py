@@ -65,6 +65,13 @@ def check_times(plan: Plan, info: MovieInfo) -> list[str]:
     return [f"The file gives no times; frames are taken to be {minutes:g} min apart"]
 
 
+def refuse_file(output: Path) -> None:
+    """Refuse an output folder that is a file or would have to lie in one."""
+    there = next(path for path in (output, *output.parents) if path.exists())
+    if not there.is_dir():
+        raise ParametersInvalid(f"{there.name} is not a folder")
+
+
 def check_output(output: Path, info: MovieInfo, fovs: range) -> None:
     """Make the output folder, unless it cannot be used."""
     if len(info.base_name.encode()) > _LONGEST_NAME:

@@ -55,12 +55,17 @@ class Folders:
 
     def merge(self, request: MergeRequest) -> dict[str, Any]:
         """Write the traces of each sample's FOVs into one file per channel and feature."""
+        index, folder = request.processing_results_yaml, request.input_dir
+        named = [text for text in (request.sample_yaml, folder, index) if text is not None]
+        *_, target = self._allowed.paths(*named, request.output_dir)
+        # Beside a folder the index is not asked for.
+        for text in named[:2]:
+            self._allowed.existing(text)
         samples = self._allowed.file(request.sample_yaml)
-        if request.input_dir is not None:
-            source = self._allowed.folder(request.input_dir)
+        if folder is not None:
+            source = self._allowed.folder(folder)
         else:
-            source = self._allowed.file(str(request.processing_results_yaml)).parent
-        target = self._allowed.path(request.output_dir)
+            source = self._allowed.file(str(index)).parent
         with self._merging.take():
             merged = ask(
                 self._workers, work.merge_samples, samples, source, target, self._allowed,

@@ -22,6 +22,7 @@ from benchwire.domains.microscopy.service.checks import (
     check_room,
     check_times,
     fov_range,
+    refuse_file,
 )
 from benchwire.domains.microscopy.service.movies import Movies
 from benchwire.foundation.clock import Clock, utc_text
@@ -98,7 +99,9 @@ class Workflows:
 
     def start(self, request: WorkflowRequest) -> str:
         """Take a workflow in and return its job's id; whatever can be wrong is found first."""
-        output = self._allowed.path(request.output_dir)
+        output, _ = self._allowed.paths(request.output_dir, request.microscopy_path)
+        self._allowed.existing(request.microscopy_path)
+        refuse_file(output)
         info = self._movies.info(request.microscopy_path)
         plan = request.plan()
         check_channels(plan, info)
