@@ -22,7 +22,13 @@ import pytest
 from benchwire.domains.potentiostat import nas, run_folder
 from benchwire.domains.potentiostat.nas import NasUnreachable, SmbShare
 from tests.domains.potentiostat.conftest import Bench, open_bench
-from tests.domains.potentiostat.test_nas import copy, needs_server, set_up, settings_for
+from tests.domains.potentiostat.test_nas import (
+    copy,
+    failure,
+    needs_server,
+    set_up,
+    settings_for,
+)
 from tests.faults.disk import fill, small_disk
 from tests.support import smb
 from tests.support.waiting import until
@@ -163,7 +169,7 @@ def test_a_server_that_takes_anybody_as_a_guest_is_refused(tmp_path: Path) -> No
     """A guest's session is not signed: anybody on the way could be the server."""
     with smb.samba_server(tmp_path, more="map to guest = bad password\nguest ok = yes") as server:
         settings = settings_for(server.host, password="wrong")
-        assert nas.health(lambda: SmbShare(settings)) is not None
+        assert failure(settings) is not None
         assert not any(server.folder.rglob("*"))
 
 

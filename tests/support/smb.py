@@ -105,8 +105,8 @@ force user = root
 
 
 @contextmanager
-def cutting_proxy(target_port: int, cut_after: int) -> Iterator[int]:
-    """A way to a server that is cut after so many bytes from the client, every time."""
+def cutting_proxy(target_port: int, cut_after: int, *, is_held: bool = False) -> Iterator[int]:
+    """A way to a server that is cut, or falls silent, after so many bytes from the client."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.2)
     over = threading.Event()
@@ -117,6 +117,7 @@ def cutting_proxy(target_port: int, cut_after: int) -> Iterator[int]:
             while data := source.recv(65536):
                 passed += len(data)
                 if limit is not None and passed > limit:
+                    over.wait(None if is_held else 0)
                     break
                 sink.sendall(data)
         except OSError:

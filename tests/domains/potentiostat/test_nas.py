@@ -45,6 +45,10 @@ def settings_for(host: str, **more: object) -> NasSettings:
     )  # fmt: skip
 
 
+def failure(settings: NasSettings) -> str | None:
+    return nas.failure_of(nas.tried(lambda: SmbShare(settings)), nas.HEALTH_SECONDS)
+
+
 def copy(settings: NasSettings, files: list[tuple[Path, PurePosixPath]]) -> nas.UploadResult:
     share = SmbShare(settings)
     try:
@@ -68,7 +72,7 @@ def test_files_arrive_whole_and_are_not_sent_twice(
     server: smb.SmbServer, files: list[tuple[Path, PurePosixPath]]
 ) -> None:
     settings = settings_for(server.host)
-    assert nas.health(lambda: SmbShare(settings)) is None
+    assert failure(settings) is None
     first = copy(settings, files)
     assert (first.files, first.skipped) == (3, 0)
     for path, target in files:
@@ -97,20 +101,20 @@ def test_file_that_differs_is_sent_again_and_what_was_there_stays(
 
 def test_wrong_password_is_named_as_such(server: smb.SmbServer) -> None:
     settings = settings_for(server.host, password="wrong")
-    assert nas.health(lambda: SmbShare(settings)) == "The NAS refuses the user name or password"
+    assert failure(settings) == "The NAS refuses the user name or password"
 
 
 def test_unknown_share_is_named_as_such(server: smb.SmbServer) -> None:
     settings = settings_for(server.host, share="nothing")
-    failure = nas.health(lambda: SmbShare(settings))
-    assert failure is not None
-    assert "share" in failure or "NAS" in failure
+    told = failure(settings)
+    assert told is not None
+    assert "share" in told or "NAS" in told
 
 
 def test_nobody_listening_is_told_quickly() -> None:
     settings = settings_for(f"127.0.0.1:{smb.free_port()}")
     started = time.monotonic()
-    assert nas.health(lambda: SmbShare(settings)) == "The NAS cannot be reached"
+    assert failure(settings) == "The NAS cannot be reached"
     assert time.monotonic() - started < 10
 
 
@@ -118,8 +122,62 @@ def test_server_that_never_answers_does_not_hang_health() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = settings_for(f"127.0.0.1:{listener.getsockname()[1]}")
         started = time.monotonic()
-        assert nas.health(lambda: SmbShare(settings), seconds=1.0) is not None
+        assert nas.failure_of(nas.tried(lambda: SmbShare(settings)), 1.0) is not None
         assert time.monotonic() - started < 5
+
+
+class Hanging:
+    """A share that does not answer before it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[threading.Thread] = []
+        self.answer = threading.Event()
+
+    def probe(self) -> None:
+        self.asked.append(threading.current_thread())
+        self.answer.wait(30)
+
+    def close(self) -> None:
+        pass
+
+
+def test_all_who_try_a_nas_that_hangs_share_a_thread_that_keeps_nothing_alive(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share, uploads = Hanging(), bench.potentiostats.uploads
+    monkeypatch.setattr(nas, "HEALTH_SECONDS", 0.1)
+    uploads.open_share = lambda _: share
+    try:
+        assert set_up(bench, "nas")["ok"] is False
+        for _ in range(3):
+            assert bench.client.get("/nas/health").json()["message"] == "The NAS does not answer"
+        assert len(share.asked) == 1
+        assert share.asked[0].daemon
+        assert set_up(bench, "other")["ok"] is False
+        assert len(share.asked) == 2
+    finally:
+        share.answer.set()
+    until(lambda: bench.client.get("/nas/health").json()["ok"], what="the answer")
+
+
+@needs_server
+@pytest.mark.parametrize("passed", [400, 1_500_000])
+def test_server_that_falls_silent_is_given_up(
+    server: smb.SmbServer,
+    files: list[tuple[Path, PurePosixPath]],
+    passed: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the negotiation, and in the midst of a file; saying goodbye does not hang either."""
+    monkeypatch.setattr(nas, "SILENT_SECONDS", 2.0)
+    with smb.cutting_proxy(server.port, passed, is_held=True) as port:
+        started = time.monotonic()
+        with pytest.raises(NasUnreachable, match="does not answer"):
+            copy(settings_for(f"127.0.0.1:{port}"), files)
+        assert time.monotonic() - started < 15
+    until(lambda: not any(one.name == "nas watch" for one in threading.enumerate()))
+    copy(settings_for(server.host), files)
+    shutil.rmtree(server.folder / "projectA")
 
 
 def test_upload_that_is_cut_fails_and_the_next_one_finishes(
@@ -184,7 +242,7 @@ def test_damaged_settings_are_not_configured(
 def test_password_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     settings = settings_for(f"127.0.0.1:{smb.free_port()}")
-    nas.health(lambda: SmbShare(settings), seconds=3)
+    nas.failure_of(nas.tried(lambda: SmbShare(settings)), 3)
     assert smb.PASSWORD not in repr(settings) + str(settings) + caplog.text
 
 

@@ -9,17 +9,21 @@ import errno
 import hashlib
 import json
 import logging
+import math
 import os
 import re
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from benchwire.foundation.companion import promised
 from benchwire.foundation.errors import Invalid, Unavailable
 from benchwire.foundation.files import PARTIAL_SUFFIX, sha256_of, write_whole
 
@@ -28,6 +32,9 @@ logger = logging.getLogger(__name__)
 SMB_PORT = 445
 CREDENTIALS_FILE = ".smbcredentials_nas"
 HEALTH_SECONDS = 8.0
+# The library waits for ever for an answer. Longer than disks that sleep take to spin up.
+SILENT_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
 _CONNECT_SECONDS = 6
 _BLOCK_BYTES = 1 << 20
 _FIRST_PAUSE = 30.0
@@ -159,6 +166,9 @@ class SmbShare:
         self._root = f"\\\\{settings.server}\\{settings.share}"
         self._connected = False
         self._made: set[str] = set()
+        self._due = math.inf
+        self._is_silent = False
+        self._over = threading.Event()
 
     def probe(self) -> None:
         """Make the base folder and write in it."""
@@ -180,6 +190,7 @@ class SmbShare:
                     self._full(path), mode="rb", share_access="r", buffering=0, **self._options
                 ) as file:
                     while block := file.read(_BLOCK_BYTES):
+                        self._expect_answer()
                         digest.update(block)
                         size += len(block)
             except SMBOSError as error:
@@ -200,6 +211,7 @@ class SmbShare:
                 self._full(path), mode="xb", buffering=0, **self._options
             ) as file:
                 for block in blocks:
+                    self._expect_answer()
                     file.write(block)
 
     def rename(self, path: PurePosixPath, new: PurePosixPath) -> bool:
@@ -220,9 +232,13 @@ class SmbShare:
         """End the connection."""
         import smbclient
 
+        self._expect_answer()
         # The server may have gone first, in which case there is nothing to say goodbye to.
         with contextlib.suppress(Exception):
-            smbclient.reset_connection_cache(connection_cache=self._cache, fail_on_error=False)
+            # The library empties what it is given, and the watch needs to know the connections.
+            known = self._cache.copy()
+            smbclient.reset_connection_cache(connection_cache=known, fail_on_error=False)
+        self._over.set()
 
     def _remove(self, path: PurePosixPath) -> None:
         """Remove what a former attempt may have left."""
@@ -263,6 +279,7 @@ class SmbShare:
     def _connect(self) -> None:
         if self._connected:
             return
+        threading.Thread(target=self._watch, name="nas watch", daemon=True).start()
         with self._errors():
             import smbclient
 
@@ -285,10 +302,27 @@ class SmbShare:
         from smbprotocol.exceptions import SMBException
         from spnego.exceptions import SpnegoError
 
+        self._expect_answer()
         try:
             yield
         except (SMBException, SpnegoError, OSError, ValueError) as error:
-            raise NasUnreachable(_explain(error), hint="Check the NAS settings.") from error
+            reason = _NO_ANSWER if self._is_silent else _explain(error)
+            raise NasUnreachable(reason, hint="Check the NAS settings.") from error
+        finally:
+            self._due = math.inf
+
+    def _expect_answer(self) -> None:
+        self._due = time.monotonic() + SILENT_SECONDS
+
+    def _watch(self) -> None:
+        """Cut a connection that brings no answer any more; whoever waits for it then fails."""
+        while not self._over.wait(_LOOK_SECONDS):
+            if time.monotonic() > self._due:
+                self._is_silent = True
+                for connection in list(self._cache.values()):
+                    # Its own way to close waits for whoever is in the midst of sending.
+                    with contextlib.suppress(OSError):
+                        connection.transport._sock.shutdown(socket.SHUT_RDWR)  # noqa: SLF001
 
 
 # Servers answer a missing file in either of two ways; the library knows the first as an errno.
@@ -299,13 +333,14 @@ def _is_missing(error: OSError) -> bool:
     return error.errno == errno.ENOENT or getattr(error, "ntstatus", None) == _NO_SUCH_FILE
 
 
+_NO_ANSWER = "The NAS does not answer"
 _EXPLANATIONS = (
     ("LOGON_FAILURE", "The NAS refuses the user name or password"),
     ("ACCESS_DENIED", "The NAS refuses access to the folder"),
     ("BAD_NETWORK_NAME", "The NAS has no such share"),
     ("DISK_FULL", "The NAS is full"),
     ("Failed to connect", "The NAS cannot be reached"),
-    ("timed out", "The NAS does not answer"),
+    ("timed out", _NO_ANSWER),
     ("Connection", "The connection to the NAS was cut"),
 )
 
@@ -323,8 +358,8 @@ def _explain(error: Exception) -> str:
     return f"The NAS does not take the files ({type(error).__name__})"
 
 
-def health(open_share: Callable[[], Share], seconds: float = HEALTH_SECONDS) -> str | None:
-    """Return why a share cannot be used, None if it can; never takes longer than ``seconds``."""
+def tried(open_share: Callable[[], Share]) -> Future[None]:
+    """Try a share, and return the promise that it can be used; it keeps no process from ending."""
 
     def probe() -> None:
         share = open_share()
@@ -333,15 +368,17 @@ def health(open_share: Callable[[], Share], seconds: float = HEALTH_SECONDS) -> 
         finally:
             share.close()
 
-    pool = ThreadPoolExecutor(1, thread_name_prefix="nas health")
+    return promised(probe)
+
+
+def failure_of(trial: Future[None], seconds: float) -> str | None:
+    """Return why a share cannot be used, None if it can; never takes longer than ``seconds``."""
     try:
-        pool.submit(probe).result(seconds)
+        trial.result(seconds)
     except TimeoutError:
-        return "The NAS does not answer"
+        return _NO_ANSWER
     except NasUnreachable as error:
         return error.message
-    finally:
-        pool.shutdown(wait=False)
     return None
 
 

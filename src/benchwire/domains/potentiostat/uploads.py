@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -58,6 +59,7 @@ class Uploads:
     pause: Callable[[int], float] = nas.backoff
     _settings: NasSettings | None = None
     _last_checked: datetime | None = None
+    _trial: tuple[NasSettings, Future[None]] | None = None
     _asked: "asyncio.Future[dict[str, Any]] | None" = None
     _owed: list[str] | None = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -118,7 +120,12 @@ class Uploads:
         return await asyncio.shield(self._asked)
 
     def _probe(self, settings: NasSettings) -> str | None:
-        failure = nas.health(lambda: self.open_share(settings))
+        asked, trial = self._trial or (settings, None)
+        # One that hangs is waited for again: each would take a thread and a connection more.
+        if trial is None or trial.done() or asked != settings:
+            trial = nas.tried(lambda: self.open_share(settings))
+            self._trial = (settings, trial)
+        failure = nas.failure_of(trial, nas.HEALTH_SECONDS)
         self._last_checked = self.clock.now()
         return failure
 
