@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import httpx
 import pytest
 
 from benchwire.domains.potentiostat import nas, run_folder
@@ -28,9 +29,12 @@ from tests.domains.potentiostat.test_nas import (
     needs_server,
     set_up,
     settings_for,
+    setup_of,
 )
+from tests.faults import bench as whole
 from tests.faults.disk import fill, small_disk
 from tests.support import smb
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.paced, needs_server]
@@ -206,8 +210,12 @@ def bench(
 
 
 def folder_of(bench: Bench, run: dict[str, Any]) -> Path:
-    return next(path.parent for path in bench.runs_root.rglob("run.json")
-                if run["run_id"] in path.read_text("utf-8"))  # fmt: skip
+    return folder_below(bench.runs_root, run["run_id"])
+
+
+def folder_below(root: Path, run_id: str) -> Path:
+    return next(path.parent for path in root.rglob("run*.json")
+                if run_id in path.read_text("utf-8"))  # fmt: skip
 
 
 def files_in(folder: Path) -> dict[str, str]:
@@ -262,6 +270,35 @@ def test_runs_and_files_are_untouched_by_a_nas_that_fails_in_every_way(
           "were spoilt by a busy machine")  # fmt: skip
     assert spoilt <= turn
     assert pauses, "they were cut and tried again"
+
+
+def test_an_upload_goes_on_after_the_server_was_killed_in_it(
+    server: smb.SmbServer, line: NasLine, tmp_path: Path, soak_or: SoakOr
+) -> None:
+    """Killed at any moment of it; at no moment a marker without all copies being the same."""
+    chance = random.Random(14)
+    with whole.open_bench(tmp_path, free_port(), slots=1, meters=1) as bench:
+        url, root = bench.server.url, bench.server.data_dir / "runs"
+        httpx.post(f"{url}/nas/setup", json=setup_of(line.host), timeout=30).raise_for_status()
+        line.pace = 0.1
+        within = 0
+        for _ in range(soak_or(2, 20)):
+            sent = len(line.sent)
+            run = bench.start_run("slot01", 1.0)
+            until(lambda sent=sent: len(line.sent) > sent, seconds=30, what="the upload")
+            time.sleep(chance.uniform(0, 1.5))
+            bench.server.kill()
+            folder = folder_below(root, run)
+            copies = server.folder / "box" / folder.relative_to(root)
+            within += not (folder / "UPLOAD_DONE").exists()
+            assert not (folder / "UPLOAD_DONE").exists() or files_in(copies) == files_in(folder)
+            bench.server.start()
+            until((folder / "UPLOAD_DONE").exists, seconds=60, what="the copy")
+            assert files_in(copies) == files_in(folder)
+            assert not [*copies.rglob("*.part")]
+            bench.until_ready()
+        print(f"killed within {within} of {soak_or(2, 20)} uploads")
+        assert within > 0
 
 
 def test_a_full_nas_is_told_and_the_upload_goes_on_once_there_is_room(

@@ -277,12 +277,15 @@ def test_marker_decides_on_retention(tmp_path: Path) -> None:
 # -- through the API ---------------------------------------------------------------------------
 
 
-def set_up(bench: Bench, host: str) -> dict[str, object]:
-    body = {
+def setup_of(host: str) -> dict[str, object]:
+    return {
         "host": host, "share": smb.SHARE, "username": smb.USER, "password": smb.PASSWORD,
         "base_subdir": "box", "retention_days": 14,
     }  # fmt: skip
-    answer = bench.client.post("/nas/setup", json=body)
+
+
+def set_up(bench: Bench, host: str) -> dict[str, object]:
+    answer = bench.client.post("/nas/setup", json=setup_of(host))
     assert answer.status_code == 200
     assert smb.PASSWORD not in answer.text
     return answer.json()
