@@ -1,8 +1,12 @@
 """What a meter's readings add up to: charges, energy, alarms, through restarts and clock steps."""
 
+import io
 import itertools
+import json
 import time
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -191,6 +195,39 @@ def test_a_crate_is_refused_once_readings_of_its_charge_are_gone(stepped: Bench)
     assert "no longer here" in answer.json()["detail"]
     with pytest.raises(SessionReadingsGone):
         list(being_made)
+
+
+def test_a_crate_names_meter_and_threshold_of_its_charge(stepped: Bench) -> None:
+    stepped.configure(session_threshold_a=0.2)
+    ended_session(stepped)
+    stepped.control("set", **LOAD)
+    until(lambda: len(sessions(stepped)) == 2, what="another charge")
+    session = ended_session(stepped)
+    stepped.configure(session_threshold_a=0.5, session_end_delay_s=30.0)
+    stepped.control("unplug")
+    until(lambda: not stepped.status()["connected"], what="the unplug")
+    meters = stepped.meters()
+    meter, stored = meters.session(session["id"])
+    serial = meter.identity.serial
+    meter.identity = replace(meter.identity, serial=serial + 1)
+    record = record_of(stepped, session)
+    assert record["parameters"] == {"session_threshold_a": 0.2, "session_end_delay_s": 0.3}
+    (instrument,) = record["instruments"]
+    assert (instrument["serial_number"], instrument["model"]) == (str(serial), "TC66")
+
+    meters.store.append_later(meter.id, [], [replace(stored, setup=None)]).result(5)
+    of_earlier_version = record_of(stepped, session)
+    assert of_earlier_version["parameters"] == {}
+    assert of_earlier_version["instruments"][0]["name"] == f"Power meter {meter.name}"
+    assert not of_earlier_version["instruments"][0].get("serial_number")
+
+
+def record_of(bench: Bench, session: dict[str, Any]) -> dict[str, Any]:
+    answer = bench.crate(session)
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        record: dict[str, Any] = json.loads(archive.read("run.json"))
+    return record
 
 
 def test_a_second_charge_is_one_of_its_own(bench: Bench) -> None:

@@ -3,12 +3,23 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from benchwire.domains.powermeter.protocol import Identity
 from benchwire.domains.powermeter.readings import CURRENT, Reading, Totals
 from benchwire.foundation.clock import SECOND, microseconds, moment
 
 # A charge goes on while the server or the meter's cable is away for a moment; after so long
 # without a reading nobody can say that it was one and the same.
 LONGEST_GAP_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The meter of a charge, and by what (A, s) it was told to be one, as it began."""
+
+    product: str
+    serial: int
+    threshold: float
+    end_delay: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +34,8 @@ class Session:
         Running totals at those two readings.
     reason
         Why it ended; None while it lasts.
+    setup
+        None where it was not noted.
     """
 
     started_at: int
@@ -30,6 +43,7 @@ class Session:
     before: Totals
     totals: Totals
     reason: str | None = None
+    setup: Setup | None = None
 
     @property
     def gained(self) -> Totals:
@@ -84,8 +98,14 @@ class SessionWatch:
     interval: float = 1.0
     open: Session | None = None
 
-    def see(self, reading: Reading) -> list[Session]:
-        """Take the next reading and return each session it has begun, prolonged or ended."""
+    def see(self, reading: Reading, meter: Identity | None = None) -> list[Session]:
+        """Take the next reading and return each session it has begun, prolonged or ended.
+
+        Parameters
+        ----------
+        meter
+            What the reading is of, where that is known.
+        """
         is_active = reading.value(CURRENT) >= self.threshold
         changed = []
         if self.open is not None and (ended := self._ended(self.open, reading, is_active)):
@@ -93,7 +113,9 @@ class SessionWatch:
             self.open = None
         if is_active:
             if self.open is None:
-                self.open = Session(reading.at, reading.at, reading.totals, reading.totals)
+                self.open = Session(
+                    reading.at, reading.at, reading.totals, reading.totals, setup=self._setup(meter)
+                )
             else:
                 self.open = replace(self.open, active_at=reading.at, totals=reading.totals)
             changed.append(self.open)
@@ -105,6 +127,11 @@ class SessionWatch:
             return None
         ended, self.open = replace(self.open, reason="no readings"), None
         return ended
+
+    def _setup(self, meter: Identity | None) -> Setup | None:
+        if meter is None:
+            return None
+        return Setup(meter.product, meter.serial, self.threshold, self.end_delay)
 
     def _ended(self, session: Session, reading: Reading, is_active: bool) -> Session | None:
         silent = reading.at - session.active_at

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from benchwire.domains.powermeter import exports
-from benchwire.domains.powermeter.charging import Session, session_id
+from benchwire.domains.powermeter.charging import Session, Setup, session_id
 from benchwire.domains.powermeter.errors import SessionReadingsGone, SessionUnfinished
 from benchwire.domains.powermeter.meter import Meter, session_json
 from benchwire.domains.powermeter.service import METER_ITEM, SESSION_ITEM, PowerMeters
@@ -88,10 +88,10 @@ class MeterItems:
                     make=lambda path: write(path, [json.dumps(facts, indent=1).encode()]),
                 ),
             ],
-            parameters=meter.config.model_dump(),
+            parameters=_parameters(session.setup),
             started=moment(session.started_at),
             ended=moment(session.active_at),
-            instruments=[_instrument(meter)],
+            instruments=[_instrument(meter, session.setup)],
             packages=("numpy", "pyarrow"),
         )  # fmt: skip
 
@@ -107,11 +107,18 @@ class MeterItems:
         return found
 
 
-def _instrument(meter: Meter) -> Instrument:
-    identity = meter.identity
-    if identity is None:
+def _parameters(setup: Setup | None) -> dict[str, float]:
+    """Return by what a charge was told to be one; another configuration may be in force by now."""
+    if setup is None:
+        return {}
+    return {"session_threshold_a": setup.threshold, "session_end_delay_s": setup.end_delay}
+
+
+def _instrument(meter: Meter, setup: Setup | None) -> Instrument:
+    """Return what measured a charge; another meter may be at the port by now."""
+    if setup is None:
         return Instrument(f"Power meter {meter.name}")
-    return Instrument(f"Power meter {meter.name}", str(identity.serial), identity.product)
+    return Instrument(f"Power meter {meter.name}", str(setup.serial), setup.product)
 
 
 def _meter_item(meter: Meter) -> Item:

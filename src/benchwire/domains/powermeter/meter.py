@@ -397,7 +397,7 @@ class Meter:
                 # Left out as if it had not been read, so that totals and what is stored agree.
                 return
             self.latest, self._latest_of, self._read_at = reading, frame.identity, read_at
-            sessions = self._sessions.see(reading)
+            sessions = self._sessions.see(reading, frame.identity)
             self._sessions.interval = self.config.polling_interval
             events = self._alarms.see(
                 at, {key: reading.value(index) for key, index in WATCHED.items()}

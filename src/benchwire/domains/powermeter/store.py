@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchwire.domains.powermeter.alarms import AlarmEvent
 from benchwire.domains.powermeter.blocks import fitting, pack, unpack
-from benchwire.domains.powermeter.charging import Session
+from benchwire.domains.powermeter.charging import Session, Setup
 from benchwire.domains.powermeter.periods import Window
 from benchwire.domains.powermeter.readings import (
     CHARTED,
@@ -341,7 +341,12 @@ class PowerStore:
             ).all()
         return [
             Session(
-                row.started_at, row.active_at, Totals(*row.before), Totals(*row.totals), row.reason
+                row.started_at,
+                row.active_at,
+                Totals(*row.before),
+                Totals(*row.totals),
+                row.reason,
+                None if row.setup is None else Setup(**row.setup),
             )
             for row in rows
         ]
@@ -722,6 +727,7 @@ def _session_row(meter_id: int, session: Session) -> dict[str, Any]:
         "reason": session.reason,
         "before": list(session.before.row()),
         "totals": list(session.totals.row()),
+        "setup": None if session.setup is None else asdict(session.setup),
     }
 
 

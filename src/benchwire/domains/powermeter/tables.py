@@ -63,6 +63,8 @@ sessions = sa.Table(
     sa.Column("reason", sa.String(40)),
     sa.Column("before", sa.JSON, nullable=False),
     sa.Column("totals", sa.JSON, nullable=False),
+    # Not known of sessions that began under an earlier schema.
+    sa.Column("setup", sa.JSON(none_as_null=True)),
 )
 
 alarm_events = sa.Table(
