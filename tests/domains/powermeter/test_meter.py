@@ -84,13 +84,17 @@ def test_retention_goes_by_the_clock_alone(stepped: Bench, clock: SteppedClock) 
     stepped.control("unplug")
     until(lambda: not stepped.status()["connected"], what="the unplug")
     assert stepped.status()["data_count"] >= 10
+    before = stepped.get("data/latest")
     clock.offset = timedelta(minutes=9)
     assert stepped.status()["data_count"] >= 10
     clock.offset = timedelta(minutes=11)
     status = stepped.status()
     assert (status["data_count"], status["oldest_data"], status["newest_data"]) == (0, None, None)
     assert stepped.get("data/9999h")["count"] == 0
-    assert stepped.client.get("/api/data/latest").status_code == 404
+    latest = stepped.get("data/latest")
+    assert latest["timestamp"] == before["timestamp"]
+    assert latest["age_s"] > 11 * 60
+    until(lambda: stepped.get("data/latest")["stale"], what="the alarm")
     assert stepped.client.get("/api/stats/9999h").status_code == 404
 
 

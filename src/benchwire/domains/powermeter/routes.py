@@ -40,7 +40,7 @@ _EXAMPLE = {
 
 @router.get("/api/data/latest")
 def latest(meters: Service, meter: MeterName = None) -> schemas.LatestPoint:
-    """The newest reading on the disk."""
+    """The newest reading on the disk, however old; `age_s` and `stale` tell."""
     reading, local, found = meters.latest(meter)
     return schemas.LatestPoint(**point_of(reading, local), age_s=found.age, stale=found.is_stale)
 

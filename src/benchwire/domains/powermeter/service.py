@@ -357,7 +357,7 @@ class PowerMeters:
         )
 
     def latest(self, name: str | None = None) -> tuple[Reading, LocalTime, Meter]:
-        """Return the newest reading on the disk.
+        """Return the newest reading on the disk, also one older than the retention.
 
         Raises
         ------
@@ -365,10 +365,10 @@ class PowerMeters:
             There is none.
         """
         meter = self.meter(name)
-        newest, now = meter.recorder.newest, meter.stamps.now()
-        if newest is None or newest.at < self._cutoff(meter):
+        newest = meter.recorder.newest
+        if newest is None:
             raise NoReadings("No reading is stored", hint="GET /api/status says how the meter is.")
-        return newest, LocalTime.at(now), meter
+        return newest, LocalTime.at(meter.stamps.now()), meter
 
     def statistics(self, period: str, name: str | None = None) -> dict[str, Any]:
         """Return count, extremes and means of a period, with its energy and charge.
