@@ -610,6 +610,41 @@ def test_recent_files_outlive_the_server_and_forget_the_gone(tmp_path: Path, mov
         assert second.get("/processing/recent-files", limit=0, status=400)
 
 
+def test_recent_files_are_filtered_as_folders_are(tmp_path: Path, movie: Path) -> None:
+    area = tmp_path / "area"
+    area.mkdir()
+    for name in ("one.ome.tif", "two.tif"):
+        (area / name).hardlink_to(movie)
+    with running(tmp_path / "data", area) as desk:
+        for name in ("one.ome.tif", "two.tif"):
+            desk.post("/processing/load-metadata", {"file_path": f"{area}/{name}"})
+
+        def names(extensions: str) -> list[str]:
+            found = desk.get("/processing/recent-files", extensions=extensions)["recent_files"]
+            return [item["name"] for item in found]
+
+        assert names("tif") == names(".TIF, nd2") == names("") == ["two.tif", "one.ome.tif"]
+        assert names(".ome.tif") == names("czi,OME.tif") == ["one.ome.tif"]
+        assert names("e.tif") == []
+
+
+def test_a_file_with_several_names_is_recent_once(tmp_path: Path, movie: Path) -> None:
+    area = tmp_path / "area"
+    (area / "sub").mkdir(parents=True)
+    (area / "one.ome.tif").hardlink_to(movie)
+    (area / "sub/link.ome.tif").symlink_to(area / "one.ome.tif")
+    names = ("one.ome.tif", "sub/link.ome.tif", "sub/../one.ome.tif")
+    with running(tmp_path / "data", area) as desk:
+        for name in names:
+            desk.post("/processing/load-metadata", {"file_path": f"{area}/{name}"})
+        recent = desk.get("/processing/recent-files")["recent_files"]
+        assert [item["path"] for item in recent] == [f"{area}/{names[-1]}"]
+        (area / "sub/link.ome.tif").unlink()
+        (area / "sub").rmdir()
+        recent = desk.get("/processing/recent-files")["recent_files"]
+        assert [item["path"] for item in recent] == [f"{area}/{names[0]}"]
+
+
 def test_previews_and_overlays_are_pictures(desk: Desk, finished: dict[str, Any]) -> None:
     import cv2
 

@@ -65,7 +65,7 @@ def list_directory(
 
     Links that lead outside the allowed area are left out.
     """
-    endings = _endings(extensions)
+    wanted = endings(extensions)
     items = []
     for entry in _entries(os.fspath(folder)):
         if entry.name.startswith(".") and not include_hidden:
@@ -73,7 +73,7 @@ def list_directory(
         if entry.is_symlink() and not is_allowed(Path(entry.path)):
             continue
         item = _item(entry.path, entry.name)
-        if item and (item["is_directory"] or not endings or _ends(entry.name, endings)):
+        if item and (item["is_directory"] or not wanted or has_ending(entry.name, wanted)):
             items.append(item)
     return sorted(items, key=lambda item: (item["is_file"], *_order(item)))
 
@@ -106,11 +106,11 @@ def search_files(
     """
     if max_depth < 0:
         raise ParametersInvalid("max_depth is negative")
-    endings = _endings(extensions) or (() if pattern else DEFAULT_EXTENSIONS)
+    wanted = endings(extensions) or (() if pattern else DEFAULT_EXTENSIONS)
     search = _Search(
         Pattern.of(pattern or "**/*"),
         is_allowed,
-        endings=endings,
+        endings=wanted,
         max_depth=max_depth,
         include_hidden=include_hidden,
     )
@@ -122,13 +122,15 @@ def _order(item: FileItem) -> tuple[str, str, str]:
     return item["name"].casefold(), item["name"], item["path"]
 
 
-def _endings(extensions: Sequence[str] | None) -> tuple[str, ...]:
+def endings(extensions: Sequence[str] | None) -> tuple[str, ...]:
+    """Return extensions as ends of names, the dot added where it is missing."""
     texts = (text.strip().lower() for text in extensions or ())
     return tuple(text if text.startswith(".") else f".{text}" for text in texts if text)
 
 
-def _ends(name: str, endings: tuple[str, ...]) -> bool:
-    return name.lower().endswith(endings)
+def has_ending(name: str, wanted: tuple[str, ...]) -> bool:
+    """Whether a name has one of some `endings`, ignoring case."""
+    return name.lower().endswith(wanted)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -303,7 +305,7 @@ class _Search:
         return inside
 
     def _wanted(self, entry: os.DirEntry[str]) -> bool:
-        if self.endings and not _ends(entry.name, self.endings):
+        if self.endings and not has_ending(entry.name, self.endings):
             return False
         return not entry.is_symlink() or self.is_allowed(Path(entry.path))
 

@@ -1,5 +1,6 @@
 """Movies as files: what they say of themselves, how they look, which were opened lately."""
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from benchwire.domains.microscopy import work
 from benchwire.domains.microscopy.channels import suggest_channels
 from benchwire.domains.microscopy.errors import FileUnreadable, ParametersInvalid
-from benchwire.domains.microscopy.explorer import file_item
+from benchwire.domains.microscopy.explorer import endings, file_item, has_ending
 from benchwire.domains.microscopy.plan import MovieInfo
 from benchwire.domains.microscopy.readers import is_movie
 from benchwire.domains.microscopy.store import OpenedFiles
@@ -101,12 +102,12 @@ class Movies:
 
     def recent(self, limit: int, extensions: Sequence[str]) -> list[dict[str, Any]]:
         """Return the files opened last, newest first, those that are still there."""
-        wanted = {extension.lower() for extension in extensions}
+        wanted = endings(extensions)
         found: list[dict[str, Any]] = []
         for item in self._still_there():
             if len(found) >= limit:
                 break
-            if not wanted or str(item["extension"]).lower() in wanted:
+            if not wanted or has_ending(item["name"], wanted):
                 found.append(item)
         return found
 
@@ -117,9 +118,12 @@ class Movies:
                 yield path, at
 
     def _still_there(self) -> Iterator[dict[str, Any]]:
-        for path, at in self._opened.newest():
-            item = file_item(path) if self.allowed.is_allowed(path) else None
-            if item is not None:
+        told: set[str] = set()
+        for path, at in self.opened():
+            # One file may have been named in several ways.
+            real = os.path.realpath(path)
+            if real not in told and (item := file_item(path)) is not None:
+                told.add(real)
                 yield {**item, "accessed_at": utc_text(at)}
 
     def preview(
