@@ -591,6 +591,18 @@ def test_file_info_answers_for_broken_movies_too(desk: Desk) -> None:
     desk.refused("/processing/file-info", {"file_path": str(desk.area)}, 400, "INVALID_PARAMETERS")
 
 
+def test_a_name_alone_makes_no_movie_of_a_folder_or_file(desk: Desk) -> None:
+    for name in ("exp.nd2", "exp.ome.tif", "store.ome.zarr"):
+        (desk.area / name).mkdir()
+    (desk.area / "plain.zarr").write_text("x")
+    for name in ("exp.nd2", "exp.ome.tif"):
+        body = {"file_path": f"{desk.area}/{name}"}
+        desk.refused("/processing/file-info", body, 400, "INVALID_PARAMETERS")
+    for name, is_movie in (("plain.zarr", False), ("store.ome.zarr", True)):
+        found = desk.post("/processing/file-info", {"file_path": f"{desk.area}/{name}"})
+        assert (found["is_microscopy_file"], found["metadata_preview"]) == (is_movie, None)
+
+
 def test_recent_files_outlive_the_server_and_forget_the_gone(tmp_path: Path, movie: Path) -> None:
     area = tmp_path / "area"
     area.mkdir()

@@ -59,7 +59,7 @@ class Movies:
 
     def look_at(self, path: Path) -> MovieInfo:
         """Return what a movie says of itself; a file that has not changed is read once."""
-        is_folder_movie = is_movie(path) and path.name.lower().endswith("zarr")
+        is_folder_movie = is_movie(path) and _is_folder_name(path)
         if not (path.is_dir() if is_folder_movie else path.is_file()):
             kind = "folder" if is_folder_movie else "file"
             raise ParametersInvalid(f"{path.name} is not a {kind}")
@@ -85,7 +85,7 @@ class Movies:
     def describe(self, file_path: str) -> dict[str, Any]:
         """Return what a file is, with a movie's own words if it is one that can be read."""
         path = self.allowed.existing(file_path)
-        is_microscopy_file = is_movie(path)
+        is_microscopy_file = is_movie(path) and path.is_dir() == _is_folder_name(path)
         if path.is_dir() and not is_microscopy_file:
             raise ParametersInvalid(f"{path.name} is not a file")
         preview = None
@@ -177,6 +177,11 @@ class Movies:
         """
         with self._turns.take():
             return ask(self._workers, task, *arguments, seconds=OPEN_SECONDS)
+
+
+def _is_folder_name(path: Path) -> bool:
+    """Whether a movie of that name is a folder."""
+    return path.name.lower().endswith("zarr")
 
 
 def described(info: MovieInfo) -> dict[str, Any]:
