@@ -103,7 +103,7 @@ def _shared(
         float | None, typer.Option(help="Seconds per row of the CSV; every point if not given.")
     ] = None,
     tia_gain: Annotated[
-        int, typer.Option(help="Current range: 0 is 4.95 mA, 1 0.5 mA, 2 50 uA, 3 and 4 5 uA.")
+        int, typer.Option(help="Current range: 0 is 4.95 mA, 1 0.5 mA, 2 50 uA, 3 and 4 5.4 uA.")
     ] = 0,
     plot: Annotated[bool, typer.Option(help="Draw a PNG beside each CSV.")] = True,
     sample: Annotated[

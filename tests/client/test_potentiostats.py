@@ -166,6 +166,8 @@ def test_bench_is_looked_at(bench: Bench) -> None:
     assert set(room.parameters("cv")) == set(CV)
     assert room.validate("CV", **CV) == []
     assert room.validate("CV", **{**CV, "vertex1": 99.0})[0].startswith("error: vertex1")
+    assert room.validate("CP", current=1e-3, duration=1) == []
+    assert room.validate("CP", tia_gain=2, current=1e-3, duration=1)[0].startswith("error: current")
 
 
 def test_parameters_that_cannot_be_used_are_refused(bench: Bench) -> None:

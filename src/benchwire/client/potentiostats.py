@@ -39,7 +39,7 @@ class RunOptions(TypedDict, total=False):
     sampling_interval
         Seconds per row of the CSV; every point if not given.
     tia_gain
-        Current range: 0 is 4.95 mA (the default), 1 is 0.5 mA, 2 is 50 uA, 3 and 4 are 5 uA.
+        Current range: 0 is 4.95 mA (the default), 1 is 0.5 mA, 2 is 50 uA, 3 and 4 are 5.4 uA.
     make_plot
         Whether a PNG is drawn beside each CSV, as it is if not given.
     samples
@@ -215,9 +215,20 @@ class Potentiostats:
         """Return a mode's parameters and their types."""
         return dict(self._connection.get(f"/modes/{quoted(mode)}/params"))
 
-    def validate(self, mode: str, **parameters: Any) -> list[str]:
-        """Return what is wrong with parameters, and what is worth a second look."""
-        answer = self._connection.send("POST", f"/modes/{quoted(mode)}/validate", parameters)
+    def validate(self, mode: str, *, tia_gain: int = 0, **parameters: Any) -> list[str]:
+        """Return what is wrong with parameters, and what is worth a second look.
+
+        Parameters
+        ----------
+        tia_gain
+            The run's current range, which limits its currents; see `RunOptions`.
+        """
+        answer = self._connection.send(
+            "POST",
+            f"/modes/{quoted(mode)}/validate",
+            parameters,
+            query={"tia_gain": tia_gain} if tia_gain else None,
+        )
         return [
             f"{kind}: {issue['field']}: {issue['message']}"
             for kind, key in (("error", "errors"), ("warning", "warnings"))

@@ -114,6 +114,20 @@ def test_good_parameters_are_valid(shared: Bench) -> None:
     assert body == {"ok": True, "errors": [], "warnings": []}
 
 
+def test_currents_are_checked_at_the_runs_gain(shared: Bench) -> None:
+    current = {"current": 2e-4, "duration": 1}
+    assert shared.client.post("/modes/CP/validate", json=current).json()["ok"]
+    checked = shared.client.post("/modes/CP/validate?tia_gain=2", json=current).json()
+    message = "is beyond the 50 uA of tia_gain 2; tia_gain 1 goes to 0.5 mA"
+    assert checked["errors"] == [{"field": "current", "code": "max_value", "message": message}]
+    refused = shared.post_job("CP", params_by_mode={"CP": current}, tia_gain=2)
+    assert is_error(refused, 422, "jobs.invalid_request")
+    assert message in refused.json()["message"]
+    assert "/modes/CP/validate?tia_gain=2" in refused.json()["hint"]
+    strange = shared.client.post("/modes/CP/validate?tia_gain=5", json=current)
+    assert is_error(strange, 422, "request.validation_error")
+
+
 def test_rescan_lists_slots(shared: Bench) -> None:
     assert shared.client.post("/admin/rescan").json() == {"devices": ["slot01", "slot02"]}
 

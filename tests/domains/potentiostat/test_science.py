@@ -147,6 +147,42 @@ def test_currents_beyond_the_instrument_are_refused(mode: str, raw: dict[str, An
     assert found <= {"min_value", "max_value"}
 
 
+@pytest.mark.parametrize(
+    ("mode", "raw", "field"),
+    [
+        ("CP", {"current": -2e-4, "duration": 1}, "current"),
+        ("GS", {"start": 0, "end": 2e-4, "num_steps": 5, "step_duration": 1}, "end"),
+        ("GCV", {"start": 0, "vertex1": 2e-4, "vertex2": 0, "end": 0, "num_steps": 2,
+                 "step_duration": 1, "cycles": 1}, "vertex1"),
+        ("STEPSEQ", {"currents": [1e-5, -2e-4], "step_duration": 1}, "currents"),
+    ],
+)  # fmt: skip
+def test_currents_beyond_the_gain_are_refused(mode: str, raw: dict[str, Any], field: str) -> None:
+    for gain in (0, 1):
+        assert validate(mode, raw, gain).ok
+    for gain, scale in ((2, "50 uA"), (3, "5.4 uA"), (4, "5.4 uA")):
+        issues = [issue for issue in validate(mode, raw, gain).errors if issue.field == field]
+        message = issues[-1].message
+        assert f"beyond the {scale} of tia_gain {gain}; tia_gain 1 goes to 0.5 mA" in message
+        assert message.startswith("number 2 of the list ") is (mode == "STEPSEQ")
+        with pytest.raises(ModeParametersInvalid, match=f"{scale} of tia_gain {gain}"):
+            parse(MODES[mode], raw, gain)
+
+
+@pytest.mark.parametrize(
+    ("gain", "full_scale"), [(0, 4.95e-3), (1, 0.5e-3), (2, 50e-6), (3, 5.4e-6), (4, 5.4e-6)]
+)
+def test_full_scale_itself_can_be_used(gain: int, full_scale: float) -> None:
+    assert validate("CP", {"current": -full_scale, "duration": 1}, gain).ok
+    (issue,) = validate("CP", {"current": 1.001 * full_scale, "duration": 1}, gain).errors
+    assert (issue.field, issue.code) == ("current", "max_value")
+
+
+def test_a_current_beyond_the_instrument_is_told_once_at_every_gain() -> None:
+    (issue,) = validate("CP", {"current": 1, "duration": 1}, 3).errors
+    assert "0.00495 A or less" in issue.message
+
+
 # -- validation --------------------------------------------------------------------------------
 
 

@@ -38,8 +38,15 @@ class RunLimits:
     min_free_bytes: int
 
 
+def gain_of(request: Mapping[str, Any]) -> int:
+    """Return the gain of a run; the lowest where none is asked for."""
+    return request.get("tia_gain") or 0
+
+
 def ordered_modes(request: Mapping[str, Any]) -> tuple[ModeOrder, ...]:
     """Return the modes of a request in their order, each with its parameters.
+
+    The options of the request are good; see `check_options`.
 
     Raises
     ------
@@ -61,7 +68,7 @@ def ordered_modes(request: Mapping[str, Any]) -> tuple[ModeOrder, ...]:
         except UnknownMode as error:
             raise JobInvalid(error.message, hint="GET /modes lists all modes.") from error
         mode_name(name)
-        parameters = parse(mode, request["params_by_mode"][name])
+        parameters = parse(mode, request["params_by_mode"][name], gain_of(request))
         if mode.control is Control.IMPEDANCE:
             impedance.ensure_usable(parameters)
         repeat = 1 + sum(mode_name(order.name) == mode_name(name) for order in orders)

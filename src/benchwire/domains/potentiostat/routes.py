@@ -61,11 +61,14 @@ async def mode_parameters(mode: str, potentiostats: Service) -> dict[str, str]:
 
 @router.post("/modes/{mode}/validate")
 def validate(
-    mode: str, parameters: Annotated[dict[str, Any], Body()], potentiostats: Service
+    mode: str,
+    parameters: Annotated[dict[str, Any], Body()],
+    potentiostats: Service,
+    tia_gain: Annotated[int, Query(ge=0, le=4)] = 0,
 ) -> schemas.ValidationResult:
-    """Check parameters without an instrument."""
+    """Check parameters without an instrument; currents are checked at the run's `tia_gain`."""
     return schemas.ValidationResult.model_validate(
-        potentiostats.validate(mode, parameters), from_attributes=True
+        potentiostats.validate(mode, parameters, tia_gain), from_attributes=True
     )
 
 

@@ -36,7 +36,7 @@ class JobRequest(BaseModel):
         default_factory=dict, description="The parameters of each mode."
     )
     tia_gain: Whole | None = Field(
-        0, description="Current range: 0 is 4.95 mA, 1 is 0.5 mA, 2 is 50 uA, 3 and 4 are 5 uA."
+        0, description="Current range: 0 is 4.95 mA, 1 is 0.5 mA, 2 is 50 uA, 3 and 4 are 5.4 uA."
     )
     sampling_interval: Number | None = Field(
         None, description="Seconds per CSV row; null keeps every point."

@@ -22,6 +22,7 @@ from benchwire.domains.potentiostat.checks import (
     check_options,
     check_samples,
     check_space,
+    gain_of,
     is_run_id,
     ordered_modes,
 )
@@ -179,9 +180,9 @@ class Potentiostats:
             raise ModeParametersUnknown(error.message, hint=error.hint) from error
         return {parameter.name: parameter.annotation for parameter in mode.parameters}
 
-    def validate(self, name: str, parameters: Mapping[str, Any]) -> Validation:
-        """Check a mode's parameters without an instrument."""
-        return validation.validate(name, parameters)
+    def validate(self, name: str, parameters: Mapping[str, Any], gain: int = 0) -> Validation:
+        """Check a mode's parameters, at the gain of a run, without an instrument."""
+        return validation.validate(name, parameters, gain)
 
     def _need_instrument(self) -> None:
         if not self.slots.connected():
@@ -216,8 +217,8 @@ class Potentiostats:
         SampleInvalid
             The request cannot be carried out; nothing has changed.
         """
-        modes = ordered_modes(request)
         check_options(request)
+        modes = ordered_modes(request)
         planned = plan_total([(order.mode, order.parameters) for order in modes])
         wanted = None if request["devices"] == "all" else request["devices"]
         if linked is None:
@@ -303,7 +304,7 @@ class Potentiostats:
         order = RunOrder(
             run_id=run_id,
             modes=modes,
-            gain=request.get("tia_gain") or 0,
+            gain=gain_of(request),
             sampling_interval=request.get("sampling_interval"),
             make_plot=request.get("make_plot", True),
             names=names,

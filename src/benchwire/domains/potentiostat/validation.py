@@ -19,8 +19,9 @@ from benchwire.foundation.errors import Invalid
 MAX_POTENTIAL = 10.0
 OUTPUT_LIMIT = 4.95
 """Volts at which the instrument's output clips."""
-FULL_SCALE = 4.95e-3
-"""Amperes that it drives at the lowest gain."""
+FULL_SCALES = (4.95e-3, 0.5e-3, 50e-6, 5.4e-6, 5.4e-6)
+"""Amperes that it drives at each gain; the firmware takes 4 for 3."""
+FULL_SCALE = FULL_SCALES[0]
 # Towards a current that it cannot reach, an instrument goes to the end of its output.
 _LIMITS: Mapping[str, tuple[float, float]] = {
     "V": (-MAX_POTENTIAL, MAX_POTENTIAL),
@@ -78,8 +79,13 @@ class Validation:
         return not self.errors
 
 
-def validate(name: str, raw: Mapping[str, Any]) -> Validation:
+def validate(name: str, raw: Mapping[str, Any], gain: int = 0) -> Validation:
     """Check parameters as a client sent them; numbers may come as text.
+
+    Parameters
+    ----------
+    gain
+        The run's, from 0 to 4, which limits its currents.
 
     Raises
     ------
@@ -92,11 +98,11 @@ def validate(name: str, raw: Mapping[str, Any]) -> Validation:
         note = Issue("*", "not_implemented", f"{name.upper()} is only checked for presence here.")
         return Validation(tuple(missing), (note,))
     mode = mode_named(name)
-    _, issues, warnings = _read(mode, raw)
+    _, issues, warnings = _read(mode, raw, gain)
     return Validation(tuple(issues), tuple(warnings))
 
 
-def parse(mode: Mode, raw: Mapping[str, Any]) -> Parameters:
+def parse(mode: Mode, raw: Mapping[str, Any], gain: int = 0) -> Parameters:
     """Return a mode's parameters as numbers, defaults filled in, unknown keys left out.
 
     Raises
@@ -104,11 +110,12 @@ def parse(mode: Mode, raw: Mapping[str, Any]) -> Parameters:
     ModeParametersInvalid
         Exactly when `validate` finds an error; it names each field.
     """
-    parameters, issues, _ = _read(mode, raw)
+    parameters, issues, _ = _read(mode, raw, gain)
     if issues:
+        at_gain = f"?tia_gain={gain}" if gain else ""
         raise ModeParametersInvalid(
             f"{mode.name}: " + "; ".join(f"{item.field}: {item.message}" for item in issues),
-            hint=f"POST /modes/{mode.name}/validate checks parameters.",
+            hint=f"POST /modes/{mode.name}/validate{at_gain} checks parameters.",
             details=[
                 {"field": item.field, "code": item.code, "message": item.message} for item in issues
             ],
@@ -117,7 +124,7 @@ def parse(mode: Mode, raw: Mapping[str, Any]) -> Parameters:
 
 
 def _read(
-    mode: Mode, raw: Mapping[str, Any]
+    mode: Mode, raw: Mapping[str, Any], gain: int
 ) -> tuple[dict[str, ParameterValue], list[Issue], list[Issue]]:
     values: dict[str, ParameterValue] = {}
     issues: list[Issue] = []
@@ -133,6 +140,8 @@ def _read(
         issues += found
         if value is not None:
             values[parameter.name] = value
+    if mode.control is Control.CURRENT:
+        issues += _gain_issues(mode, values, gain)
     complete = len(values) == len(mode.parameters)
     if complete:
         issues += _whole_errors(mode, values)
@@ -258,6 +267,35 @@ def _unit_issues(mode: Mode, parameter: Parameter, number: float, place: str) ->
         message = f"{place}has to be {most:g} {parameter.unit} or less"
         return [Issue(parameter.name, "max_value", message)]
     return []
+
+
+def _gain_issues(mode: Mode, values: Parameters, gain: int) -> list[Issue]:
+    """Return the currents that the instrument drives, but not at this gain."""
+    full_scale = FULL_SCALES[gain]
+    issues: list[Issue] = []
+    for parameter in mode.parameters:
+        value = values.get(parameter.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        for count, number in enumerate(numbers, 1):
+            if parameter.unit != "A" or not isinstance(number, float):
+                continue
+            if not full_scale < abs(number) <= FULL_SCALE:
+                continue
+            # The finest range that holds it.
+            fits = max(other for other, most in enumerate(FULL_SCALES) if abs(number) <= most)
+            place = f"number {count} of the list " if isinstance(value, tuple) else ""
+            message = (
+                f"{place}is beyond the {_current(full_scale)} of tia_gain {gain}; "
+                f"tia_gain {fits} goes to {_current(FULL_SCALES[fits])}"
+            )
+            code = "max_value" if number > 0 else "min_value"
+            issues.append(Issue(parameter.name, code, message))
+    return issues
+
+
+def _current(amperes: float) -> str:
+    """Return a full scale in words."""
+    return f"{amperes * 1e3:g} mA" if amperes >= 1e-4 else f"{amperes * 1e6:g} uA"
 
 
 def _whole_errors(mode: Mode, values: Parameters) -> list[Issue]:

@@ -14,7 +14,7 @@ from benchwire.foundation.web.job_progress import duration
 from benchwire.foundation.web.shell import act
 from benchwire.foundation.web.states import section
 
-GAINS = {0: "4.95 mA", 1: "0.5 mA", 2: "50 µA", 3: "5 µA"}
+GAINS = {0: "4.95 mA", 1: "0.5 mA", 2: "50 µA", 3: "5.4 µA"}
 _MODE_TITLES = {name: f"{name} · {mode.title}" for name, mode in MODES.items()}
 
 
@@ -47,7 +47,9 @@ class RunForm:
             with ui.element("div").classes("bw-grid"):
                 self._slots = ui.select(["all"], value=["all"], label="Slots", multiple=True)
                 self._slots.props("use-chips")
-                self._gain = ui.select(GAINS, value=0, label="Current range")
+                self._gain = ui.select(
+                    GAINS, value=0, label="Current range", on_change=self._validate
+                )
                 self._interval = ui.input("Time per row / s (empty: every point)")
                 self._experiment = ui.input("Experiment", value="Experiment").mark("experiment")
                 self._subdir = ui.input("Subfolder (optional)")
@@ -122,7 +124,7 @@ class RunForm:
         return values
 
     def _validate(self) -> None:
-        found = self._potentiostats.validate(self._chosen.name, self._values())
+        found = self._potentiostats.validate(self._chosen.name, self._values(), self._gain.value)
         errors = {issue.field: issue for issue in reversed(found.errors)}
         warnings = {issue.field: issue for issue in reversed(found.warnings)}
         self._errors = {name: issue.message for name, issue in errors.items()}
