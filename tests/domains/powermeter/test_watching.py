@@ -132,6 +132,28 @@ def test_session_outlives_a_gap_but_not_for_ever() -> None:
     assert settled.reason == "no readings"
 
 
+@pytest.mark.parametrize("end_delay", [60, 3600, 7200])
+def test_low_current_is_why_a_session_ends_however_long_the_delay(end_delay: int) -> None:
+    watch = SessionWatch(threshold=0.1, end_delay=end_delay)
+    watch.see(reading(0, 1.0))
+    ended = []
+    for second in range(1, end_delay + 2):
+        settled = watch.settle(NOW + second * SECOND)
+        ended += [settled] if settled else []
+        ended += watch.see(reading(second + 0.1, 0.0))
+    assert [(item.reason, item.active_at) for item in ended] == [("current below threshold", NOW)]
+
+
+def test_silence_after_a_low_current_is_measured_from_the_last_reading() -> None:
+    watch = SessionWatch(threshold=0.1, end_delay=7200)
+    watch.see(reading(0, 1.0))
+    watch.see(reading(3600, 0.0))
+    assert watch.settle(NOW + (3600 + 7199) * SECOND) is None
+    settled = watch.settle(NOW + (3600 + 7200) * SECOND)
+    assert settled is not None
+    assert settled.reason == "no readings"
+
+
 def values(**given: float) -> dict[str, float]:
     return {"voltage": 5.0, "current": 1.0, "power": 5.0, "temperature": 25.0, **given}
 

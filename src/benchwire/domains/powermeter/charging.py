@@ -91,12 +91,15 @@ class SessionWatch:
         Seconds between two readings; several may be missing within one charge.
     open
         The session that was under way when the server last stopped.
+    seen_at
+        When the last reading was taken, with current or without, in microseconds since 1970.
     """
 
     threshold: float
     end_delay: float
     interval: float = 1.0
     open: Session | None = None
+    seen_at: int | None = None
 
     def see(self, reading: Reading, meter: Identity | None = None) -> list[Session]:
         """Take the next reading and return each session it has begun, prolonged or ended.
@@ -119,11 +122,12 @@ class SessionWatch:
             else:
                 self.open = replace(self.open, active_at=reading.at, totals=reading.totals)
             changed.append(self.open)
+        self.seen_at = reading.at
         return changed
 
     def settle(self, now: int) -> Session | None:
         """End a session for which no reading has come for too long, and return it."""
-        if self.open is None or now - self.open.active_at < self._longest_gap:
+        if self.open is None or now - self._last_at(self.open) < self._longest_gap:
             return None
         ended, self.open = replace(self.open, reason="no readings"), None
         return ended
@@ -134,12 +138,15 @@ class SessionWatch:
         return Setup(meter.product, meter.serial, self.threshold, self.end_delay)
 
     def _ended(self, session: Session, reading: Reading, is_active: bool) -> Session | None:
-        silent = reading.at - session.active_at
-        if is_active:
-            return replace(session, reason="no readings") if silent > self._longest_gap else None
-        if silent < self.end_delay * SECOND:
+        if reading.at - self._last_at(session) > self._longest_gap:
+            return replace(session, reason="no readings")
+        if is_active or reading.at - session.active_at < self.end_delay * SECOND:
             return None
         return replace(session, reason="current below threshold")
+
+    def _last_at(self, session: Session) -> int:
+        """Return when anything was last heard of the meter."""
+        return session.active_at if self.seen_at is None else self.seen_at
 
     @property
     def _longest_gap(self) -> float:

@@ -127,6 +127,7 @@ class Meter:
             config.session_end_delay_s,
             config.polling_interval,
             past.open_session,
+            None if past.newest is None else past.newest.at,
         )
         self._alarms = AlarmWatch(
             config.limits, {event.kind: event for event in past.standing_alarms}
