@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchwire.domains.battery.decimation import METHODS, largest_triangles, reduce
+from benchwire.domains.battery.decimation import METHODS, Reduction, largest_triangles, reduce
 from benchwire.domains.battery.samples import MICROSECONDS, Samples
 
 MINUTE = 60 * MICROSECONDS
@@ -86,6 +86,21 @@ def test_long_gap_is_marked_by_one_null(method: str) -> None:
 def test_slow_signal_without_gap_has_no_null(method: str) -> None:
     few, _ = reduced(signal([float(number % 7) for number in range(3000)], 59 * MINUTE), method, 50)
     assert not np.isnan(few.values).any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_span_of_a_century_in_many_steps_is_reduced(method: str) -> None:
+    century = signal([float(number % 7) for number in range(9000)], 4 * 24 * 60 * MINUTE)
+    few, total = reduced(century, method, 5000)
+    assert total == 9000
+    assert 1000 < len(few) <= 5000
+    assert (np.diff(few.at_us) > 0).all()
+
+
+@given(st.integers(-(10**15), 10**15), st.integers(1, 10**14), st.integers(10, 5000))
+def test_edges_are_equal_steps_rounded_down(start: int, span: int, points: int) -> None:
+    edges = Reduction("avg", start, start + span, points=points)._edges
+    assert edges.tolist() == [start + number * span // points for number in range(points + 1)]
 
 
 def test_few_samples_come_as_they_are() -> None:

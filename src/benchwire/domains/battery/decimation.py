@@ -33,7 +33,10 @@ class Reduction:
         self._points = points
         steps = {"minmax": points // 2, "avg": points, "lttb": points * _STEPS_PER_TRIANGLE}[method]
         span = max(end_us - start_us, 1)
-        self._edges = start_us + (np.arange(steps + 1) * span) // steps
+        # Number times span over steps, in two parts: the product has no room where both are large.
+        each, rest = divmod(span, steps)
+        number = np.arange(steps + 1)
+        self._edges = start_us + number * each + (number * rest) // steps
         self._low = Samples(np.zeros(steps, np.int64), np.full(steps, np.inf))
         self._high = Samples(np.zeros(steps, np.int64), np.full(steps, -np.inf))
         self._sums = np.zeros(steps)
