@@ -5,12 +5,14 @@ from functools import cache
 import numpy as np
 import pytest
 
+from benchwire.domains.battery import work
 from benchwire.domains.battery.errors import QueryInvalid, TooLittleData
 from benchwire.domains.battery.forecast import METHODS, Forecast, forecast
 from benchwire.domains.battery.forecast.history import read_history
 from benchwire.domains.battery.forecast.scoring import calibrate, make_trial
 from benchwire.domains.battery.forecast.seasonal import last_value, seasonal_naive
 from benchwire.domains.battery.samples import DAY_US, HOUR_US, MICROSECONDS, Samples
+from benchwire.domains.battery.series import SignalSource
 from tests.domains.battery.square_waves import MIDNIGHT, none
 
 MINUTE_US = 60 * MICROSECONDS
@@ -203,6 +205,34 @@ def test_hourly_samples_are_forecast(method: str):
 def test_week_in_steps_of_a_minute_has_all_points():
     found = soc(MONTH, horizon_hours=168, step_minutes=1, method="seasonal_naive")
     assert len(found.points) == 10_080
+
+
+def measured_until(days: float, *, then_nulls: float) -> SignalSource:
+    """Return a daily pattern for some days, and only nulls for some days after that."""
+    known = daily(days, every_s=3600)
+    count = int(then_nulls * 24)
+    later = int(known.at_us[-1]) + (1 + np.arange(count, dtype=np.int64)) * HOUR_US
+    return SignalSource(
+        tail=Samples(np.append(known.at_us, later), np.append(known.values, np.full(count, np.nan)))
+    )
+
+
+@pytest.mark.parametrize("nulls", [30, 99, 400])
+@pytest.mark.parametrize("as_of_days", [None, 120, 10_000])
+def test_history_is_counted_back_from_the_last_value(nulls: float, as_of_days: int | None):
+    source = measured_until(98, then_nulls=nulls)
+    as_of_us = None if as_of_days is None else MIDNIGHT + as_of_days * DAY_US
+    found = work.forecast(None, source, "soc", 24.0, 60.0, as_of_us, "seasonal_naive")  # type: ignore[arg-type]
+    assert found.trained_on.end_us == source.tail.at_us[98 * 24 - 1]
+    assert found.trained_on.samples == 90 * 24
+
+
+def test_source_without_a_value_before_a_moment_is_too_little():
+    source = measured_until(2, then_nulls=1)
+    nulls = SignalSource(tail=Samples(source.tail.at_us, np.full(len(source.tail), np.nan)))
+    for empty, as_of_us in ((nulls, None), (SignalSource(), None), (source, MIDNIGHT - 1)):
+        with pytest.raises(TooLittleData):
+            work.forecast(None, empty, "soc", 24.0, 60.0, as_of_us, "auto")  # type: ignore[arg-type]
 
 
 def test_bad_queries_are_refused():

@@ -32,7 +32,7 @@ _ROWS_AT_ONCE = 131_072
 # No battery has such a value in any unit; the squares of larger ones leave the range of numbers.
 _LARGEST_VALUE = 1e12
 HISTORY_DAYS = 100
-"""Days before its begin that a forecast may look at; none learns from more."""
+"""Days before the last value that a forecast may look at; none learns from more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,20 +268,39 @@ def forecast(
     from benchwire.domains.battery import forecast as forecasting
 
     # What comes after is hidden already here, so that nothing of it can leak.
-    end_us = None if as_of_us is None else as_of_us + 1
-    span = source.span()
-    if span is None:
-        raise TooLittleData("There are no samples to forecast from")
-    last_us = span[1] if end_us is None else min(span[1], as_of_us or span[1])
-    start_us = last_us - HISTORY_DAYS * DAY_US
+    last_us = _last_value_us(source, None if as_of_us is None else as_of_us + 1)
+    if last_us is None:
+        raise TooLittleData("There are no values to forecast from")
     return forecasting.forecast(
-        _possible(source.samples(start_us, end_us)),
+        _possible(source.samples(last_us - HISTORY_DAYS * DAY_US, last_us + 1)),
         field=field,
         horizon_hours=horizon_hours,
         step_minutes=step_minutes,
         as_of_us=as_of_us,
         method=method,
     )
+
+
+def _last_value_us(source: SignalSource, end_us: int | None) -> int | None:
+    """Return the time of the last value before another time, None if there is none.
+
+    Looked for backwards in ever longer parts, as there may be nulls for years.
+    """
+    span = source.span()
+    if span is None:
+        return None
+    end = span[1] + 1 if end_us is None else min(span[1] + 1, end_us)
+    days = 1
+    while end > span[0]:
+        start, last_us = end - days * DAY_US, None
+        for part in source.parts(start, end):
+            known = _possible(part).without_nulls()
+            if len(known):
+                last_us = int(known.at_us[-1])
+        if last_us is not None:
+            return last_us
+        end, days = start, 2 * days
+    return None
 
 
 def cycling(
