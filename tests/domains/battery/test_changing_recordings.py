@@ -64,3 +64,18 @@ def test_cell_whose_file_is_gone_is_not_ranked(tmp_path: Path, root: Path) -> No
         assert ranked(bench) == CELLS
         (root / "BESS/d" / f"{CELLS[3]}.csv").unlink()
         until(lambda: ranked(bench) == CELLS[:3])
+
+
+@pytest.mark.parametrize("soc", [None, "ts,bms1_soc\n", "no,such,columns\n1,2,3\n"])
+def test_efficiency_of_the_converter_does_without_a_state_of_charge(
+    tmp_path: Path, root: Path, soc: str | None
+) -> None:
+    power = [100.0] * 60 + [-90.0] * 60
+    write_signal(root, "d", "pcs1_ap", list(zip(minutes(120), power, strict=True)))
+    if soc is not None:
+        (root / "BESS/d/bms1_soc.csv").write_text(soc)
+    with running(tmp_path / "data", root) as bench:
+        answer = bench.get("/pcs/d/efficiency")
+        assert answer["efficiency"] == pytest.approx(0.9, abs=0.01)
+        assert answer["is_corrected"] is False
+        bench.get("/bms/d/efficiency", status=404)

@@ -5,6 +5,7 @@ for the same thing at once wait for one piece of work.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from benchwire.domains.battery import work
 from benchwire.domains.battery.archive import Archive
-from benchwire.domains.battery.errors import FileDamaged, QueryInvalid, TooLittleData
+from benchwire.domains.battery.errors import (
+    DeviceUnknown,
+    FileDamaged,
+    QueryInvalid,
+    TooLittleData,
+)
 from benchwire.domains.battery.periods import moment_of, span_of
 from benchwire.domains.battery.samples import iso
 from benchwire.domains.battery.series import SignalSource
@@ -143,8 +149,10 @@ class Analyses:
         versions = await self._versions(device_id, group)
         sources: dict[str, SignalSource] = {}
         if await self._telemetry.in_thread(self._archive.has, device_id, BMS):
-            versions += await self._versions(device_id, BMS)
-            sources |= await self._sources(device_id, BMS, ("soc", "voltage", "current"))
+            # Files of the battery may have no rows, and the converter does without them.
+            with contextlib.suppress(DeviceUnknown):
+                versions += await self._versions(device_id, BMS)
+                sources |= await self._sources(device_id, BMS, ("soc", "voltage", "current"))
         if group is PCS:
             found_power = await self._sources(device_id, PCS, ("apparent_power",))
             sources = {"soc": sources["soc"]} if "soc" in sources else {}
