@@ -59,6 +59,27 @@ def test_higher_resistance_shows_under_load_and_not_at_rest():
     assert found["b"].charging_mv == pytest.approx(-10, abs=0.02)
 
 
+def test_one_glitch_of_the_current_does_not_make_all_moments_rest():
+    current = square_wave(*[(4, 100), (4, 0), (4, -100), (4, 0)] * 9)
+    amperes = np.interp(AT_US, current.at_us, current.values)
+    deviations = {"a": 0, "b": amperes * 1e-4, "c": 0, "d": 0, "e": 0}
+    clean = by_name(rank_cells(cells(deviations), current=current).cells)["b"]
+    current.values[300] = 32_767
+    glitched = by_name(rank_cells(cells(deviations), current=current).cells)["b"]
+    assert clean.charging_mv == pytest.approx(10, abs=0.02)
+    for name in ("at_rest_mv", "charging_mv", "discharging_mv"):
+        assert getattr(glitched, name) == pytest.approx(getattr(clean, name), abs=0.02)
+
+
+def test_glitch_among_few_samples_of_the_current_is_none_too():
+    at_us = MIDNIGHT + np.arange(HOURS // 4, dtype=np.int64) * 4 * HOUR_US
+    current = Samples(at_us, np.where(np.arange(len(at_us)) % 2, 100.0, -100.0))
+    current.values[7] = 32_767
+    cell = by_name(rank_cells(cells({"a": 0, "b": 0.01, "c": 0}), current=current).cells)["b"]
+    assert cell.at_rest_mv is None
+    assert cell.charging_mv == pytest.approx(10, abs=0.02)
+
+
 def test_without_current_rest_and_load_are_not_told():
     cell = rank_cells(cells({"a": 0, "b": 0.01, "c": 0})).cells[0]
     assert (cell.at_rest_mv, cell.charging_mv, cell.discharging_mv) == (None, None, None)

@@ -16,6 +16,8 @@ SHORTEST_MOMENT_MINUTES = 10
 MOST_MOMENTS = 20_000
 LEAST_CELLS = 3  # the median of two is their mean, and then none of them stands out
 REST_SHARE = 0.03  # of the largest current; less is the battery's own consumption
+# The highest thousandth, at least one sample, may be glitches: 32,767 A would make all else rest.
+_HIGHEST_LEFT_OUT = 0.001
 _MOMENTS_AT_ONCE = 2_000
 
 
@@ -32,7 +34,8 @@ class CellDeviation:
     at_rest_mv, charging_mv, discharging_mv
         Mean difference by what the battery does; None without a current, or without such moments.
         A cell that differs at rest is charged otherwise or has another capacity; one that is
-        high in charge and low in discharge has a higher resistance.
+        high in charge and low in discharge has a higher resistance. Rest is less than 3 % of the
+        largest current, of which the highest thousandth of samples is left out.
     trend_mv_per_day
         Median slope of all pairs of days; None with less than three days.
     moments
@@ -160,7 +163,7 @@ def _modes(
     known = None if current is None else current.without_nulls()
     if known is None or not len(known):
         return None
-    threshold = REST_SHARE * float(np.abs(known.values).max())
+    threshold = REST_SHARE * _largest(known.values)
     moment = known.at_us // length_us
     starts = np.flatnonzero(np.diff(moment, prepend=moment[:1] - 1))
     amperes = known.values * factor
@@ -173,6 +176,11 @@ def _modes(
         is_known & (least > threshold),
         is_known & (most < -threshold),
     )
+
+
+def _largest(amperes: NDArray[np.float64]) -> float:
+    """Return the largest current of either sign, a few glitches left out."""
+    return float(np.quantile(np.abs(amperes), 1 - _HIGHEST_LEFT_OUT, method="lower"))
 
 
 def _deviation(
