@@ -373,6 +373,37 @@ def test_only_so_many_devices_are_taken_up(place: Place, monkeypatch: pytest.Mon
     assert place.archive.append("two", {"pcs": [reading]})["pcs"].new == 1
 
 
+def test_versions_never_repeat(place: Place) -> None:
+    write_group(place.recordings, DEVICE, "bms", 5)
+    until(lambda: place.archive.has(DEVICE, BMS))
+    seen: list[object] = []
+    for number in range(2):
+        timeline = place.archive.request(DEVICE, BMS).result(60)
+        assert timeline.version == place.archive.version(DEVICE, BMS)
+        seen.append(timeline.version)
+        place.add(1, first=START + number)
+        seen.append(place.archive.version(DEVICE, BMS))
+        timeline = place.archive.request(DEVICE, BMS).result(60)
+        assert timeline.file is not None
+        place.archive.discard(timeline.file.path)
+        seen.append(place.archive.version(DEVICE, BMS))
+    assert len(set(seen)) == len(seen)
+
+
+def test_versions_of_no_rows_do_not_repeat(place: Place) -> None:
+    seen: list[object] = []
+
+    def is_new() -> bool:
+        assert len(place.archive.request(DEVICE, BMS).result(60)) == 0
+        return place.archive.version(DEVICE, BMS) not in seen
+
+    for number in range(3):
+        write_signal(place.recordings, DEVICE, "bms1_soc", [("no time", 1.0)] * number)
+        until(lambda: place.archive.has(DEVICE, BMS))
+        until(is_new)
+        seen.append(place.archive.version(DEVICE, BMS))
+
+
 def test_too_many_samples_are_refused_by_what_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

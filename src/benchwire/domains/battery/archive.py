@@ -183,8 +183,7 @@ class Archive:
 
     def version(self, device_id: str, group: Group) -> object:
         """Return what changes whenever the rows of a device's group do."""
-        timeline = self._shelf((device_id, group.name)).timeline
-        return timeline.version if timeline else None
+        return self._shelf((device_id, group.name)).version
 
     # -- what is asked for ------------------------------------------------------------------
 
@@ -275,6 +274,7 @@ class Archive:
                 if is_own or path in shelf.segments:
                     self.recordings.forget(self._build_order(key, shelf).live_path)
                     shelf.timeline = shelf.made_of = None
+                    shelf.version += 1
 
     def _is_long(self, shelf: Shelf) -> bool:
         """Whether there are enough readings for a file; the longer it all is, the more it takes."""
@@ -416,8 +416,8 @@ class Archive:
             file = RowsFile(built.path, group.fields) if built.path is not None else None
         with shelf.lock:
             shelf.segments = tuple(path for path in shelf.segments if path.exists())
-            version = shelf.timeline.version + 1 if shelf.timeline else 0
-            shelf.timeline = Timeline(group.fields, file, shelf.tail, version=version)
+            shelf.version += 1
+            shelf.timeline = Timeline(group.fields, file, shelf.tail, version=shelf.version)
             # Of equal times the recording's row is shown; the other stays in the database.
             shelf.tail = shelf.timeline.tail
             shelf.recorded, shelf.made_of = built.recorded, order.recording

@@ -354,6 +354,6 @@ class Timeline:
         for begin in range(start, stop, _ROWS_PER_PART):
             yield self.read(begin, min(begin + _ROWS_PER_PART, stop))
 
-    def with_tail(self, tail: Rows) -> "Timeline":
+    def with_tail(self, tail: Rows, *, version: int) -> "Timeline":
         """Return the timeline with another tail."""
-        return Timeline(self.fields, self.file, tail, version=self.version + 1)
+        return Timeline(self.fields, self.file, tail, version=version)

@@ -48,6 +48,8 @@ class Shelf:
         The recording they were read from.
     live_values
         How many values the files of live readings have, by field.
+    version
+        Grows with every change of the rows, also over times without a timeline, and never repeats.
     """
 
     tail: Rows
@@ -57,6 +59,7 @@ class Shelf:
     recorded: Recorded | None = None
     made_of: Recording | None = None
     live_values: Mapping[str, int] = field(default_factory=dict)
+    version: int = 0
     is_loaded: bool = False
     progress: float = 0.0
     failure: BenchwireError | None = None
@@ -87,8 +90,9 @@ class Shelf:
         again = known[~hidden]
         has_more = np.ones(len(after), bool)
         has_more[again] = (np.isnan(before) & ~np.isnan(after.values[again])).any(axis=1)
+        self.version += 1
         if self.timeline is not None:
-            self.timeline = self.timeline.with_tail(self.tail)
+            self.timeline = self.timeline.with_tail(self.tail, version=self.version)
         return Appended(int((~known & ~hidden).sum()), after.take(has_more))
 
     def newest(self, most: int) -> Rows:
