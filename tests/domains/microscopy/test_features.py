@@ -164,3 +164,21 @@ def test_feature_of_a_plug_in_is_found_and_a_broken_one_left_out(
     labels = np.array([[1, 1, 2]])
     values = found["intensity_max"].measure(cells_of(labels, np.array([[3, 9, 4]])))
     assert values.tolist() == [9, 4]
+
+
+def test_feature_whose_column_could_not_be_read_back_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong, right = ["_max", "größe", "a" * 101], ["a" * 100, "max_2", "max_ch_1"]
+    kinds = "".join(
+        f"class F{number}:\n    name, kind = {name!r}, 'phase'\n    def measure(self, cells): ...\n"
+        for number, name in enumerate([*wrong, *right])
+    )
+    points = "".join(f"f{number} = lab_names:F{number}\n" for number in range(6))
+    install(tmp_path, {"lab_names": kinds}, points)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "lab_names", raising=False)
+    found = load_features()
+    assert set(right) <= set(found)
+    assert not set(wrong) & set(found)
+    assert caplog.text.count("has to begin with a letter") == len(wrong)

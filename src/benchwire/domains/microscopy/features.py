@@ -22,6 +22,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from benchwire.domains.microscopy.cells import Cells, Outlines, Values
+from benchwire.domains.microscopy.results import column_channel
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,12 @@ def _checked(feature: Feature) -> Feature:
         raise ValueError(f"kind is {feature.kind!r}, must be phase or fluorescence")
     if not feature.name.isidentifier() or not callable(feature.measure):
         raise ValueError("a feature needs a name made of letters and underscores, and measure()")
+    # Of any other name there would be a column that nobody reads back or merges.
+    if column_channel(f"{feature.name}_ch_0") != (feature.name, 0):
+        raise ValueError(
+            f"the name {feature.name[:100]!r} has to begin with a letter and to be made of at most "
+            "100 letters of the English alphabet, digits and underscores"
+        )
     return feature
 
 
