@@ -238,6 +238,51 @@ def test_resumable_job_goes_on_with_its_unfinished_parts(database: Database) -> 
     assert record.attempts == 2
 
 
+def test_a_job_that_goes_on_after_a_crash_is_as_far_as_it_was(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_STORE_INTERVAL", 0.0)
+
+    def half(job: JobContext) -> None:
+        job.report(0.5)
+        wait_for_stop(job)
+
+    before = Life(database, JobKind("test.work", half, resumable=True))
+    submit(before, "test.work")
+    until(lambda: JobStore(database).get("j1").progress == 0.5)
+    crash(before)
+    begun = threading.Event()
+
+    def again(job: JobContext) -> None:
+        job.report(0.1)
+        begun.set()
+        wait_for_stop(job)
+
+    after = Life(database, JobKind("test.work", again, resumable=True))
+    assert begun.wait(5)
+    assert after.jobs.get("j1").progress == 0.5
+    after.jobs.cancel("j1")
+    after.end_of("j1")
+
+
+def test_progress_is_stored_from_time_to_time_and_never_lowered(database: Database) -> None:
+    def work(job: JobContext) -> None:
+        for step in range(100):
+            job.report(step / 200)
+        wait_for_stop(job)
+
+    life = Life(database, JobKind("test.work", work))
+    submit(life, "test.work")
+    until(lambda: life.jobs.get("j1").progress > 0.49)
+    store = JobStore(database)
+    assert store.get("j1").progress == 0.0
+    for progress in (0.3, 0.2):
+        store.raise_progress_later("j1", progress).result(5)
+        assert store.get("j1").progress == 0.3
+    life.jobs.cancel("j1")
+    life.end_of("j1")
+
+
 def test_job_that_keeps_killing_the_server_is_given_up(database: Database) -> None:
     kind = JobKind("test.work", wait_for_stop, resumable=True)
     life = Life(database, kind)

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -39,6 +39,9 @@ T = TypeVar("T")
 MAX_ATTEMPTS = 3
 # A job may report as often as it likes; watchers are told at most this often.
 _REPORT_INTERVAL = 0.2
+# How far it is gets stored at most this often, so that one that goes on after a crash falls back
+# by no more, and short ones cost no writes.
+_STORE_INTERVAL = 5.0
 _LOOK_SECONDS = 0.2
 _SAVE_AGAIN_SECONDS = 2.0
 # What was sent to a database that then went away has arrived there by then, or never will.
@@ -165,7 +168,12 @@ class _Running:
     timer: threading.Timer | None
     started: float
     last_told: float = float("-inf")
+    last_stored: float = field(init=False)
+    storing: Future[None] | None = None
     has_ended: bool = False
+
+    def __post_init__(self) -> None:
+        self.last_stored = self.started
 
 
 class Jobs:
@@ -699,8 +707,17 @@ class Jobs:
             tell = now - running.last_told >= _REPORT_INTERVAL
             if tell:
                 running.last_told = now
+            if now - running.last_stored >= _STORE_INTERVAL:
+                running.last_stored = now
+                self._store_progress(running, record)
         if tell:
             self._notify(record)
+
+    def _store_progress(self, running: _Running, record: JobRecord) -> None:
+        # One write at a time waits for a database that is slow or away.
+        if running.storing is None or running.storing.done():
+            with contextlib.suppress(BenchwireError):
+                running.storing = self._store.raise_progress_later(record.id, record.progress)
 
     def _part_finished(self, job_id: str, part: str) -> None:
         with self._lock:

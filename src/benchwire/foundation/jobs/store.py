@@ -52,6 +52,15 @@ class JobStore:
 
         return self._database.write_later(update)
 
+    def raise_progress_later(self, job_id: str, progress: float) -> Future[None]:
+        """Queue how far a job is for storing, unless more is stored by then."""
+        behind = (jobs.c.id == job_id) & (jobs.c.progress < progress)
+
+        def update(connection: sa.Connection) -> None:
+            connection.execute(jobs.update().where(behind).values(progress=progress))
+
+        return self._database.write_later(update)
+
     def get(self, job_id: str) -> JobRecord | None:
         """Return one job, None if there is none of that id."""
         with self._database.read() as connection:
