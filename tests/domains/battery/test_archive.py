@@ -1,7 +1,9 @@
 """The archive under faults: nothing acknowledged is lost or done twice, nobody left waiting."""
 
+import asyncio
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchwire.domains.battery import archive as archives
-from benchwire.domains.battery import work
+from benchwire.domains.battery import dataset, service, work
 from benchwire.domains.battery.archive import Archive
+from benchwire.domains.battery.dataset import Recording
 from benchwire.domains.battery.errors import (
     FileDamaged,
     RecordingsAway,
@@ -29,8 +32,10 @@ from benchwire.domains.battery.store import ReadingStore
 from benchwire.domains.battery.tails import rows_of
 from benchwire.foundation import schema
 from benchwire.foundation.clock import SystemClock
+from benchwire.foundation.companion import promised
 from benchwire.foundation.db import Database, open_database
 from benchwire.foundation.errors import Failed
+from benchwire.foundation.streams import Hub
 from benchwire.foundation.workers import ProcessExecutor
 from tests.support.battery import DEVICE, minutes, write_group, write_signal
 from tests.support.waiting import until
@@ -349,6 +354,46 @@ def test_damaged_note_on_live_rows_is_made_anew(place: Place, content: bytes) ->
     place.open()
     assert len(place.rows()) == 130
     assert note.read_bytes() != content
+
+
+def test_disk_that_hangs_holds_up_one_who_looks_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_group(tmp_path, DEVICE, "bms", 1)
+    recordings = Recordings(
+        tmp_path, tmp_path / "kept", SystemClock(), options=Options(), believed_seconds=0.0
+    )
+    assert list(recordings.all()) == [DEVICE]
+    looks, answer = [], threading.Event()
+
+    def hang(*_: object) -> tuple[Recording, ...]:
+        looks.append(1)
+        answer.wait(30)
+        return ()
+
+    monkeypatch.setattr(dataset, "discover", hang)
+    looking = promised(recordings.all)
+    until(lambda: looks)
+    for _ in range(20):
+        assert promised(recordings.all).result(5) == recordings._found
+    answer.set()
+    assert looking.result(5) == {}
+    assert len(looks) == 1
+
+
+def test_readings_are_stored_while_all_who_read_hang(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(service, "_CLOSE_SECONDS", 0.1)
+    telemetry = service.Telemetry(place.archive, Hub(), SystemClock())
+    answer = threading.Event()
+    hanging = [telemetry._threads.submit(answer.wait, 30) for _ in range(20)]
+    taken = telemetry.take(DEVICE, BMS, [Reading(START, {"soc": 1.0})])
+    assert asyncio.run(asyncio.wait_for(taken, 10)).new == 1
+    assert promised(telemetry.close).result(5) is None
+    answer.set()
+    assert hanging[0].result(5)
 
 
 def test_unplugged_recordings_are_told_as_that(place: Place) -> None:

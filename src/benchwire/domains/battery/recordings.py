@@ -14,6 +14,9 @@ from benchwire.foundation.clock import Clock
 
 logger = logging.getLogger(__name__)
 
+# What a look takes at most on a disk that is well.
+_LOOK_SECONDS = 0.5
+
 
 class Recordings:
     """The recordings in a folder, looked for anew when the last look is old.
@@ -45,17 +48,30 @@ class Recordings:
         self._believed_seconds = believed_seconds
         self._found: Mapping[str, Recording] = {}
         self._looked_at = float("-inf")
+        self._began_at = float("-inf")
         self._looking = threading.Lock()
         self._unreadable: set[str] = set()
         self._read: dict[tuple[str, str], SourceFile] = {}
 
     def all(self) -> Mapping[str, Recording]:
         """Return the recordings by device."""
-        if self._clock.monotonic() - self._looked_at >= self._believed_seconds:
-            with self._looking:
-                if self._clock.monotonic() - self._looked_at >= self._believed_seconds:
+        if self._is_old() and self._looking.acquire(timeout=self._patience()):
+            try:
+                if self._is_old():
+                    self._began_at = self._clock.monotonic()
                     self._look()
+            finally:
+                self._looking.release()
         return self._found
+
+    def _is_old(self) -> bool:
+        return self._clock.monotonic() - self._looked_at >= self._believed_seconds
+
+    def _patience(self) -> float:
+        """Return how long to wait for one who looks; a disk that hangs is to hold up no other."""
+        if self._looked_at == float("-inf"):
+            return -1  # nothing is known yet
+        return max(0.0, self._began_at + _LOOK_SECONDS - self._clock.monotonic())
 
     def has(self, device_id: str, group: Group) -> bool:
         """Whether a device has a file of at least one of a group's signals."""

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import functools
 import logging
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from benchwire.domains.battery import answers, live
@@ -28,6 +28,7 @@ from benchwire.domains.battery.series import SignalSource
 from benchwire.domains.battery.shelf import Appended
 from benchwire.domains.battery.signals import BESS, BMS, DEVICE_ID, GROUPS, PATHS, PCS, Group
 from benchwire.foundation.clock import Clock, microseconds
+from benchwire.foundation.companion import promised
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.streams import Hub
 from benchwire.foundation.workers import Turns
@@ -48,6 +49,7 @@ _MOST_LOOKS = 3
 # Rows that are looked at for the last value of each field.
 _LOOKED_AT = 100
 _THREADS = 4
+_CLOSE_SECONDS = 5.0
 
 NextEvent = Callable[[], Awaitable[bytes]]
 
@@ -64,12 +66,16 @@ class Telemetry:
         self._hub = hub
         self._clock = clock
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="battery")
+        # Readings that are sent need no recording, and are stored while the disk with those hangs.
+        self._takers = ThreadPoolExecutor(_THREADS, thread_name_prefix="battery readings")
         self._exports = Turns(_MOST_EXPORTS)
         self._blocks: OrderedDict[tuple[object, ...], list[bytes]] = OrderedDict()
 
     def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(cancel_futures=True)
+        """End the threads; one that hangs is not waited for."""
+        for threads in (self._threads, self._takers):
+            with contextlib.suppress(TimeoutError):
+                promised(partial(threads.shutdown, cancel_futures=True)).result(_CLOSE_SECONDS)
 
     @property
     def hub(self) -> Hub:
@@ -78,11 +84,14 @@ class Telemetry:
 
     async def in_thread(self, work: Callable[..., T], *args: Any) -> T:
         """Run something that touches the disk; a file it finds damaged is made anew."""
+        return await self._in(self._threads, work, *args)
+
+    async def _in(self, threads: ThreadPoolExecutor, work: Callable[..., T], *args: Any) -> T:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._threads, functools.partial(work, *args))
+            return await loop.run_in_executor(threads, partial(work, *args))
         except FileDamaged as error:
-            await loop.run_in_executor(self._threads, self._archive.discard, error.path)
+            await loop.run_in_executor(threads, self._archive.discard, error.path)
             raise
 
     # -- rows -------------------------------------------------------------------------------
@@ -294,7 +303,7 @@ class Telemetry:
         with contextlib.suppress(BenchwireError, TimeoutError):
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self.timeline(device_id, group)
-        return await self.in_thread(self.append, device_id, group.name, readings)
+        return await self._in(self._takers, self.append, device_id, group.name, readings)
 
     def append(self, device_id: str, group_name: str, readings: Sequence[Reading]) -> Appended:
         """Store readings durably, show them to all, and return what became of them.

@@ -78,7 +78,7 @@ def build(lab: Lab) -> Domain:
         async with AsyncExitStack() as stack:
             await asyncio.to_thread(archive.start)
             stack.push_async_callback(asyncio.to_thread, archive.close)
-            stack.callback(telemetry.close)
+            stack.push_async_callback(asyncio.to_thread, telemetry.close)
             stack.callback(analyses.close)
             await asyncio.to_thread(sources.start)
             stack.push_async_callback(asyncio.to_thread, sources.close)
