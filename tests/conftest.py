@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from benchwire.foundation import schema
 from benchwire.foundation.db import Database, open_database
 from tests.support import ports
 from tests.support.browser import running_browser
+from tests.support.soaking import SoakOr
 
 # They keep time with emulated instruments or browsers, which a busy machine may upset.
 PACED = (
@@ -45,8 +46,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def soak_or(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
-    """Give ``soak_or(short, long)``: how often a fault is repeated."""
+def soak_or(request: pytest.FixtureRequest) -> SoakOr:
+    """Give ``soak_or(short, long)``: how often a fault is repeated, and how long it may take."""
     is_soak = request.config.getoption("soak")
     return lambda short, long: long if is_soak else short
 

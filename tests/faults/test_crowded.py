@@ -3,7 +3,7 @@
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -20,12 +20,11 @@ from tests.domains.traces.test_api import write_csv
 from tests.faults.bench import SECONDS, open_bench
 from tests.faults.test_kill import HEALTH_SECONDS, start_again
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
 QUEUED = 10_000
-# The promise is 50 ms; ten times that tells a wrong way of asking from a busy machine.
-LIST_SECONDS = 0.5
 LONGEST_LAG_SECONDS = 1.0
 
 
@@ -80,7 +79,9 @@ def seconds_of(client: httpx.Client, path: str) -> float:
     return statistics.median(taken)
 
 
-def test_ten_thousand_queued_jobs(tmp_path: Path, free_port: int, database_url: str | None) -> None:
+def test_ten_thousand_queued_jobs(
+    tmp_path: Path, free_port: int, database_url: str | None, soak_or: SoakOr
+) -> None:
     traces = write_csv(tmp_path / "traces.csv", cells=3)
     settings = {"PYAMA_ALLOWED_PATHS": str(tmp_path), "BENCHWIRE_COMPUTE_PROCESSES": "1"}
     family = "/api/v1/analysis/fitting"
@@ -102,6 +103,7 @@ def test_ten_thousand_queued_jobs(tmp_path: Path, free_port: int, database_url: 
         alive, whole = start_again(server)
         print(f"alive after {alive:.2f} s, whole after {whole:.2f} s")
         assert alive <= HEALTH_SECONDS
+        assert whole <= soak_or(20.0, 5.0)
         lists = (
             "/work?limit=100", "/work?state=queued&limit=100", f"/work?before={queued[5000]}",
             "/work?domain=traces", f"{family}/status/{queued[5000]}", "/metrics",
@@ -110,7 +112,8 @@ def test_ten_thousand_queued_jobs(tmp_path: Path, free_port: int, database_url: 
             for path in lists:
                 taken = seconds_of(client, path)
                 print(f"{path}: {taken * 1e3:.0f} ms")
-                assert taken < LIST_SECONDS, path
+                # Ten times what is promised tells a wrong way of asking from a busy machine.
+                assert taken < soak_or(0.5, 0.05), path
             with client.stream("GET", "/events/jobs") as events:
                 lines = events.iter_lines()
                 assert sum(next(lines).startswith("data:") for _ in range(1000)) > 300
@@ -127,9 +130,7 @@ def test_ten_thousand_queued_jobs(tmp_path: Path, free_port: int, database_url: 
         assert server.stop() == 0
 
 
-def test_a_run_folder_with_very_many_files(
-    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
-) -> None:
+def test_a_run_folder_with_very_many_files(tmp_path: Path, free_port: int, soak_or: SoakOr) -> None:
     count = soak_or(10_000, 100_000)
     with open_bench(tmp_path, free_port, slots=1, meters=1) as bench:
         run = bench.start_run("slot01", 0.5)

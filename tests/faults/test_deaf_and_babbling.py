@@ -17,11 +17,12 @@ from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.emulation import Device, PtyHost
 from benchwire.foundation.instruments.transport import SerialTransport
 from tests.support.serial_lines import BadLine
+from tests.support.soaking import SoakOr
 
 pytestmark = pytest.mark.paced
 
-SoakOr = Callable[[int, int], int]
 Ask = Callable[[SerialTransport], object]
+LONGEST_SECONDS = 2.0
 
 
 def potentiostat_state(transport: SerialTransport) -> object:
@@ -33,7 +34,7 @@ def potentiostat_safety(transport: SerialTransport) -> object:
 
 
 QUESTIONS: list[tuple[Callable[[int], Device], Ask, float]] = [
-    # The longest a question may take, s: the second one is several commands.
+    # The longest one may take on a busy machine, s: the second one is several commands.
     (potentiostat_emulator.emulated, potentiostat_state, 2.0),
     (potentiostat_emulator.emulated, potentiostat_safety, 4.0),
     (powermeter_emulator.emulated, powermeter.greet, 2.0),
@@ -76,7 +77,7 @@ def test_a_question_ends_in_time_and_takes_no_memory(
         grown = psutil.Process().memory_info().rss - before
         print(f"{asked} questions, the slowest took {slowest:.2f} s; "
               f"{line.passed / 1e6:.1f} MB came, memory grew by {grown / 1e6:.1f} MB")  # fmt: skip
-        assert slowest < longest + 1.0
+        assert slowest < soak_or(longest + 1.0, LONGEST_SECONDS)
         assert grown < 20_000_000
         line.mend()
         time.sleep(0.3)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -35,13 +35,12 @@ from tests.support.at_work import AtWork
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
 
 WRITERS = 4
-# The promise is 5 s after the database is back; the rest is for two slow cores.
-RECOVERY_SECONDS = 10.0
 FROZEN_SECONDS = 4.0
 DATABASE_MEGABYTES = 160
 # Longer than the server itself tries again, and than a mode of a run.
@@ -83,6 +82,12 @@ def _server(folder: Path, database_url: str) -> Iterator[Server]:
 
 def _paths(emulators: EmulatorProcess) -> str:
     return json.dumps([str(path) for path in emulators.paths.values()])
+
+
+@pytest.fixture
+def recovery_seconds(soak_or: SoakOr) -> float:
+    """How soon writes are answered once the database is back, with time for slow cores or not."""
+    return soak_or(10.0, 5.0)
 
 
 class Load(AtWork):
@@ -216,16 +221,18 @@ def check(server: Server, load: Load) -> None:
 
 
 @contextmanager
-def recovery_from(fault: AbstractContextManager[None], load: Load) -> Iterator[None]:
+def recovery_from(
+    fault: AbstractContextManager[None], load: Load, seconds: float
+) -> Iterator[None]:
     """Have a fault for the length of a block, then wait until writes are answered again."""
     with fault:
         yield
     back = time.monotonic()
-    until(lambda: load.answered_at > back, seconds=RECOVERY_SECONDS)
+    until(lambda: load.answered_at > back, seconds=seconds)
 
 
 def test_restarted_under_load(
-    server: Server, postgres: Postgres, soak_or: Callable[[int, int], int]
+    server: Server, postgres: Postgres, soak_or: SoakOr, recovery_seconds: float
 ) -> None:
     took = []
     with Load(server, "restart") as load:
@@ -238,16 +245,16 @@ def test_restarted_under_load(
           f"{len(load.plates)} plates, {len(load.rows)} rows, {len(load.shown)} readings, "
           f"{len(load.runs)} runs, {len(load.refusals)} refusals")  # fmt: skip
     check(server, load)
-    assert max(took) < RECOVERY_SECONDS
+    assert max(took) < recovery_seconds
 
 
 def test_frozen_under_load(
-    server: Server, postgres: Postgres, soak_or: Callable[[int, int], int]
+    server: Server, postgres: Postgres, soak_or: SoakOr, recovery_seconds: float
 ) -> None:
     with Load(server, "freeze") as load:
         for _ in range(soak_or(1, 10)):
             time.sleep(2)
-            with recovery_from(postgres.frozen(), load):
+            with recovery_from(postgres.frozen(), load, recovery_seconds):
                 time.sleep(FROZEN_SECONDS)
                 # What needs no database answers meanwhile.
                 assert httpx.get(f"{server.url}/health", timeout=5).is_success
@@ -255,12 +262,12 @@ def test_frozen_under_load(
 
 
 def test_without_a_free_connection(
-    server: Server, postgres: Postgres, soak_or: Callable[[int, int], int]
+    server: Server, postgres: Postgres, soak_or: SoakOr, recovery_seconds: float
 ) -> None:
     with Load(server, "crowd") as load:
         for _ in range(soak_or(1, 10)):
             time.sleep(2)
-            with recovery_from(postgres.crowded(), load):
+            with recovery_from(postgres.crowded(), load, recovery_seconds):
                 time.sleep(CROWDED_SECONDS)
     assert load.refusals
     check(server, load)
@@ -361,19 +368,21 @@ def test_table_that_somebody_locks_is_told_and_free_again(
 
 
 def test_read_only_under_load(
-    server: Server, postgres: Postgres, soak_or: Callable[[int, int], int]
+    server: Server, postgres: Postgres, soak_or: SoakOr, recovery_seconds: float
 ) -> None:
     """As after a failover, or where whoever looks after it stops all writes to a full disk."""
     with Load(server, "readonly") as load:
         for _ in range(soak_or(1, 10)):
             time.sleep(2)
-            with recovery_from(postgres.read_only(), load):
+            with recovery_from(postgres.read_only(), load, recovery_seconds):
                 time.sleep(FROZEN_SECONDS)
     assert any("no writes" in str(body) for *_, body in load.refusals)
     check(server, load)
 
 
-def test_a_full_disk_below_the_database(tmp_path: Path, soak_or: Callable[[int, int], int]) -> None:
+def test_a_full_disk_below_the_database(
+    tmp_path: Path, soak_or: SoakOr, recovery_seconds: float
+) -> None:
     """It refuses what needs room; where there is none for its log either, it ends.
 
     Whoever makes room starts it again then.
@@ -401,7 +410,7 @@ def test_a_full_disk_below_the_database(tmp_path: Path, soak_or: Callable[[int, 
                 back = time.monotonic()
                 until(lambda back=back: load.answered_at > back, seconds=60, what="an answer")
                 print(f"back after {load.answered_at - back:.2f} s")
-                assert load.answered_at - back < RECOVERY_SECONDS
+                assert load.answered_at - back < recovery_seconds
         print({str(body)[:300] for *_, body in load.refusals})
         check(server, load)
 

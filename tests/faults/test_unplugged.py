@@ -12,26 +12,27 @@ import pytest
 
 from tests.domains.potentiostat import conftest as potentiostat
 from tests.domains.powermeter import conftest as powermeter
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
 
-SoakOr = Callable[[int, int], int]
 SECONDS = 3.0
 ROWS = 8333
-# What is promised; the tests allow twice as much on a machine that others use as well.
+# What is promised; the short form allows twice as much on a machine that others use as well.
 NOTICED, BACK = 3.0, 5.0
 
 
 class Worst:
     """The longest of some times, each measured from a moment until something shows."""
 
-    def __init__(self) -> None:
+    def __init__(self, slack: float) -> None:
         self.seconds = 0.0
+        self._slack = slack
 
     def until(self, condition: Callable[[], object], promised: float, what: str) -> None:
         began = time.monotonic()
-        until(condition, seconds=2 * promised, what=what)
+        until(condition, seconds=self._slack * promised, what=what)
         self.seconds = max(self.seconds, time.monotonic() - began)
 
     def __str__(self) -> str:
@@ -46,7 +47,8 @@ def test_a_pulled_potentiostat_fails_alone_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soak_or: SoakOr
 ) -> None:
     """One of three slots of a run; the other two lose no sample."""
-    noticed, back, done, spoilt = Worst(), Worst(), 0, 0
+    slack, done, spoilt = soak_or(2, 1), 0, 0
+    noticed, back = Worst(slack), Worst(slack)
     moments = random.Random(8)
     with potentiostat.open_bench(tmp_path, monkeypatch, count=3) as bench:
         while done < soak_or(2, 100):
@@ -101,7 +103,8 @@ def test_a_pulled_meter_is_told_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soak_or: SoakOr
 ) -> None:
     """One of two meters; the other misses no poll."""
-    noticed, back = Worst(), Worst()
+    slack = soak_or(2, 1)
+    noticed, back = Worst(slack), Worst(slack)
     moments = random.Random(9)
     with (
         powermeter.emulated(tmp_path, 2) as emulators,

@@ -20,9 +20,9 @@ from benchwire.foundation.workers import (
 )
 from tests.support import work
 from tests.support.analysis import Desk, running
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
-SoakOr = Callable[[int, int], int]
 MEMORY = 700_000_000
 FOVS = 3
 START = "/processing/workflow/start"
@@ -72,7 +72,7 @@ def test_a_killed_worker_is_back_at_once_and_its_work_is_done(
         worst = max(worst, time.monotonic() - began)
         assert lasting.exception(30) is None, "it was tried once more"
     print(f"the pool worked again within {worst:.2f} s")
-    assert worst < 5.0
+    assert worst < soak_or(5.0, 2.0)
 
 
 def test_a_worker_that_spins_is_stopped_in_time(executor: ProcessExecutor, soak_or: SoakOr) -> None:
@@ -89,7 +89,7 @@ def test_a_worker_that_spins_is_stopped_in_time(executor: ProcessExecutor, soak_
         worst = max(worst, time.monotonic() - began)
         assert other.result(30) == 4
     print(f"stopped within {worst:.2f} s")
-    assert worst < 3.0
+    assert worst < soak_or(3.0, 2.0)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="memory is limited on Linux")
