@@ -29,12 +29,12 @@ from benchwire.foundation.instruments.emulation import PtyHost
 from benchwire.foundation.instruments.ports import SerialPort
 from benchwire.foundation.instruments.transport import SerialTransport
 from tests.support.serial_lines import BadLine
+from tests.support.soaking import SoakOr
 
 pytestmark = pytest.mark.paced
 
-SoakOr = Callable[[int, int], int]
-# s; the last ones outlast every attempt, so that nothing can be confirmed.
-DELAYS = (0.0, 0.05, 0.15, 0.25, 0.6, 5.0)
+# s; the longest ones outlast every attempt, so that nothing can be confirmed.
+DELAYS = (0.0, 5.0, 0.05, 0.15, 0.25, 0.6)
 CLOSING = (bytes.fromhex("4f00000204 00e40001"), bytes.fromhex("4f00000204 00e50001"))
 
 
@@ -65,9 +65,13 @@ def instrument_on_a_bad_line(folder: Path) -> Iterator[tuple[Instrument, BadLine
         )
         try:
             yield instrument, line, host
+            closings = host.control("p", "state", {})["closings"]
         finally:
             line.mend()
             instrument.close()
+        # Nor does the end of the instrument's thread.
+        state = host.control("p", "state", {})
+        assert (state["cell_closed"], state["closings"]) == (False, closings)
     host.close()
 
 
@@ -100,8 +104,9 @@ def test_a_stop_at_any_step_opens_the_cell_for_good(
     p99 = opened_after[int(0.99 * len(opened_after))]
     print(f"{measure.__name__}: {len(opened_after)} of {runs} runs stopped with the cell closed; "
           f"open after {p99:.3f} s (99 %), {opened_after[-1]:.3f} s at worst")  # fmt: skip
-    assert p99 < 0.6
-    assert opened_after[-1] < 2.0
+    # Other tests have the same cores in the short form.
+    assert p99 < soak_or(0.6, 0.3)
+    assert opened_after[-1] < soak_or(2.0, 1.0)
 
 
 def stopped_at(
@@ -133,9 +138,10 @@ def stopped_at(
         raise MachineTooBusy
     assert stopped.is_set(), failure
     assert isinstance(failure, BenchwireError), failure
-    # Whatever is still on its way arrives meanwhile.
-    time.sleep(0.3)
-    state = host.control("p", "state", {})
-    assert not state["cell_closed"]
-    assert state["closings"] <= at_stop["closings"] + at_stop["under way"]
+    # Whatever is still on its way arrives meanwhile, at last what was late.
+    for seconds in (0.3, delay):
+        time.sleep(seconds)
+        state = host.control("p", "state", {})
+        assert not state["cell_closed"]
+        assert state["closings"] <= at_stop["closings"] + at_stop["under way"]
     return state["opened_at"] - at_stop["time"] if state["closings"] else None
