@@ -3,6 +3,7 @@
 import hashlib
 import io
 import struct
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -312,6 +313,22 @@ def test_a_start_on_another_database_costs_no_image(tmp_path: Path) -> None:
     assert not files.path(stored.sha256).exists()
     assert files.heal(needed) == []
     assert files.path(stored.sha256).read_bytes() == b"of a drop"
+
+
+def test_no_thread_of_the_workers_asks_the_database_once_a_preview_is_drawn(
+    inventory: Inventory, well: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    discard = ImageFiles.discard
+
+    def noted(files: ImageFiles, contents: list[str]) -> None:
+        threads.append(threading.current_thread().name)
+        discard(files, contents)
+
+    monkeypatch.setattr(ImageFiles, "discard", noted)
+    inventory.upload(well)
+    until(lambda: len(threads) == 2, seconds=30, what="the drawing")
+    assert "worker" not in threads
 
 
 def test_a_file_whose_record_fails_is_removed(tmp_path: Path) -> None:

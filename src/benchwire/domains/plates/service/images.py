@@ -22,6 +22,7 @@ from benchwire.domains.plates.store.wells import WellStore
 from benchwire.domains.plates.values import Draft, in_words
 from benchwire.domains.plates.work import draw_preview
 from benchwire.foundation.clock import Clock
+from benchwire.foundation.companion import promised
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.workers import Executor
 
@@ -225,8 +226,9 @@ class Images:
         if error is None or (isinstance(error, OSError) and error.errno is not None):
             with self._lock:
                 self._drawings.pop(key, None)
-        # The image may have been deleted while it was drawn.
-        self._files.discard([key[0]])
+        # The image may have been deleted while it was drawn. Asked in a thread of its own: this one
+        # serves the pool, and plots are not to wait for a database that is away.
+        promised(lambda: self._files.discard([key[0]]))
 
     def _checked(self, draft: Draft) -> Answer:
         """Take an image's values, and note what is wrong with them."""
