@@ -1,5 +1,6 @@
 """The modes of one slot, one after another: play, record, show, and leave the cell open."""
 
+import contextlib
 import queue
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -32,8 +33,8 @@ from benchwire.domains.potentiostat.waveforms import (
 )
 from benchwire.foundation.clock import Clock
 
-# The instrument's own buffer holds 0.74 s. What waits here beyond a minute means a disk that does
-# not take data at all.
+# The instrument's own buffer holds 0.74 s. This is 3.6 minutes of 30 samples each: a disk that
+# takes nothing for so long will not do so at all.
 MAX_WAITING_BLOCKS = 20_000
 # Of the time between two samples: what a run's times are to be trusted to.
 _PERIOD_TOLERANCE = 0.01
@@ -81,8 +82,14 @@ def measure(
     csv.open()
     blocks: queue.SimpleQueue[Samples | None] = queue.SimpleQueue()
 
+    def take(samples: Samples) -> None:
+        # Looked at here, as the recorder is stuck while the disk hangs.
+        if blocks.qsize() >= MAX_WAITING_BLOCKS:
+            raise DiskFailed("The disk takes the samples too slowly")
+        blocks.put(samples)
+
     def work(device: Potentiostat) -> float | None:
-        method.play(device, latch, blocks.put)
+        method.play(device, latch, take)
         return device.reported_period
 
     try:
@@ -101,6 +108,10 @@ def measure(
             raise RunIncomplete(lacking, hint="Repeat the run; the data so far are kept.")
         return _doubt(period)
     finally:
+        # An error's traceback may keep the queue until somebody collects garbage.
+        with contextlib.suppress(queue.Empty):
+            while True:
+                blocks.get_nowait()
         csv.close()
         live.finish()
 
@@ -110,8 +121,6 @@ def _record(
 ) -> None:
     """Write and show blocks of samples until the None that ends them."""
     while (samples := blocks.get()) is not None:
-        if blocks.qsize() > MAX_WAITING_BLOCKS:
-            raise DiskFailed("The disk takes the samples too slowly")
         points, rows = method.take(samples)
         csv.append(rows)
         if points:
