@@ -200,6 +200,32 @@ def test_cancel_opens_the_cell_at_once_and_keeps_the_data(bench: Bench) -> None:
     assert len(files) == 1
 
 
+def test_cancel_waits_for_no_request_that_waits_for_the_database(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer = [], threading.Event()
+
+    def wait(_: object) -> dict[str, Any]:
+        asked.append(1)
+        answer.wait(30)
+        return {}
+
+    run = bench.start("CA", params_by_mode=long_ca()["params_by_mode"])
+    until(lambda: has_begun(bench, run["run_id"]))
+    monkeypatch.setattr(type(bench.potentiostats), "version", wait)
+    with ThreadPoolExecutor(60) as pool:
+        try:
+            for _ in range(50):
+                pool.submit(bench.client.get, "/version")
+            until(lambda: len(asked) == 40, what="requests in all threads")
+            path = f"/jobs/{run['run_id']}/cancel"
+            assert pool.submit(bench.client.post, path).result(10).status_code == 202
+            assert not bench.true_state("slot01")["cell_closed"]
+        finally:
+            answer.set()
+    assert bench.end_of(run["run_id"], 5)["status"] == "cancelled"
+
+
 def test_no_cell_is_closed_again_after_a_cancel(bench: Bench) -> None:
     for delay in (0.0, 0.02, 0.1, 0.3):
         run = bench.start(devices=["slot01"], **long_ca())

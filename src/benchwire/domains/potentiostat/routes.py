@@ -6,6 +6,7 @@ from fastapi import APIRouter, Body, Header, Query, Request
 from starlette.responses import Response
 
 from benchwire.domains.potentiostat import schemas
+from benchwire.domains.potentiostat.cancelling import Cancelling
 from benchwire.domains.potentiostat.service import Potentiostats
 from benchwire.foundation.web.auth import client_of
 from benchwire.foundation.web.downloads import file_download, files_of, zip_download
@@ -113,9 +114,11 @@ def job_status(run_id: str, potentiostats: Service) -> schemas.JobStatus:
 
 
 @router.post("/jobs/{run_id}/cancel", status_code=202)
-def cancel(run_id: str, potentiostats: Service) -> schemas.CancelAnswer:
+async def cancel(
+    run_id: str, cancelling: Annotated[Cancelling, service(Cancelling)]
+) -> schemas.CancelAnswer:
     """Cancel a run: queued slots at once, running cells are opened."""
-    return schemas.CancelAnswer(run_id=run_id, status=potentiostats.cancel(run_id))
+    return schemas.CancelAnswer(run_id=run_id, status=await cancelling.cancel(run_id))
 
 
 @router.get("/runs/{run_id}/files")

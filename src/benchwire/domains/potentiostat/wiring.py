@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from benchwire.domains.potentiostat.cancelling import Cancelling
 from benchwire.domains.potentiostat.checks import RunLimits
 from benchwire.domains.potentiostat.errors import PotentiostatRefusal, render_error
 from benchwire.domains.potentiostat.items import RunItems
@@ -132,7 +133,7 @@ def build(lab: Lab) -> Domain:
         title="Potentiostat",
         claims=CLAIMS,
         routers=(router,),
-        services=(potentiostats,),
+        services=(potentiostats, Cancelling(potentiostats)),
         render_error=render_error,
         refusal=PotentiostatRefusal,
         public_paths=("/version",),
