@@ -1,5 +1,6 @@
 """One workflow: how far it is, its cells over the frames, their traces, and merging them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ from benchwire.domains.microscopy.pages.workflows import Progress
 from benchwire.domains.microscopy.service.workflows import WORKFLOW_ITEM
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.jobs.states import JobRecord, JobState
-from benchwire.foundation.web.item_links import draw_crate, draw_samples
+from benchwire.foundation.web.item_links import NamedSample, draw_crate, draw_samples
 from benchwire.foundation.web.shell import act, download
 from benchwire.foundation.web.states import badge, empty, failure, section, set_badge
 from benchwire.foundation.web.watch import Watch
@@ -31,8 +32,9 @@ async def draw(desk: Desk, job_id: str) -> None:
         return  # the server is ending
     watch = desk.runs.of(job_id)
     await watch.ready()
+    samples = await run.io_bound(desk.workflows.samples_of, job_id) or ()
     view = _View(desk, record)
-    view.draw()
+    view.draw(samples)
     await view.show(await run.io_bound(view.look))
     view.follow(watch)
 
@@ -48,7 +50,7 @@ class _View:
         self._following: ui.element | None = None
         self._has_merge = False
 
-    def draw(self) -> None:
+    def draw(self, samples: Sequence[NamedSample]) -> None:
         """Draw the page without any FOV."""
         record = self._record
         output = str(record.params["output_dir"])
@@ -67,7 +69,7 @@ class _View:
                 with ui.column().classes("gap-0"):
                     ui.label("Results").classes("bw-small bw-muted")
                     ui.label(output).classes("break-all")
-            draw_samples(self._desk.workflows.samples_of(record.id))
+            draw_samples(samples)
             self._message = ui.label("").classes("text-negative bw-failure").mark("run-message")
             self._warnings = ui.label("").classes("text-warning").mark("run-warnings")
             with ui.column().classes("w-full gap-1") as self._going_on:

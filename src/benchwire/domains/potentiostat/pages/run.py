@@ -1,5 +1,7 @@
 """One run: what was asked, what came of it, its plots and files."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from nicegui import run as work
@@ -11,9 +13,11 @@ from benchwire.domains.potentiostat.pages.progress import RunProgress, status_te
 from benchwire.domains.potentiostat.schemas import JobStatus
 from benchwire.domains.potentiostat.service import RUN_ITEM, Potentiostats
 from benchwire.foundation.errors import BenchwireError
-from benchwire.foundation.web.item_links import draw_crate, draw_samples
+from benchwire.foundation.web.item_links import NamedSample, draw_crate, draw_samples
 from benchwire.foundation.web.shell import act, download, picture
 from benchwire.foundation.web.states import badge, empty, failure, heading, second, section
+
+_Asked = tuple[Sequence[NamedSample], Mapping[str, Any]]
 
 
 async def draw(desk: Desk, run_id: str) -> None:
@@ -27,18 +31,27 @@ async def draw(desk: Desk, run_id: str) -> None:
         return
     if status is None:
         return  # the server is ending
+    asked = await work.io_bound(_asked_for, potentiostats, run_id)
+    if asked is None:
+        return
     if status.status == "running":
         progress = RunProgress(desk, over=ui.navigate.reload)
         progress.draw()
         progress.show(run_id)
         with section("What is measured"):
-            _draw_request(potentiostats, run_id)
+            _draw_request(*asked)
         return
-    _draw_summary(potentiostats, status)
+    _draw_summary(potentiostats, status, asked)
     await _draw_files(potentiostats, run_id)
 
 
-def _draw_summary(potentiostats: Potentiostats, status: JobStatus) -> None:
+def _asked_for(potentiostats: Potentiostats, run_id: str) -> _Asked:
+    """Return what a run is measured on, and its request."""
+    samples = potentiostats.samples.of_item(RUN_ITEM, run_id)
+    return samples, potentiostats.request_of(run_id)
+
+
+def _draw_summary(potentiostats: Potentiostats, status: JobStatus, asked: _Asked) -> None:
     run_id = status.run_id
     with section(run_id) as card:
         card.mark("run")
@@ -53,12 +66,11 @@ def _draw_summary(potentiostats: Potentiostats, status: JobStatus) -> None:
             draw_crate(RUN_ITEM, run_id)
         ended = "" if status.ended_at is None else f", ended {second(status.ended_at)}"
         ui.label(f"Started {second(status.started_at)}{ended}").classes("bw-muted")
-        _draw_request(potentiostats, run_id)
+        _draw_request(*asked)
 
 
-def _draw_request(potentiostats: Potentiostats, run_id: str) -> None:
-    draw_samples(potentiostats.samples.of_item(RUN_ITEM, run_id))
-    request = potentiostats.request_of(run_id)
+def _draw_request(samples: Sequence[NamedSample], request: Mapping[str, Any]) -> None:
+    draw_samples(samples)
     with ui.expansion("Parameters").props("dense").classes("w-full"):
         for mode, parameters in request.get("params_by_mode", {}).items():
             ui.label(f"{mode}: {_parameters_text(mode, parameters)}").classes("bw-small")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from nicegui import ui
+from nicegui import run, ui
 
 from benchwire.domains.powermeter.alarms import AlarmEvent
 from benchwire.domains.powermeter.charging import Session
@@ -16,7 +16,7 @@ from benchwire.domains.powermeter.pages.desk import Desk
 from benchwire.domains.powermeter.pages.form import ConfigForm
 from benchwire.domains.powermeter.protocol import SCREENS
 from benchwire.domains.powermeter.service import SESSION_ITEM, PowerMeters
-from benchwire.foundation.web.item_links import crate_url, draw_samples
+from benchwire.foundation.web.item_links import NamedSample, crate_url, draw_samples
 from benchwire.foundation.web.shell import act, download
 from benchwire.foundation.web.states import empty, failure, second, section
 from benchwire.foundation.web.tables import table
@@ -72,8 +72,9 @@ async def draw(desk: Desk, name: str | None, path: str) -> None:
     watches = desk.watches(name)
     for watch in (watches.sessions, watches.alarms, watches.status):
         await watch.ready()
+    samples = await run.io_bound(meters.samples_of, name) or ()
     with ui.column().classes("w-full gap-4") as root:
-        _draw_head(meters, name, path)
+        _draw_head(meters, name, path, samples)
         _draw_values()
         drawn = _draw_charts(root, name)
     values.watch(root, name, f"/api/live?meter={quote(name)}", drawn, period="5m")
@@ -86,7 +87,7 @@ async def draw(desk: Desk, name: str | None, path: str) -> None:
             _draw_meter(meters, watches.status, name)
 
 
-def _draw_head(meters: PowerMeters, name: str, path: str) -> None:
+def _draw_head(meters: PowerMeters, name: str, path: str, samples: Sequence[NamedSample]) -> None:
     names = [meter.name for meter in meters.all()]
     with ui.row().classes("w-full items-center gap-3"):
         if len(names) > 1:
@@ -102,7 +103,7 @@ def _draw_head(meters: PowerMeters, name: str, path: str) -> None:
         values.live("age", "bw-small bw-muted", "").mark("age")
         values.live("session", "bw-small", "")
         values.live("last_error", "bw-small bw-bad", "").mark("last-error")
-    draw_samples(meters.samples_of(name))
+    draw_samples(samples)
     alarms = ui.row().classes("pm-alarm w-full items-center gap-2 bw-bad").props("role=alert")
     with alarms.mark("alarms"):
         ui.icon("warning")

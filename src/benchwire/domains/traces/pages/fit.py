@@ -1,5 +1,6 @@
 """One fitting: how well it went, how its numbers are spread, and every trace with its curve."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from benchwire.domains.traces.pages.fittings import PATH, Desk, csv_path
 from benchwire.domains.traces.service import FIT_ITEM
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.jobs.states import JobRecord, JobState
-from benchwire.foundation.web.item_links import draw_crate, draw_samples
+from benchwire.foundation.web.item_links import NamedSample, draw_crate, draw_samples
 from benchwire.foundation.web.job_progress import JobProgress
 from benchwire.foundation.web.plots import describe_chart, drawn_chart, replace_options
 from benchwire.foundation.web.shell import act, ask, download
@@ -47,8 +48,9 @@ async def draw(desk: Desk, job_id: str) -> None:
         return
     if record is None:
         return  # the server is ending
+    samples = await run.io_bound(desk.fittings.samples_of, job_id) or ()
     view = _View(desk, record)
-    view.draw()
+    view.draw(samples)
     if record.state is JobState.DONE:
         await view.load()
 
@@ -63,7 +65,7 @@ class _View:
         self._cells: list[dict[str, Any]] = []
         self._chosen: tuple[int, int] | None = None
 
-    def draw(self) -> None:
+    def draw(self, samples: Sequence[NamedSample]) -> None:
         """Draw the page without figures."""
         record = self._record
         csv = str(record.params["csv_path"])
@@ -72,7 +74,7 @@ class _View:
             with ui.row().classes("w-full items-center gap-3"):
                 badge(record.state.value).mark("fit-state")
                 ui.link(Path(csv).name, csv_path(csv)).classes("break-all")
-            draw_samples(self._fittings.samples_of(record.id))
+            draw_samples(samples)
             if record.state is JobState.FAILED:
                 failure(record.message or "The fitting failed.")
             if not record.state.is_final:
