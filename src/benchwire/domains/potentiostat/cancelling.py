@@ -19,5 +19,5 @@ class Cancelling:
 
     async def cancel(self, run_id: str) -> str:
         """Cancel a run and return what its status will be; see `Potentiostats.cancel`."""
-        self._potentiostats.jobs.stop(run_id)
+        self._potentiostats.open_cells(run_id)
         return await to_thread.run_sync(self._potentiostats.cancel, run_id, limiter=self._limiter)

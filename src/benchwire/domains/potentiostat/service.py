@@ -475,11 +475,15 @@ class Potentiostats:
         run = self.record(run_id)
         if run.status in FINISHED:
             return run.status
+        self.open_cells(run_id)
+        self.jobs.cancel(run_id)
+        return "cancelled"
+
+    def open_cells(self, run_id: str) -> None:
+        """Have a run that is under way stopped for good; waits for nothing and needs no database."""
         active = self._active.get(run_id)
         if active is not None:
             active.stop(StopReason.CANCELLED)
-        self.jobs.cancel(run_id)
-        return "cancelled"
 
     # -- following --------------------------------------------------------------------------
 

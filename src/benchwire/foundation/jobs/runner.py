@@ -452,13 +452,6 @@ class Jobs:
         """Return how many jobs are in each state, of some kinds or of all."""
         return self._store.count_by_state(kinds)
 
-    def stop(self, job_id: str) -> None:
-        """Ask a job to stop, if it is running; needs no database."""
-        with self._lock:
-            running = self._running.get(job_id)
-        if running is not None:
-            running.stop.ask(StopReason.CANCELLED)
-
     def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job: at once while queued, by asking it to stop while running.
 
