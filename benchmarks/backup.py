@@ -28,6 +28,7 @@ from benchwire.foundation.settings import load_server_settings
 
 BLOCK_BYTES, SMALL_BYTES, TABLES = 4_000, 100_000, 4
 ROWS_AT_ONCE = 2_000
+GOAL_SECONDS = 60.0
 
 
 def make_folder(data: Path, size: int) -> None:
@@ -115,6 +116,9 @@ def main() -> None:
         durable = medians["cp -a and sync"]
         for name, value in medians.items():
             print(f"{name:<15} {value:6.2f} s/GB   {value / durable:5.2f} of cp -a and sync")
+    is_met = max(medians["backup"], medians["restore"]) <= GOAL_SECONDS
+    print(f"goal of {GOAL_SECONDS:g} s for each GB: {'met' if is_met else 'NOT met'}")
+    raise SystemExit(not is_met)
 
 
 if __name__ == "__main__":
