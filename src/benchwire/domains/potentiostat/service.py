@@ -480,7 +480,7 @@ class Potentiostats:
         return "cancelled"
 
     def open_cells(self, run_id: str) -> None:
-        """Have a run that is under way stopped for good; waits for nothing and needs no database."""
+        """Have a run that is under way stopped for good, without waiting for the database."""
         active = self._active.get(run_id)
         if active is not None:
             active.stop(StopReason.CANCELLED)
