@@ -71,8 +71,8 @@ class Load:
             *(PlateHand(self, number).turn for number in range(2)),
             *(Rack(self, f"rack{number}").turn for number in range(2)),
             MeterReader(self).turn,
-            Analyst(self, "/processing/workflow", self._movie).turn,
-            Analyst(self, "/analysis/fitting", self._fit).turn,
+            Analyst(self, "/processing/workflow", self.movie_order).turn,
+            Analyst(self, "/analysis/fitting", self.fit_order).turn,
         ]
 
     @contextmanager
@@ -101,6 +101,22 @@ class Load:
         """Return how often something was acknowledged."""
         return sum(entry["what"] == what for entry in self.journal.entries())
 
+    def movie_order(self, number: int) -> dict[str, Any]:
+        """Return what to ask for to have the movie processed once more."""
+        return {
+            "microscopy_path": str(self.bench.area / "movie.ome.tif"),
+            "output_dir": str(self.bench.area / f"results{number}"),
+            "channels": CHANNELS,
+            "parameters": {"border_margin": 5, "min_frames": 2},
+        }
+
+    def fit_order(self, number: int) -> dict[str, Any]:
+        """Return what to ask for to have a copy of the traces fitted."""
+        traces = self.bench.area / "traces.csv"
+        copy = self.bench.area / f"traces{number}.csv"
+        copy.write_bytes(traces.read_bytes())
+        return {"csv_path": str(copy), "model_type": "maturation"}
+
     def _work(self, turn: Turn) -> None:
         with httpx.Client(base_url=self.bench.server.url, timeout=SECONDS) as client:
             while not self.is_over():
@@ -118,20 +134,6 @@ class Load:
                 except BaseException as error:
                     self.failures.append(error)
                     return
-
-    def _movie(self, number: int) -> dict[str, Any]:
-        return {
-            "microscopy_path": str(self.bench.area / "movie.ome.tif"),
-            "output_dir": str(self.bench.area / f"results{number}"),
-            "channels": CHANNELS,
-            "parameters": {"border_margin": 5, "min_frames": 2},
-        }
-
-    def _fit(self, number: int) -> dict[str, Any]:
-        traces = self.bench.area / "traces.csv"
-        copy = self.bench.area / f"traces{number}.csv"
-        copy.write_bytes(traces.read_bytes())
-        return {"csv_path": str(copy), "model_type": "maturation"}
 
 
 class Experimenter:
@@ -314,9 +316,10 @@ class Analyst:
 
 
 def tables_of(results: dict[str, Any]) -> dict[str, str]:
-    """Return the tables that results name, each with the digest of its content."""
-    if "results_file" in results:
-        paths = [Path(results["results_file"])]
-    else:
+    """Return the tables that results name, sorted, each with the digest of its content."""
+    # A workflow's results file is a list of its tables, by paths that differ.
+    if "output_dir" in results:
         paths = sorted(Path(results["output_dir"]).rglob("*_traces.csv"))
+    else:
+        paths = [Path(results["results_file"])]
     return {str(path): digest(path.read_bytes()) for path in paths}

@@ -312,9 +312,10 @@ def fail_each_call(lab: Lab, name: str, error: int, soak_or: Callable[[int, int]
             log = lab.server.log_path.read_bytes()[logged:]
             assert told[-1][0] or b"not in the audit log as yet" in log, told[-1]
         until(lambda: work(lab) is None, seconds=5.0, what=f"work after {told[-1]}")
+    hit = sum(bool(failed) for _, failed, _ in told)
+    print(f"{name}: {hit} of {len(told)} calls have failed, {calls[-1]} in all")
     # Not all of them: what the server makes up for, or does a moment later, shifts the count.
-    if error != SHORT and len(told) > 4:
-        assert any(failed for _, failed, _ in told), "no call has failed"
+    assert error == SHORT or len(told) <= 4 or hit > len(told) / 2
     # Half of a write is no error: the rest is written next.
     assert error != SHORT or not any(text for text, _, _ in told)
     assert lab.server.process is not None

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.account import Account
-from tests.faults.bench import SAMPLE_SECONDS, Bench, open_bench
+from benchwire.foundation.jobs.runner import MAX_ATTEMPTS
+from tests.faults.account import Account, Entry
+from tests.faults.bench import SAMPLE_SECONDS, SECONDS, Bench, open_bench
 from tests.faults.journal import Journal
-from tests.faults.load import Load
+from tests.faults.load import Load, digest, tables_of
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -24,6 +26,7 @@ SEED = 20261128
 HEALTH_SECONDS = 5.0
 LONGEST_LIFE_SECONDS = 3.0
 COMPUTING_SECONDS = 180.0
+WORKFLOWS, FITS = "/api/v1/processing/workflow", "/api/v1/analysis/fitting"
 # Samples that are in the instrument, on the line or on their way to the file.
 UNDER_WAY_SECONDS = 1.5
 
@@ -50,22 +53,75 @@ def check_instruments_are_left_alone(bench: Bench) -> None:
     assert not any(bench.state(slot)["running"] for slot in bench.slots)
 
 
-def until_computed(bench: Bench, journal: Journal) -> None:
-    """Wait until all that was taken in to be computed has ended, with the results it should."""
-    jobs = [entry for entry in journal.entries() if entry["what"] == "job"]
+def begin_computing(bench: Bench, load: Load, number: int) -> dict[str, str]:
+    """Have a movie processed and traces fitted; return both jobs by where they are asked for."""
+    jobs = {}
+    for family, order in ((WORKFLOWS, load.movie_order), (FITS, load.fit_order)):
+        path = f"{bench.server.url}{family}/start"
+        answer = httpx.post(path, json=order(number), timeout=SECONDS)
+        jobs[family] = str(answer.raise_for_status().json()["job_id"])
+    return jobs
+
+
+def compute_undisturbed(bench: Bench, load: Load) -> dict[str, list[str]]:
+    """Process and fit once, and return the digests of the tables by where they are asked for."""
+    made = {}
+    for family, job in begin_computing(bench, load, number=0).items():
+        entry = {"family": family, "job": job}
+        until(
+            lambda entry=entry: status_of(bench, entry)["status"] == "completed",
+            seconds=COMPUTING_SECONDS,
+            what="the reference",
+        )
+        made[family] = tables_made(bench, entry)
+        assert made[family]
+    return made
+
+
+def check_computing(bench: Bench, journal: Journal, undisturbed: dict[str, list[str]]) -> None:
+    """Wait until all computing has ended, and check that it came out as if never killed.
+
+    What was being done when the server was killed is done anew, up to a number of times.
+    """
+    jobs: dict[str, Entry] = {}
+    kills: Counter[str] = Counter()
+    for entry in journal.entries():
+        if entry["what"] == "job":
+            jobs[entry["job"]] = entry
+        elif entry["what"] == "killed":
+            kills.update(jobs.keys())
 
     def have_ended() -> bool:
-        return all(status_of(bench, job) in {"completed", "failed"} for job in jobs)
+        return all(
+            status_of(bench, job)["status"] in {"completed", "failed"} for job in jobs.values()
+        )
 
     until(have_ended, seconds=COMPUTING_SECONDS, what="the end of all computing")
-    tables: dict[str, set[str]] = {}
-    for path in bench.area.rglob("*_traces.csv"):
-        tables.setdefault(path.name, set()).add(path.read_bytes().hex())
-    assert all(len(contents) == 1 for contents in tables.values()), "killed work came out otherwise"
+    completed: Counter[str] = Counter()
+    for job in jobs.values():
+        status = status_of(bench, job)
+        if status["status"] == "completed":
+            completed[job["family"]] += 1
+            assert tables_made(bench, job) == undisturbed[job["family"]], status
+        else:
+            assert status["message"] == "server restarted", status
+            assert kills[job["job"]] >= MAX_ATTEMPTS, status
+    print(f"{dict(completed)} of {len(jobs)} were completed, the others given up")
+    assert completed.keys() == undisturbed.keys()
+    # Also those whose client was never told that they had been taken in.
+    for pattern, family in (("*_traces.csv", WORKFLOWS), ("*_fitted_*.csv", FITS)):
+        for path in bench.area.rglob(pattern):
+            assert digest(path.read_bytes()) in undisturbed[family], f"{path} came out otherwise"
 
 
-def status_of(bench: Bench, job: dict[str, str]) -> str:
-    return str(bench.get(f"{job['family']}/status/{job['job']}")["status"])
+def status_of(bench: Bench, job: Entry) -> Entry:
+    status: Entry = bench.get(f"{job['family']}/status/{job['job']}")
+    return status
+
+
+def tables_made(bench: Bench, job: Entry) -> list[str]:
+    """Return the digests of a job's tables in the order of their names."""
+    return list(tables_of(bench.get(f"{job['family']}/results/{job['job']}")).values())
 
 
 def leave_readings_to_files(bench: Bench) -> None:
@@ -101,14 +157,21 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(
     ):
         *busy, held = bench.slots
         load = Load(bench, journal, chance.getrandbits(32), slots=busy, pause=0.02)
-        for life in range(soak_or(3, 200)):
+        undisturbed = compute_undisturbed(bench, load)
+        lives = soak_or(3, 200)
+        for life in range(lives):
             before = len(journal.entries())
             long_run, begun = bench.start_run(held, 600), time.monotonic()
             with load.running():
                 time.sleep(chance.uniform(0.2, LONGEST_LIFE_SECONDS))
+                if life == lives - 1:
+                    # However busy the others were, something of both kinds is cut short.
+                    for family, job in begin_computing(bench, load, number=10_000).items():
+                        journal.note("job", family=family, job=job)
                 was_running = bench.get(f"/jobs/{long_run}")["status"] == "running"
                 measured = time.monotonic() - begun
                 bench.server.kill()
+            journal.note("killed", life=life)
             starts.append(start_again(bench.server))
             bench.until_ready()
             check_instruments_are_left_alone(bench)
@@ -124,10 +187,12 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(
             print(
                 f"life {life}: alive after {starts[-1][0]:.2f} s, whole after {starts[-1][1]:.2f} s"
             )
-        until_computed(bench, journal)
+        check_computing(bench, journal, undisturbed)
         leave_readings_to_files(bench)
         account = Account(bench)
         account.compare(journal.entries())
+        account.check_files()
+        assert load.count("image")
         worst = [max(seconds) for seconds in zip(*starts, strict=True)]
         print(f"{len(starts)} lives, {len(journal.entries())} acknowledged: alive after "
               f"{worst[0]:.2f} s, whole after {worst[1]:.2f} s at worst")  # fmt: skip

@@ -54,6 +54,11 @@ BODIES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/samples/links", {"kind": "run", "item_id": "r", "sample": None}),
     ("/jobs/status", {"run_ids": [None]}),
 )  # fmt: skip
+# Bodies that are taken, so that the name in the path is used.
+WORDS: dict[str, dict[str, Any]] = {
+    f"/{group}/{{device_id}}/readings": {"timestamp": "2026-05-04T12:00:00Z", field: 1.0}
+    for group, field in (("bms", "soc"), ("pcs", "apparent_power"), ("bess", "soc"))
+}
 
 
 @pytest.fixture(scope="module")
@@ -115,29 +120,24 @@ def spelt(text: str) -> Iterator[str]:
         yield text
 
 
-def places(document: dict[str, Any], real: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Return method and target of each operation, with ``{}`` in one parameter's place."""
+def places(document: dict[str, Any], real: dict[str, str]) -> Iterator[tuple[str, str, object]]:
+    """Return method, target and body of each operation, with ``{}`` in one parameter's place.
+
+    Of operations that change something only names in the path are replaced: none is anything's.
+    """
     for path, operations in document["paths"].items():
+        if path.endswith(("/live", "/stream", "/events/jobs")):
+            continue
         for method, operation in operations.items():
-            if not _is_asked(method, path):
-                continue
+            body = None if method in {"get", "delete"} else WORDS.get(path, {})
             given = operation.get("parameters", ())
             names = [each["name"] for each in given if each["in"] == "path"]
             for name in names:
-                yield method.upper(), _filled_path(path, names, {**real, name: "{}"})
-            for each in given:
+                yield method.upper(), _filled_path(path, names, {**real, name: "{}"}), body
+            for each in given if method == "get" or path.endswith("/validate") else ():
                 if each["in"] == "query" and _is_text(each["schema"]):
                     target = _filled_path(path, names, real)
-                    yield method.upper(), f"{target}?{each['name']}={{}}"
-
-
-def _is_asked(method: str, path: str) -> bool:
-    """Whether an operation reads, or acts on nothing but what its path names."""
-    if path.endswith(("/live", "/stream", "/events/jobs")):
-        return False
-    return method == "get" or (
-        method == "post" and path.endswith(("/validate", "/cancel", "/retry", "/upload"))
-    )
+                    yield method.upper(), f"{target}?{each['name']}={{}}", body
 
 
 def _filled_path(path: str, names: list[str], values: dict[str, str]) -> str:
@@ -174,19 +174,23 @@ def test_no_way_leads_out_of_the_folders(
 ) -> None:
     texts = corpus(canary)
     assert len(texts) >= 500
-    before = tree(canary.parent)
+    before, folders = tree(canary.parent), [*furnished.folder.parent.iterdir()]
+    own = {path.name for path in furnished.folder.iterdir()}
     chosen = random.Random(SEED)
     how_many = soak_or(6, len(texts))
-    for method, target in places(furnished.document, names_of(furnished)):
+    for method, target, body in places(furnished.document, names_of(furnished)):
         for text in chosen.sample(texts, how_many):
             for spelling in spelt(text):
                 if len(spelling) < 30_000:
-                    stranger.ask(method, target.replace("{}", spelling))
-    for path, body in BODIES:
+                    stranger.ask(method, target.replace("{}", spelling), body)
+    for path, named in BODIES:
         for text in chosen.sample(texts, how_many):
-            filled = _filled(body, text, str(furnished.folder))
+            filled = _filled(named, text, str(furnished.folder))
             stranger.ask("POST", path, filled)
     assert tree(canary.parent) == before
+    assert [*furnished.folder.parent.iterdir()] == folders
+    # What a request may name is where results go.
+    assert {path.name for path in furnished.folder.iterdir()} - own <= {"out", "results"}
     assert stranger.asked > 500
 
 

@@ -628,7 +628,10 @@ def test_a_plot_that_fails_in_any_way_leaves_a_run_that_is_done(
     assert (slot["status"], slot["message"]) == (
         "done", "The data are complete; a plot could not be drawn",
     )  # fmt: skip
-    assert bench.potentiostats.jobs.get(run["run_id"]).state.value == "done"
+    until(
+        lambda: bench.potentiostats.jobs.get(run["run_id"]).state.value == "done",
+        what="the job's end",
+    )
     bench.end_of(bench.start(devices=["slot01"])["run_id"])
 
 
