@@ -15,7 +15,7 @@ from tests.faults.account import Account
 from tests.faults.bench import ATTEMPTS, open_bench
 from tests.faults.journal import Journal
 from tests.faults.load import Load
-from tests.faults.test_kill import status_of, until_computed
+from tests.faults.test_kill import COMPUTING_SECONDS, status_of
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
@@ -120,9 +120,12 @@ def test_a_locked_database_loses_no_sample_and_no_work(
             status = bench.get("/api/status", meter=meter["meter"])
             assert status["dropped_readings"] == 0
             assert len(came) >= seconds * 10 - status["missed_polls"] - 1
-        until_computed(bench, journal)
         jobs = [entry for entry in journal.entries() if entry["what"] == "job"]
-        assert {status_of(bench, job) for job in jobs} == {"completed"}
+        until(
+            lambda: all(status_of(bench, job)["status"] == "completed" for job in jobs),
+            seconds=COMPUTING_SECONDS,
+            what="the end of all computing",
+        )
         Account(bench).compare(journal.entries())
         assert bench.server.stop() == 0
         assert "Traceback" not in bench.server.log
