@@ -18,6 +18,7 @@ from tests.faults.bench import ATTEMPTS, Bench, open_bench
 from tests.faults.journal import Journal
 from tests.faults.load import Load
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
@@ -124,7 +125,7 @@ def test_a_clock_that_is_set_harms_nothing(
     tmp_path: Path,
     free_port: int,
     database_url: str | None,
-    soak_or: Callable[[int, int], int],
+    soak_or: SoakOr,
 ) -> None:
     """Forward and back by an hour, back by 10 s, and over the hour that a summer skips."""
     with (

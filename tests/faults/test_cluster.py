@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from tests.support.battery import DEVICE, write_group
 from tests.support.cluster import DaskCluster
 from tests.support.s3 import BUCKET, ObjectStore
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 FOVS, FRAMES, SIZE = 5, 6, 320
@@ -241,7 +242,7 @@ def finished(output: Path) -> int:
 
 def test_workers_that_are_killed_lose_nothing(
     own_dask: DaskCluster, lab: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
-    soak_or: Callable[[int, int], int],
+    soak_or: SoakOr,
 ) -> None:  # fmt: skip
     """Each time a workflow begins, a worker is killed in the middle and another takes its place."""
     with serving(tmp_path, lab, own_dask) as bench:
@@ -263,7 +264,7 @@ def test_workers_that_are_killed_lose_nothing(
 
 def test_scheduler_that_is_killed_and_comes_back_loses_nothing(
     own_dask: DaskCluster, lab: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
-    soak_or: Callable[[int, int], int],
+    soak_or: SoakOr,
 ) -> None:  # fmt: skip
     with serving(tmp_path, lab, own_dask) as bench:
         for number in range(soak_or(1, 10)):

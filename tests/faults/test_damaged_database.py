@@ -23,6 +23,7 @@ from benchwire.foundation.db_files import COPIES_KEPT, FolderUnsuitable, copies,
 from benchwire.foundation.jobs.sessions import Sessions
 from tests.support.ports import free_port
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 
 HEADER_BYTES = 100
 MOST_UNSEEN = 0.02
@@ -57,7 +58,7 @@ def pages_cut_off(sound: bytes, content: bytes) -> bool:
 
 
 def test_damage_in_any_place_keeps_no_server_from_its_start(
-    sound: bytes, tmp_path: Path, soak_or: Callable[[int, int], int]
+    sound: bytes, tmp_path: Path, soak_or: SoakOr
 ) -> None:
     logging.disable(logging.CRITICAL)
     seen = Counter[str]()

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -13,6 +12,7 @@ import pytest
 
 from tests.faults.conftest import Furnished
 from tests.support import house
+from tests.support.soaking import SoakOr
 
 pytestmark = pytest.mark.paced
 
@@ -80,7 +80,7 @@ def configuration(folder: Path, names: dict[str, list[str | int]]) -> Path:
 
 
 def test_no_operation_fails_or_answers_otherwise_than_documented(
-    furnished: Furnished, tmp_path: Path, soak_or: Callable[[int, int], int]
+    furnished: Furnished, tmp_path: Path, soak_or: SoakOr
 ) -> None:
     config = configuration(tmp_path, names_that_exist(furnished))
     examples = soak_or(3, 500)

@@ -30,6 +30,7 @@ from tests.support.battery import DEVICE, write_group
 from tests.support.ports import free_port
 from tests.support.postgres import running_postgres
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
@@ -281,7 +282,7 @@ NEVER_SILENT: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("error", FAULTS.values(), ids=FAULTS.keys())
 @pytest.mark.parametrize("name", WORK)
 def test_each_failing_call_is_told_and_leaves_nothing_half_done(
-    lab: Lab, name: str, error: int, soak_or: Callable[[int, int], int]
+    lab: Lab, name: str, error: int, soak_or: SoakOr
 ) -> None:
     fail_each_call(lab, name, error, soak_or)
 
@@ -289,12 +290,12 @@ def test_each_failing_call_is_told_and_leaves_nothing_half_done(
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("name", ["image", "run", "workflow"])
 def test_files_that_fail_leave_no_record_of_them(
-    lab_on_postgresql: Lab, name: str, error: int, soak_or: Callable[[int, int], int]
+    lab_on_postgresql: Lab, name: str, error: int, soak_or: SoakOr
 ) -> None:
     fail_each_call(lab_on_postgresql, name, error, soak_or)
 
 
-def fail_each_call(lab: Lab, name: str, error: int, soak_or: Callable[[int, int], int]) -> None:
+def fail_each_call(lab: Lab, name: str, error: int, soak_or: SoakOr) -> None:
     work, short, long = WORK[name]
     assert work(lab) is None
     lab.disk.fail(0, error)
@@ -343,9 +344,7 @@ def test_all_of_it_is_there_after_a_restart(lab: Lab) -> None:
         assert work(lab) is None
 
 
-def test_no_reading_of_a_meter_is_lost(
-    library: Path, tmp_path: Path, soak_or: Callable[[int, int], int]
-) -> None:
+def test_no_reading_of_a_meter_is_lost(library: Path, tmp_path: Path, soak_or: SoakOr) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     disk = FailingDisk(library, folder)
@@ -375,9 +374,7 @@ def test_no_reading_of_a_meter_is_lost(
         assert not journal.lost()
 
 
-def test_a_backup_is_whole_or_absent(
-    library: Path, tmp_path: Path, soak_or: Callable[[int, int], int]
-) -> None:
+def test_a_backup_is_whole_or_absent(library: Path, tmp_path: Path, soak_or: SoakOr) -> None:
     data, shelf = tmp_path / "data", tmp_path / "shelf"
     shelf.mkdir()
     with Server(data, free_port()):
@@ -416,7 +413,7 @@ def test_a_backup_is_whole_or_absent(
 
 
 def test_a_first_start_that_fails_says_why_and_the_next_one_works(
-    library: Path, tmp_path: Path, soak_or: Callable[[int, int], int]
+    library: Path, tmp_path: Path, soak_or: SoakOr
 ) -> None:
     port = free_port()
 

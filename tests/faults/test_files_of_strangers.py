@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tests.support import damage
 from tests.support.battery import minutes, write_signal
 from tests.support.ports import free_port
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 
 pytestmark = pytest.mark.paced
 
@@ -136,9 +137,7 @@ def csv_bombs() -> Iterator[tuple[str, bytes]]:
     yield "nothing", b""
 
 
-def test_damaged_pictures_are_refused_or_kept_as_they_are(
-    bench: Bench, soak_or: Callable[[int, int], int]
-) -> None:
+def test_damaged_pictures_are_refused_or_kept_as_they_are(bench: Bench, soak_or: SoakOr) -> None:
     chance = random.Random(SEED)
     whole = [damage.picture(kind) for kind in damage.FORMATS]
     shown: dict[int, int] = {}
@@ -194,9 +193,7 @@ def movies(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_damaged_movies_end_no_server(
-    bench: Bench, tmp_path: Path, soak_or: Callable[[int, int], int]
-) -> None:
+def test_damaged_movies_end_no_server(bench: Bench, tmp_path: Path, soak_or: SoakOr) -> None:
     """A file of a known kind that cannot be read is 500 by the API's contract, in its shape."""
     chance = random.Random(SEED)
     whole = movies(tmp_path)

@@ -8,7 +8,6 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 
 from benchwire.foundation.companion import SILENCE_SECONDS
 from tests.faults.bench import ATTEMPTS, SAMPLE_SECONDS, Bench, open_bench
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
@@ -39,7 +39,7 @@ def test_a_frozen_server_misses_no_reading_and_no_sample(
     tmp_path: Path,
     free_port: int,
     database_url: str | None,
-    soak_or: Callable[[int, int], int],
+    soak_or: SoakOr,
 ) -> None:
     """Potentiostats are held by a process of their own, and meters by another."""
     seconds = soak_or(4, 30)
@@ -71,7 +71,7 @@ def test_a_frozen_server_misses_no_reading_and_no_sample(
 
 
 def test_a_frozen_holder_leaves_its_instruments_safe(
-    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+    tmp_path: Path, free_port: int, soak_or: SoakOr
 ) -> None:
     """For a while it is waited for; after a longer one another process takes its place."""
     seconds = soak_or(4, 30)
@@ -98,7 +98,7 @@ def test_a_frozen_holder_leaves_its_instruments_safe(
 
 
 def test_a_frozen_reader_of_meters_leaves_a_gap_and_no_burst(
-    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+    tmp_path: Path, free_port: int, soak_or: SoakOr
 ) -> None:
     """For a while it is waited for; after a longer one another process takes its place."""
     seconds = soak_or(4, 30)

@@ -29,9 +29,7 @@ from benchwire.domains.powermeter.errors import FrameDamaged
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.instruments.transport import LinkLost
 from tests.support.clock import ManualClock
-
-SoakOr = Callable[[int, int], int]
-
+from tests.support.soaking import SoakOr
 
 # -- late answers, in a time of their own ------------------------------------------------------
 

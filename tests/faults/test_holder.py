@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -10,6 +9,7 @@ import pytest
 
 from tests.faults.bench import Bench, open_bench
 from tests.faults.meter_journal import MeterJournal
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
@@ -48,7 +48,7 @@ def test_a_server_that_is_killed_leaves_every_cell_open(
     tmp_path: Path,
     free_port: int,
     database_url: str | None,
-    soak_or: Callable[[int, int], int],
+    soak_or: SoakOr,
 ) -> None:
     with open_bench(tmp_path, free_port, slots=2, meters=1, database_url=database_url) as bench:
         for _ in range(soak_or(2, 20)):
@@ -70,7 +70,7 @@ def test_a_server_that_is_killed_leaves_every_cell_open(
 
 
 def test_another_takes_the_place_of_a_holder_that_is_killed(
-    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+    tmp_path: Path, free_port: int, soak_or: SoakOr
 ) -> None:
     with open_bench(tmp_path, free_port, slots=2, meters=1) as bench:
         for _ in range(soak_or(3, 20)):
@@ -93,7 +93,7 @@ def test_another_takes_the_place_of_a_holder_that_is_killed(
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_server_that_ends_without_its_holder_has_opened_every_cell(
-    tmp_path: Path, free_port: int, number: signal.Signals, soak_or: Callable[[int, int], int]
+    tmp_path: Path, free_port: int, number: signal.Signals, soak_or: SoakOr
 ) -> None:
     """Nobody is left who could do it later: another holder does it before the server goes."""
     with open_bench(tmp_path, free_port, slots=2, meters=1) as bench:
@@ -116,7 +116,7 @@ def test_a_server_that_ends_without_its_holder_has_opened_every_cell(
 
 
 def test_another_takes_the_place_of_a_reader_of_meters(
-    tmp_path: Path, free_port: int, soak_or: Callable[[int, int], int]
+    tmp_path: Path, free_port: int, soak_or: SoakOr
 ) -> None:
     """The gap is told, what was shown is stored, and no count begins anew."""
     with open_bench(tmp_path, free_port, slots=1, meters=2) as bench:

@@ -19,6 +19,7 @@ from benchwire.foundation.web.keys import KeyRing, NamedKeys
 from benchwire.foundation.web.roles import Role
 from tests.support.ports import free_port
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 
 OWNER = "owner-3f9c1e0b7a5d4826"
 LARGEST_T = 4.5
@@ -67,7 +68,7 @@ def leaks(compare: Callable[[str], object], one: str, other: str, times: int) ->
 
 @pytest.mark.parametrize("kind", ["owner", "named"])
 def test_how_much_of_a_key_is_right_takes_no_other_time(
-    tmp_path: Path, kind: str, soak_or: Callable[[int, int], int]
+    tmp_path: Path, kind: str, soak_or: SoakOr
 ) -> None:
     named = NamedKeys(tmp_path)
     made = named.add("ada", Role.OPERATOR)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tests.faults.bench import SAMPLE_SECONDS, SECONDS, Bench, open_bench
 from tests.faults.journal import Journal
 from tests.faults.load import Load, digest, tables_of
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
@@ -143,7 +143,7 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(
     tmp_path: Path,
     free_port: int,
     database_url: str | None,
-    soak_or: Callable[[int, int], int],
+    soak_or: SoakOr,
 ) -> None:
     """One data folder grows through all lives; each life is cut short at a random moment."""
     print(f"seed {SEED}")

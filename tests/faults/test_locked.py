@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tests.faults.bench import ATTEMPTS, open_bench
 from tests.faults.journal import Journal
 from tests.faults.load import Load
 from tests.faults.test_kill import COMPUTING_SECONDS, status_of
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
@@ -82,7 +83,7 @@ def test_a_locked_database_loses_no_sample_and_no_work(
     tmp_path: Path,
     free_port: int,
     database_url: str | None,
-    soak_or: Callable[[int, int], int],
+    soak_or: SoakOr,
 ) -> None:
     seconds = soak_or(int(BUSY_SECONDS) + 2, 30)
     with (

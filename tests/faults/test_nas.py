@@ -12,7 +12,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,11 +35,11 @@ from tests.faults import bench as whole
 from tests.faults.disk import fill, small_disk
 from tests.support import smb
 from tests.support.ports import free_port
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.paced, needs_server]
 
-SoakOr = Callable[[int, int], int]
 SIZE = 3_000_000
 
 

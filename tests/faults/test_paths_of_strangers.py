@@ -8,7 +8,7 @@ import os
 import random
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,6 +18,7 @@ import pytest
 
 from tests.faults.conftest import Furnished
 from tests.support import house
+from tests.support.soaking import SoakOr
 from tests.support.traversal import corpus
 
 pytestmark = pytest.mark.paced
@@ -170,7 +171,7 @@ def tree(folder: Path) -> list[str]:
 
 
 def test_no_way_leads_out_of_the_folders(
-    furnished: Furnished, stranger: Stranger, canary: Path, soak_or: Callable[[int, int], int]
+    furnished: Furnished, stranger: Stranger, canary: Path, soak_or: SoakOr
 ) -> None:
     texts = corpus(canary)
     assert len(texts) >= 500
@@ -233,7 +234,7 @@ def test_a_run_s_files_are_its_own(furnished: Furnished, stranger: Stranger, can
 
 
 def test_names_that_become_folders_stay_inside(
-    furnished: Furnished, stranger: Stranger, canary: Path, soak_or: Callable[[int, int], int]
+    furnished: Furnished, stranger: Stranger, canary: Path, soak_or: SoakOr
 ) -> None:
     """A run takes its folder's name from the request; a started one is cancelled at once."""
     chosen = random.Random(SEED)
@@ -258,7 +259,7 @@ def test_names_that_become_folders_stay_inside(
 
 
 def test_a_picture_s_name_is_only_shown(
-    furnished: Furnished, stranger: Stranger, canary: Path, soak_or: Callable[[int, int], int]
+    furnished: Furnished, stranger: Stranger, canary: Path, soak_or: SoakOr
 ) -> None:
     """The name of an upload becomes no path, and its header is valid whatever it is."""
     with furnished.client() as client:
@@ -291,7 +292,7 @@ def test_a_picture_s_name_is_only_shown(
 
 @pytest.mark.parametrize("what", ["file", "archive", "crate"])
 def test_a_link_made_between_check_and_use_leads_nowhere(
-    furnished: Furnished, canary: Path, soak_or: Callable[[int, int], int], what: str
+    furnished: Furnished, canary: Path, soak_or: SoakOr, what: str
 ) -> None:
     """Somebody who may write into a run's folder flips a file of it while it is fetched."""
     with furnished.client() as client:

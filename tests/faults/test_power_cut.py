@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from benchwire.domains.potentiostat.recording import SYNC_SECONDS
 from tests.faults.disk import Call, Disk, FailingDisk, build, calls
 from tests.support.ports import free_port
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
@@ -173,7 +174,7 @@ def look_at_rows(database: sqlite3.Connection, folder: Path, promised: Promised)
 
 @pytest.mark.parametrize("kept", KEPT)
 def test_what_was_acknowledged_is_there_at_any_power_cut(
-    recorded: Recorded, tmp_path: Path, kept: str, soak_or: Callable[[int, int], int]
+    recorded: Recorded, tmp_path: Path, kept: str, soak_or: SoakOr
 ) -> None:
     chance = random.Random(kept)
     chosen = set(chance.sample(range(n := len([*cuts(recorded)])), min(n, soak_or(60, 10**9))))
@@ -207,7 +208,7 @@ def test_at_most_the_samples_of_one_interval_are_lost(recorded: Recorded) -> Non
 
 
 def test_a_server_starts_on_what_a_power_cut_left(
-    recorded: Recorded, tmp_path: Path, soak_or: Callable[[int, int], int]
+    recorded: Recorded, tmp_path: Path, soak_or: SoakOr
 ) -> None:
     chance = random.Random(7)
     chosen = set(chance.sample(range(n := len([*cuts(recorded)])), min(n, soak_or(1, 60))))

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from benchwire.foundation.web.sse import HEARTBEAT_SECONDS
 from tests.support.ports import free_ports
 from tests.support.postgres import running_postgres
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 
 OWNER = "the owner's own key"
 ROLES = ("viewer", "operator", "admin")
@@ -200,9 +201,7 @@ def test_a_key_is_made_and_withdrawn_while_the_server_runs(lab: Lab) -> None:
     assert ("guest", "/login", 303) in logged
 
 
-def test_two_principals_at_once_never_act_under_each_others_name(
-    lab: Lab, soak_or: Callable[[int, int], int]
-) -> None:
+def test_two_principals_at_once_never_act_under_each_others_name(lab: Lab, soak_or: SoakOr) -> None:
     """By key and by session over shared connections: each answer and entry is its sender's."""
     requests = soak_or(300, 10_000)
     before = len(lab.entries())

@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tests.faults.account import Account
 from tests.faults.bench import Bench, open_bench
 from tests.faults.journal import Journal
 from tests.faults.load import Load
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.paced
@@ -51,7 +52,7 @@ def test_a_signal_under_load_leaves_everything_safe(
     tmp_path: Path,
     free_port: int,
     database_url: str | None,
-    soak_or: Callable[[int, int], int],
+    soak_or: SoakOr,
 ) -> None:
     chance = random.Random(SEED)
     worst = (0.0, 0.0)

@@ -26,6 +26,7 @@ from benchwire.foundation.web.connections import (
 )
 from tests.support.ports import free_port
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 HEAD_SECONDS = 2.0
@@ -319,9 +320,7 @@ def test_a_request_that_is_worked_on_is_waited_for(monkeypatch: pytest.MonkeyPat
     assert spoken_to(monkeypatch, lambda protocol, _: protocol.data_received(head)) == []
 
 
-def test_idle_connections_keep_nobody_out(
-    server: Server, soak_or: Callable[[int, int], int]
-) -> None:
+def test_idle_connections_keep_nobody_out(server: Server, soak_or: SoakOr) -> None:
     allow_many_connections()
     idle = soak_or(600, 5000)
     with contextlib.ExitStack() as held:
@@ -337,7 +336,7 @@ def test_idle_connections_keep_nobody_out(
 
 
 def test_clients_that_never_read_are_dropped_and_delay_nobody(
-    streams: int, soak_or: Callable[[int, int], int]
+    streams: int, soak_or: SoakOr
 ) -> None:
     allow_many_connections()
     clients, stalled = soak_or(60, 200), soak_or(20, 100)

@@ -6,7 +6,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from tests.support.lines import CutLine
 from tests.support.ports import free_port
 from tests.support.s3 import BUCKET, ObjectStore
 from tests.support.server import Server
+from tests.support.soaking import SoakOr
 from tests.support.waiting import until
 
 FILES, BYTES = 110, 200_000  # three pieces
@@ -82,7 +83,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_server_that_is_killed_goes_on_with_its_copies(
-    server: Server, store: ObjectStore, folder: Path, soak_or: Callable[[int, int], int]
+    server: Server, store: ObjectStore, folder: Path, soak_or: SoakOr
 ) -> None:
     """Out and back, killed at a random moment of each; what had arrived is not moved again."""
     chance = random.Random(8)
