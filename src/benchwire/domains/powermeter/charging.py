@@ -2,14 +2,26 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
-from benchwire.domains.powermeter.protocol import Identity
 from benchwire.domains.powermeter.readings import CURRENT, Reading, Totals
 from benchwire.foundation.clock import SECOND, microseconds, moment
 
 # A charge goes on while the server or the meter's cable is away for a moment; after so long
 # without a reading nobody can say that it was one and the same.
 LONGEST_GAP_SECONDS = 3600.0
+
+
+class MeterIdentity(Protocol):
+    """What a meter says of itself, as far as a charge keeps it."""
+
+    @property
+    def product(self) -> str:
+        """Its kind."""
+
+    @property
+    def serial(self) -> int:
+        """Its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,7 @@ class SessionWatch:
     open: Session | None = None
     seen_at: int | None = None
 
-    def see(self, reading: Reading, meter: Identity | None = None) -> list[Session]:
+    def see(self, reading: Reading, meter: MeterIdentity | None = None) -> list[Session]:
         """Take the next reading and return each session it has begun, prolonged or ended.
 
         Parameters
@@ -132,7 +144,7 @@ class SessionWatch:
         ended, self.open = replace(self.open, reason="no readings"), None
         return ended
 
-    def _setup(self, meter: Identity | None) -> Setup | None:
+    def _setup(self, meter: MeterIdentity | None) -> Setup | None:
         if meter is None:
             return None
         return Setup(meter.product, meter.serial, self.threshold, self.end_delay)
