@@ -1,10 +1,12 @@
 """The command line: of the server and beside it, of whoever runs it, and of its clients."""
 
 import logging
+import os
 import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
     from benchwire.app import Application
 
+logger = logging.getLogger(__name__)
+
 cli = typer.Typer(
     name="benchwire",
     help="One dependable server for the whole lab bench.",
@@ -38,6 +42,8 @@ cli = typer.Typer(
 
 # A backstop: instruments are safe and streams ended long before.
 _SHUTDOWN_SECONDS = 8
+# Whatever hangs, the process is gone this long after it was asked to end.
+_GONE_SECONDS = 9.0
 _UNSENT_BYTES = 128 * 1024
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
@@ -252,6 +258,7 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             opening.make_safe()
+            threading.Thread(target=_leave_in_time, args=(opening.closed,), daemon=True).start()
             super().handle_exit(sig, frame)
 
         def end(self) -> None:
@@ -268,6 +275,22 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     server.run([listener])
     if opening.error is not None:
         raise opening.error
+
+
+def _leave_in_time(closed: threading.Event) -> None:
+    """End the process if something keeps it, such as a disk that does not answer.
+
+    Its instruments are safe by then: their holders open the cells, with the server or without it.
+
+    Parameters
+    ----------
+    closed
+        Whether all is stored, and nothing but threads that hang is left.
+    """
+    time.sleep(_GONE_SECONDS)
+    hanging = [thread.name for thread in threading.enumerate() if not thread.daemon]
+    logger.error("ended without waiting any longer for: %s", ", ".join(hanging))
+    os._exit(0 if closed.is_set() else 1)
 
 
 def _take_signals() -> None:

@@ -50,6 +50,8 @@ class Opening:
         self._app: Application | None = None
         self._stop_asked = threading.Event()
         self.error: Exception | None = None
+        self.closed = threading.Event()
+        """Set once all parts are closed."""
 
     def make_safe(self) -> None:
         """Make every instrument safe, or see to it that none is touched any more."""
@@ -79,6 +81,7 @@ class Opening:
         await receive()
         over.set()
         await keeper
+        self.closed.set()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _keep(self, over: asyncio.Event) -> None:

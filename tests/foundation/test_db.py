@@ -66,6 +66,13 @@ def test_failing_write_leaves_its_group_alone(notes: Database) -> None:
     assert rows(notes) == ["b", "c", "taken"]
 
 
+def test_what_comes_after_the_end_is_refused_in_its_promise(notes: Database) -> None:
+    notes.close()
+    assert isinstance(notes.write_later(lambda _: None).exception(5), DatabaseUnavailable)
+    with pytest.raises(DatabaseUnavailable):
+        add_row(notes, "late")
+
+
 def test_work_that_raises_is_undone_whole(notes: Database) -> None:
     def half(connection: sa.Connection) -> None:
         connection.execute(sa.text("INSERT INTO note VALUES ('half')"))

@@ -228,14 +228,21 @@ class Database:
         return self.write_later(work).result()
 
     def write_later(self, work: Callable[[sa.Connection], T]) -> Future[T]:
-        """Queue a piece of work and return the promise of its durable result."""
-        if self._is_read_only:
-            raise NothingWritten("Only the server that owns the instruments writes")
+        """Queue a piece of work and return the promise of its durable result.
+
+        Whoever does not wait has other things to settle, so that a refusal is in the promise too.
+        """
         future: Future[T] = Future()
+        if self._is_read_only:
+            future.set_exception(NothingWritten("Only the server that owns the instruments writes"))
+            return future
         with self._gate:
-            if self._closed:
-                raise DatabaseUnavailable("The server is shutting down; nothing more is stored")
-            self._waiting.put(_Write(work, future))
+            if not self._closed:
+                self._waiting.put(_Write(work, future))
+                return future
+        future.set_exception(
+            DatabaseUnavailable("The server is shutting down; nothing more is stored")
+        )
         return future
 
     def renew(self) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -86,9 +87,11 @@ def one_work(catalogue: Lists, jobs: Engine, job_id: str) -> dict[str, Any]:
 
 
 @router.post("/work/{job_id}/cancel")
-def cancel_work(jobs: Engine, job_id: str) -> Cancelled:
+async def cancel_work(jobs: Engine, job_id: str) -> Cancelled:
     """Stop a job of any domain; one that has ended is left as it is."""
-    record = jobs.cancel(job_id)
+    # A cell is not to stay connected while other requests wait for the database in all threads.
+    jobs.ask_to_stop(job_id)
+    record = await to_thread.run_sync(jobs.cancel, job_id)
     return Cancelled(id=record.id, state=record.state)
 
 

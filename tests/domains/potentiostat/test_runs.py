@@ -18,8 +18,9 @@ import numpy as np
 import psutil
 import pytest
 
+from benchwire.domains.potentiostat import run as run_module
 from benchwire.domains.potentiostat import run_folder
-from benchwire.foundation.jobs.states import StopReason
+from benchwire.foundation.jobs.states import JobState, StopReason
 from tests.domains.potentiostat.conftest import CA, Bench, open_bench
 from tests.support.server import children_named
 from tests.support.waiting import until
@@ -200,8 +201,9 @@ def test_cancel_opens_the_cell_at_once_and_keeps_the_data(bench: Bench) -> None:
     assert len(files) == 1
 
 
+@pytest.mark.parametrize("path", ["/jobs/{}/cancel", "/work/{}/cancel"])
 def test_cancel_waits_for_no_request_that_waits_for_the_database(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     asked, answer = [], threading.Event()
 
@@ -218,11 +220,13 @@ def test_cancel_waits_for_no_request_that_waits_for_the_database(
             for _ in range(50):
                 pool.submit(bench.client.get, "/version")
             until(lambda: len(asked) == 40, what="requests in all threads")
-            path = f"/jobs/{run['run_id']}/cancel"
-            assert pool.submit(bench.client.post, path).result(10).status_code == 202
-            assert not bench.true_state("slot01")["cell_closed"]
+            told = pool.submit(bench.client.post, path.format(run["run_id"]))
+            until(lambda: not bench.true_state("slot01")["cell_closed"], what="an open cell")
+            if path.startswith("/jobs"):
+                assert told.result(10).status_code == 202
         finally:
             answer.set()
+        assert told.result(10).is_success
     assert bench.end_of(run["run_id"], 5)["status"] == "cancelled"
 
 
@@ -638,7 +642,11 @@ def test_a_plot_that_fails_in_any_way_leaves_a_run_that_is_done(
 @pytest.mark.parametrize(
     ("reason", "status", "message"),
     [
-        (StopReason.CANCELLED, "cancelled", "cancelled"),
+        (
+            StopReason.CANCELLED,
+            "cancelled",
+            "cancelled; The data are complete; a plot could not be drawn",
+        ),
         (StopReason.SHUTDOWN, "done", "The data are complete; a plot could not be drawn"),
     ],
 )
@@ -771,7 +779,8 @@ def test_a_run_is_settled_where_its_files_cannot_be(
 
     monkeypatch.setattr("benchwire.domains.potentiostat.service.drop_half_row", refuse)
     monkeypatch.setattr("benchwire.domains.potentiostat.service.write_summary", refuse)
-    found = bench.potentiostats._settle_interrupted(bench.potentiostats.jobs.get(run))
+    job = replace(bench.potentiostats.jobs.get(run), state=JobState.RUNNING)
+    found = bench.potentiostats._settle_interrupted(job)
     assert found.state.value == bench.status(run)["status"] == "failed"
 
 
@@ -792,6 +801,7 @@ def test_a_table_that_a_person_put_there_is_left_as_it_is(bench: Bench) -> None:
 
 def test_no_run_is_repeated_on_another_instrument(bench: Bench) -> None:
     run = bench.end_of(bench.start(devices=["slot01"])["run_id"])["run_id"]
+    until(lambda: bench.potentiostats.jobs.get(run).state.is_final, what="the end of its job")
     assert bench.client.post(f"/work/{run}/retry").status_code == 200
     slot = next(slot for slot in bench.potentiostats.slots.all() if slot.name == "slot01")
     until(lambda: slot.run_id is None, seconds=20, what="the end of the repeated run")
@@ -866,3 +876,93 @@ def test_the_end_of_one_slot_undoes_nothing_of_another(
     slots = bench.end_of(run)["slots"]
     assert [slot["status"] for slot in slots] == ["failed", "done"]
     bench.emulators.control("p1", "replug")
+
+
+def test_a_cancel_while_the_end_is_written_is_told_that_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes minutes to go through large files."""
+    begun, gate, real = threading.Event(), threading.Event(), run_module.write_summary
+
+    def slow(*given: Any) -> None:
+        begun.set()
+        gate.wait(10)
+        real(*given)
+
+    monkeypatch.setattr(run_module, "write_summary", slow)
+    run = bench.start(devices=["slot01"])["run_id"]
+    try:
+        assert begun.wait(20)
+        assert bench.client.post(f"/jobs/{run}/cancel").json()["status"] == "done"
+        bench.client.post(f"/work/{run}/cancel")
+    finally:
+        gate.set()
+    assert bench.end_of(run)["status"] == "done"
+    jobs = bench.potentiostats.jobs
+    until(lambda: jobs.get(run).state.is_final, what="the end of the job")
+    assert jobs.get(run).state.value == "done"
+
+
+def test_no_slot_waits_for_the_end_of_another_to_be_stored(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is slow; all slots are cancelled, and each is free as soon as it may be."""
+    store = bench.potentiostats.parts.store
+    real, gate = store.save_slot_later, threading.Event()
+    asked: list[str] = []
+
+    def slow(_: Any, run_id: str, record: Any) -> Future[None]:
+        if record.status != "cancelled":
+            return real(run_id, record)
+        asked.append(record.slot)
+        late: Future[None] = Future()
+        threading.Thread(target=lambda: (gate.wait(10), late.set_result(None))).start()
+        return late
+
+    monkeypatch.setattr(type(store), "save_slot_later", slow)
+    run = bench.start("CA", params_by_mode=long_ca()["params_by_mode"])["run_id"]
+    until(lambda: has_begun(bench, run))
+    bench.client.post(f"/jobs/{run}/cancel")
+    try:
+        until(lambda: len(asked) == 2, seconds=5, what="both ends on their way to the disk")
+    finally:
+        gate.set()
+    ended = bench.end_of(run, 5)
+    assert [slot["status"] for slot in ended["slots"]] == ["cancelled", "cancelled"]
+
+
+@pytest.mark.parametrize("has_summary", [True, False])
+def test_a_run_whose_end_was_not_stored_before_the_server_ended_has_one(
+    bench: Bench, has_summary: bool
+) -> None:
+    """Its job had ended, so that nobody else asks for it at the next start."""
+    run = bench.end_of(bench.start(devices=["slot01"])["run_id"])["run_id"]
+    store = bench.potentiostats.parts.store
+    before = store.get_many([run])[run]
+    slots = tuple(replace(slot, status="running", ended_at=None, files=()) for slot in before.slots)
+    store.end_run(replace(before, status="queued", slots=slots, ended_at=None))
+    if not has_summary:
+        bench.potentiostats.folder(run).summary.unlink()
+    bench.potentiostats.settle_left_behind()
+    after = store.get_many([run])[run]
+    assert (after.status, after.slots[0].status, after.slots[0].message) == ("done", "done", None)
+    assert after.slots[0].files == before.slots[0].files
+    assert after.ended_at is not None
+    assert json.loads(bench.potentiostats.folder(run).summary.read_text())["status"] == "done"
+
+
+def test_a_run_whose_disk_is_away_at_its_end_is_done_once_that_is_back(bench: Bench) -> None:
+    root = bench.potentiostats.runs_root
+    away = root.with_name("away")
+    run = bench.start("OCP", devices=["slot01"], params_by_mode={"OCP": {"duration": 1.5}})
+    until(lambda: has_begun(bench, run["run_id"]))
+    root.rename(away)
+    active = bench.potentiostats._active[run["run_id"]]
+    until(lambda: active.outcome == "done", what="its end")
+    away.rename(root)
+    folder = bench.potentiostats.folder(run["run_id"])
+    until(folder.summary.is_file, what="the summary")
+    until(lambda: bench.status(run["run_id"])["slots"][0]["files"], what="its files")
+    ended = bench.status(run["run_id"])
+    assert ended["status"] == "done"
+    assert len(bench.rows(ended, mode="OCP")) == 1 + int(1.5 / 0.00036)

@@ -1,6 +1,5 @@
 """The potentiostat API's paths."""
 
-import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request
@@ -147,7 +146,7 @@ def run_zip(run_id: str, potentiostats: Service) -> Response:
 @router.get("/runs/{run_id}/live", response_class=Response, responses=files_of("text/event-stream"))
 async def live(run_id: str, potentiostats: Service) -> Response:
     """Follow a run's curves as server-sent events: `curves` once, then `points` as they come."""
-    topic, hello = await asyncio.to_thread(potentiostats.live, run_id)
+    topic, hello = await potentiostats.live(run_id)
     return EventStream(potentiostats.hub, [topic], hello=hello)
 
 

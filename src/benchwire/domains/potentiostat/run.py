@@ -97,8 +97,8 @@ class ActiveRun:
         self._latches = {slot.name: RunLatch() for slot in slots}
         self._started: dict[str, float] = {}
         self._reason: StopReason | None = None
+        self._ends: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
-        self._ending = threading.Lock()
         self._is_stored = False
 
     # -- what others may ask ----------------------------------------------------------------
@@ -128,10 +128,25 @@ class ActiveRun:
             if slot.status in UNFINISHED
         ]
 
+    @property
+    def outcome(self) -> str | None:
+        """What the run's status will be once its end is stored, None before all slots have ended.
+
+        No stop changes it any more, though it takes minutes to go through large files.
+        """
+        with self._lock:
+            return self._outcome()
+
+    def _outcome(self) -> str | None:
+        if len(self._ends) < len(self._slots):
+            return None
+        return self._with_ends().status
+
     def stop(self, reason: StopReason) -> None:
         """Open every cell of this run, for good; the first reason stands."""
         with self._lock:
-            self._reason = self._reason or reason
+            if self._outcome() is None:
+                self._reason = self._reason or reason
         for latch in self._latches.values():
             latch.trip(_STOP_MESSAGES[reason])
 
@@ -221,27 +236,20 @@ class ActiveRun:
             message = refusal.message if refusal else "An unforeseen error; the server's log has it"
             status = "failed"
         if status == "done":
-            note = self._await_plots(plots, latch)
-            if self._reason is StopReason.CANCELLED:
-                # Whoever cancelled was told so, although the data are complete.
-                status, message = "cancelled", _STOP_MESSAGES[self._reason]
-            else:
-                notes.append(note)
+            notes.append(self._await_plots(plots, latch))
         else:
             wait(plots, PLOT_SECONDS_AFTER_STOP)
-        message = "; ".join(dict.fromkeys(filter(None, [message, *notes]))) or None
-        if status == "failed":
-            logger.warning("run %s: %s failed: %s", self.order.run_id, slot.name, message)
-        self._end_slot(slot, status, message)
+        self._end_slot(slot, status, [message, *notes])
 
     def _table_of(self, slot: Slot, order: ModeOrder) -> Path:
         """Return where a mode's samples go."""
         stem = self.order.names.stem(slot.name, order.name, order.repeat)
         return self.order.folder.csv_path(slot.name, order.name, stem)
 
-    @staticmethod
-    def _verdict_on(tables: list[Path]) -> tuple[str, str | None]:
+    def _verdict_on(self, tables: list[Path]) -> tuple[str, str | None]:
         """Return the status and message of a slot that has measured all of its modes."""
+        if not self.order.folder.root.is_dir():
+            return "done", "The disk of the runs was away at the end"
         # Somebody may have tidied up meanwhile, which no write into an open file would tell.
         if removed := [table.name for table in tables if not table.is_file()]:
             return "failed", f"Removed by somebody during the run: {', '.join(removed)}"
@@ -309,29 +317,42 @@ class ActiveRun:
         if (error := stored.exception()) is not None:
             logger.error("how far run %s is could not be stored: %s", self.order.run_id, error)
 
-    def _end_slot(self, slot: Slot, status: str, message: str | None) -> None:
+    def _end_slot(self, slot: Slot, status: str, notes: list[str | None]) -> None:
         """Settle a slot; the last one settles the run, after its summary is on the disk."""
-        with self._ending:
-            now = self._parts.clock.now()
-            end: dict[str, Any] = {"status": status, "message": message, "ended_at": now}
-            end["files"] = self._files_of(slot)
-            with self._lock:
-                run = _changed(self._record, slot, end)
-            is_last = run.status not in UNFINISHED
-            stored = self._parts.store.save_slot_later(run.run_id, _of(run, slot))
-            if is_last:
-                # It takes minutes to go through large files, and the server may be stopped in them.
-                stored.add_done_callback(self._note_unstored)
-                run = replace(run, ended_at=now)
-                self._store_end(run)
-            elif (error := stored.exception()) is not None:
-                # The slot is freed all the same; it is stored again with the end of the run.
-                logger.error("the end of %s in run %s could not be stored: %s", slot.name,
-                             run.run_id, error)  # fmt: skip
-            with self._lock:
-                # Other slots may have gone on meanwhile.
-                self._record = run if is_last else _changed(self._record, slot, end)
-            self._release(slot)
+        end: dict[str, Any] = {"files": self._files_of(slot)}
+        with self._lock:
+            end["ended_at"] = self._parts.clock.now()
+            if status == "done" and self._reason is StopReason.CANCELLED:
+                # Whoever cancelled was told so, although the data are complete.
+                status, notes = "cancelled", [_STOP_MESSAGES[self._reason], *notes]
+            message = "; ".join(dict.fromkeys(filter(None, notes))) or None
+            self._ends[slot.name] = {**end, "status": status, "message": message}
+            run = self._with_ends()
+        if status == "failed":
+            logger.warning("run %s: %s failed: %s", run.run_id, slot.name, message)
+        stored = self._parts.store.save_slot_later(run.run_id, _of(run, slot))
+        is_last = run.status not in UNFINISHED
+        if is_last:
+            # It takes minutes to go through large files, and the server may be stopped in them.
+            stored.add_done_callback(self._note_unstored)
+            run = replace(run, ended_at=end["ended_at"])
+            self._store_end(run)
+        elif (error := stored.exception()) is not None:
+            # The slot is freed all the same; it is stored again with the end of the run.
+            logger.error("the end of %s in run %s could not be stored: %s", slot.name,
+                         run.run_id, error)  # fmt: skip
+        with self._lock:
+            # Other slots may have gone on meanwhile.
+            self._record = run if is_last else _changed(self._record, slot, self._ends[slot.name])
+        self._release(slot)
+
+    def _with_ends(self) -> RunRecord:
+        """Return the run with the ends of its slots, stored or not."""
+        run = self._record
+        for slot in self._slots:
+            if slot.name in self._ends:
+                run = _changed(run, slot, self._ends[slot.name])
+        return run
 
     def _files_of(self, slot: Slot) -> tuple[str, ...]:
         try:
@@ -342,8 +363,12 @@ class ActiveRun:
 
     def store_end(self) -> bool:
         """Store the end of the run where the disk has refused that; whether it is stored now."""
-        with self._ending:
-            self._store_end(self.record)
+        for slot in self._slots:
+            # With the disk away at the end there seemed to be none.
+            files = self._files_of(slot)
+            with self._lock:
+                self._record = _changed(self._record, slot, {"files": files})
+        self._store_end(self.record)
         return self._is_stored
 
     def _store_end(self, run: RunRecord) -> None:

@@ -371,6 +371,16 @@ class Potentiostats:
         timer.daemon = True
         timer.start()
 
+    def settle_left_behind(self) -> None:
+        """Settle runs whose job has ended, but whose own end the disk had refused so far."""
+        for run in self.parts.store.newest(statuses=UNFINISHED):
+            try:
+                job = self.jobs.get(run.run_id)
+                if job.state.is_final:
+                    self._settle_interrupted(job)
+            except (BenchwireError, OSError) as error:
+                logger.error("run %s is not settled: %s", run.run_id, error)
+
     def _settle_interrupted(self, record: JobRecord) -> Interruption:
         """Bring a run that the server's end cut short to its end, from what is on the disk."""
         run = self.parts.store.get_many([record.id]).get(record.id)
@@ -390,7 +400,7 @@ class Potentiostats:
                 except OSError as error:
                     # Its end is stored all the same: nobody asks for it again.
                     logger.error("the files of run %s are not settled: %s", run.run_id, error)
-                run = self._cut_short(run, folder, cut_short, record.message)
+                run = self._cut_short(run, folder, cut_short, record)
             self.parts.store.end_run(run)
         elif run.status in UNFINISHED:
             # Only the end of the whole was not stored any more.
@@ -401,15 +411,18 @@ class Potentiostats:
         return Interruption(JobState(run.status), files)
 
     def _cut_short(
-        self, run: RunRecord, folder: RunFolder, cut_short: Sequence[str], reason: str | None
+        self, run: RunRecord, folder: RunFolder, cut_short: Sequence[str], record: JobRecord
     ) -> RunRecord:
         now = self.clock.now()
+        # A job that has ended knows how; the others were cut short with their server.
+        ended_as = record.state.value if record.state.is_final else "failed"
+        message = None if record.state is JobState.DONE else record.message
         slots = tuple(
             replace(
                 slot,
-                status="failed",
-                message=reason,
-                ended_at=now,
+                status=ended_as,
+                message=message,
+                ended_at=record.ended_at or now,
                 files=folder.files([slot.slot]),
             )
             if slot.slot in cut_short
@@ -475,15 +488,25 @@ class Potentiostats:
         run = self.record(run_id)
         if run.status in FINISHED:
             return run.status
-        self.open_cells(run_id)
+        outcome = self.open_cells(run_id)
+        if outcome is not None:
+            return outcome
         self.jobs.cancel(run_id)
         return "cancelled"
 
-    def open_cells(self, run_id: str) -> None:
-        """Have a run that is under way stopped for good, without waiting for the database."""
+    def open_cells(self, run_id: str) -> str | None:
+        """Have a run that is under way stopped for good, without waiting for the database.
+
+        Returns
+        -------
+        str | None
+            The status that it will have where it had ended already.
+        """
         active = self._active.get(run_id)
-        if active is not None:
-            active.stop(StopReason.CANCELLED)
+        if active is None:
+            return None
+        active.stop(StopReason.CANCELLED)
+        return active.outcome
 
     # -- following --------------------------------------------------------------------------
 
@@ -554,10 +577,10 @@ class Potentiostats:
             for run, active in zip(found, current, strict=True)
         ]
 
-    def live(self, run_id: str) -> tuple[str, Callable[[], Awaitable[bytes]]]:
+    async def live(self, run_id: str) -> tuple[str, Callable[[], Awaitable[bytes]]]:
         """Return the topic of a run's live events and what gives its curves so far."""
         if run_id not in self._active:
-            self.record(run_id)
+            await asyncio.to_thread(self.record, run_id)
 
         async def hello() -> bytes:
             found = b""

@@ -114,6 +114,7 @@ def build(lab: Lab) -> Domain:
         adopted = await asyncio.to_thread(potentiostats.adopt_indexed_runs)
         if adopted:
             logger.info("%d runs were taken over from the index of runs", adopted)
+        await asyncio.to_thread(potentiostats.settle_left_behind)
         await asyncio.to_thread(slots.rescan)
         watcher.start()
         cleaner.start()

@@ -452,6 +452,13 @@ class Jobs:
         """Return how many jobs are in each state, of some kinds or of all."""
         return self._store.count_by_state(kinds)
 
+    def ask_to_stop(self, job_id: str) -> None:
+        """Ask a job that runs to stop, without waiting for the database; `cancel` does the rest."""
+        with self._lock:
+            running = self._running.get(job_id)
+        if running is not None:
+            running.stop.ask(StopReason.CANCELLED)
+
     def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job: at once while queued, by asking it to stop while running.
 

@@ -189,16 +189,24 @@ class JobsMenu:
                 with ui.column().classes("w-full gap-1"):
                     with ui.row().classes("w-full items-center justify-between no-wrap"):
                         ui.label(record.title).classes("font-medium break-words min-w-0")
-                        cancel_button(self._jobs.cancel, record)
+                        cancel_button(self._jobs.cancel, record, self._jobs.ask_to_stop)
                     self._rows[record.id] = JobProgress()
             more = len(self._records) - len(records)
             if more > 0:
                 ui.label(f"and {more} more").classes("bw-muted")
 
 
-def cancel_button(cancel: Callable[[str], object], record: JobRecord) -> None:
-    """Draw a button that stops a job."""
-    button = ui.button("Cancel", on_click=lambda: act(cancel, record.id), color="negative")
+def cancel_button(
+    cancel: Callable[[str], object],
+    record: JobRecord,
+    first: Callable[[str], object] = lambda _: None,
+) -> None:
+    """Draw a button that stops a job; ``first`` is what must not wait for a thread."""
+
+    async def stop() -> None:
+        await act(cancel, record.id, first=lambda: first(record.id))
+
+    button = ui.button("Cancel", on_click=stop, color="negative")
     button.props("dense flat")
     button.props["aria-label"] = f"Cancel {record.title}"
 
@@ -261,6 +269,7 @@ async def act(
     work: Callable[..., T],
     *args: object,
     needs: Role = Role.OPERATOR,
+    first: Callable[[], object] = lambda: None,
     told: Callable[[BenchwireError], str] = describe,
 ) -> T | None:
     """Do something for the person at the page, beside the event loop; say so if it is refused.
@@ -272,6 +281,8 @@ async def act(
     ----------
     needs
         The role it takes.
+    first
+        What must not wait for a thread, done on the event loop before the rest.
     told
         Gives the words for a refusal.
     """
@@ -285,6 +296,7 @@ async def act(
                 f"Your key does not allow that: it takes the role {needs}",
                 hint="Ask whoever runs the server for another key.",
             )
+        first()
         done = await run.io_bound(work, *args)
         status = 200
     except BenchwireError as error:

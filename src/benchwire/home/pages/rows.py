@@ -75,7 +75,7 @@ class UnderWay:
                 self._place = ui.element("div").classes("bw-line-main")
                 with self._place:
                     title(record.title, page_of(item))
-                cancel_button(jobs.cancel, record)
+                cancel_button(jobs.cancel, record, jobs.ask_to_stop)
             self._progress = JobProgress()
         self._progress.show(record)
 

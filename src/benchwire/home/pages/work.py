@@ -154,7 +154,7 @@ class _JobsPage:
                         ui.label(record.message).classes("bw-small bw-bad break-words")
                 with ui.element("div").classes("bw-line-side"):
                     if not record.state.is_final:
-                        cancel_button(jobs.cancel, record)
+                        cancel_button(jobs.cancel, record, jobs.ask_to_stop)
                     rows.retry_button(jobs, record)
                     if item is not None:
                         rows.crate_link(self._desk.catalogue, item)

@@ -77,8 +77,9 @@ class RunProgress:
         self._bar.set_visibility(running)
 
     async def _stop(self) -> None:
-        if self._run_id is not None:
-            await act(self._desk.potentiostats.cancel, self._run_id)
+        if (run_id := self._run_id) is not None:
+            potentiostats = self._desk.potentiostats
+            await act(potentiostats.cancel, run_id, first=lambda: potentiostats.open_cells(run_id))
 
 
 def status_text(status: JobStatus) -> str:
