@@ -17,6 +17,8 @@ import pytest
 
 SHORT = -1
 """In place of an errno: half of a write is done, and that is what it says."""
+HANG = -2
+"""In place of an errno: the call does not return before `FailingDisk.recover`."""
 
 # As in failing_disk.c.
 _SOURCE = Path(__file__).with_name("failing_disk.c")
@@ -95,7 +97,7 @@ class FailingDisk:
         Parameters
         ----------
         error
-            An errno, or `SHORT`.
+            An errno, `SHORT` or `HANG`.
         only
             Only calls on paths that have this text in them count.
         for_good
@@ -131,6 +133,15 @@ class FailingDisk:
     def full(self) -> Iterator[None]:
         """Have no room on the disk within a block."""
         self.fail(1, errno.ENOSPC, for_good=True)
+        try:
+            yield
+        finally:
+            self.recover()
+
+    @contextmanager
+    def hanging(self, only: str = "") -> Iterator[None]:
+        """Have no call return within a block, or none on paths that have a text in them."""
+        self.fail(1, HANG, only=only, for_good=True)
         try:
             yield
         finally:
@@ -221,15 +232,21 @@ class Disk:
 
     A file's content is sure once the file is synced, a name once its folder is. Nothing is
     assumed of the order in which the rest gets there, as POSIX does not promise any.
+
+    Parameters
+    ----------
+    folders
+        Those below the root that were there before.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *folders: str) -> None:
         self._root = str(root)
         self._files: dict[int, _File] = {}
         # By folder and name: what the running system sees, and what is on the disk. A folder is
         # a name with no file.
-        self._names: dict[str, int | None] = {self._root: None}
-        self._sure: dict[str, int | None] = {self._root: None}
+        there = [self._root, *(f"{root}/{folder}" for folder in folders)]
+        self._names: dict[str, int | None] = dict.fromkeys(there)
+        self._sure: dict[str, int | None] = dict.fromkeys(there)
 
     def take(self, call: Call) -> None:
         """Have a call happen."""

@@ -28,12 +28,13 @@
 enum { OPEN = 1, WRITE, SYNC, TRUNCATE, RENAME, MAKE_FOLDER, UNLINK, REMOVE_FOLDER };
 
 #define SHORT (-1) /* half of it is written, and that is what is said */
+#define HANG (-2)  /* it does not return before the control says so */
 
 struct control {
     int64_t fail_at;  /* the how-manieth call from now on fails; 0 for none */
     int64_t seen;     /* calls so far */
     int64_t failed;   /* calls that were made to fail */
-    int32_t error;    /* an errno, or SHORT */
+    int32_t error;    /* an errno, SHORT or HANG */
     int32_t for_good; /* whether all later calls that need room fail as well */
     uint32_t lock;    /* of the log */
     uint32_t unused;
@@ -129,7 +130,11 @@ static int fate(const char *call, const char *path, int needs_room)
         return 0;
     if (__atomic_add_fetch(&control->failed, 1, __ATOMIC_SEQ_CST) == 1)
         snprintf(control->what, sizeof control->what, "%s %.200s", call, path + root_length);
-    return control->error;
+    if (control->error != HANG)
+        return control->error;
+    while (__atomic_load_n(&control->fail_at, __ATOMIC_SEQ_CST))
+        usleep(10000);
+    return 0;
 }
 
 static void lock_log(void)

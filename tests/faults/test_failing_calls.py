@@ -62,6 +62,10 @@ class Lab:
     plates: dict[str, bool] = field(default_factory=dict)
     """Whether each was told to be there."""
     references: dict[str, bytes] = field(default_factory=dict)
+    ended: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What was told of runs and jobs that came to an end, by the paths that tell it."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Digests of what runs and jobs that are done gave, by the paths that give it."""
 
     def ask(self, method: str, path: str, **more: Any) -> tuple[Any, str | None]:
         """Return an answer's body, and what is told if it was refused."""
@@ -120,15 +124,17 @@ class Lab:
         if told is not None:
             return told
         run = begun["run_id"]
-        slot = self.until_over(f"/jobs/{run}", "status")["slots"][0]
+        slot = self.until_over(f"/jobs/{run}")["slots"][0]
         # A summary that the disk refused is written once it takes it.
         self.disk.recover()
         until(lambda: self.client.get(f"/runs/{run}/file?path=run.json").is_success, what="summary")
         summary = self.client.get(f"/runs/{run}/file?path=run.json").json()
         assert summary["status"] == slot["status"]
+        self.keep(f"/runs/{run}/file?path=run.json")
         for item in summary["files"]:
-            content = self.client.get(f"/runs/{run}/file", params={"path": item["path"]}).content
-            assert hashlib.sha256(content).hexdigest() == item["sha256"]
+            path = f"/runs/{run}/file?{httpx.QueryParams(path=item['path'])}"
+            content = self.keep(path)
+            assert self.files[path] == item["sha256"]
             if item["path"].endswith(".csv"):
                 assert content.endswith(b"\r\n")
                 if slot["status"] == "done":
@@ -153,13 +159,15 @@ class Lab:
         begun, told = self.ask("POST", "/api/v1/processing/workflow/start", json=request)
         if told is not None:
             return told
-        ended = self.until_over(f"/api/v1/processing/workflow/status/{begun['job_id']}", "status")
+        family = "/api/v1/processing/workflow"
+        ended = self.until_over(f"{family}/status/{begun['job_id']}")
         made = {
             path.relative_to(output).as_posix(): path.read_bytes()
             for path in output.rglob("*")
             if path.suffix in {".npy", ".csv", ".parquet"}
         }
         if ended["status"] == "completed":
+            self.keep(f"{family}/results/{begun['job_id']}")
             assert self.references.setdefault("process", made) == made
             return None
         assert ended["status"] == "failed"
@@ -174,8 +182,10 @@ class Lab:
         begun, told = self.ask("POST", "/api/v1/analysis/fitting/start", json=request)
         if told is not None:
             return told
-        ended = self.until_over(f"/api/v1/analysis/fitting/status/{begun['job_id']}", "status")
+        family = "/api/v1/analysis/fitting"
+        ended = self.until_over(f"{family}/status/{begun['job_id']}")
         if ended["status"] == "completed":
+            self.keep(f"{family}/results/{begun['job_id']}")
             results = next(traces.parent.glob(f"{number}*fitted*.csv")).read_bytes()
             assert self.references.setdefault("fit", results) == results
             return None
@@ -194,13 +204,20 @@ class Lab:
         assert self.references.setdefault("rows", rows) == rows
         return None
 
-    def until_over(self, path: str, key: str) -> dict[str, Any]:
+    def keep(self, path: str) -> bytes:
+        """Return what is at a path, to be compared with what is there after a restart."""
+        content = self.client.get(path).raise_for_status().content
+        self.files[path] = hashlib.sha256(content).hexdigest()
+        return content
+
+    def until_over(self, path: str) -> dict[str, Any]:
         deadline = time.monotonic() + 60
         while True:
             answer = self.client.get(path)
             assert answer.status_code == 200, answer.text
             body: dict[str, Any] = answer.json()
-            if body[key] not in {"queued", "pending", "running"}:
+            if body["status"] not in {"queued", "pending", "running"}:
+                self.ended[path] = body
                 return body
             assert time.monotonic() < deadline, body
             time.sleep(0.02)
@@ -340,6 +357,11 @@ def test_all_of_it_is_there_after_a_restart(lab: Lab) -> None:
     for barcode, is_made in lab.plates.items():
         found = lab.client.get(f"/api/v1/plates/{barcode}")
         assert found.status_code == (200 if is_made else 404), barcode
+    for path, told in lab.ended.items():
+        assert lab.client.get(path).json() == told
+    for path, content in lab.files.items():
+        found = lab.client.get(path).raise_for_status().content
+        assert hashlib.sha256(found).hexdigest() == content, path
     for work, _, _ in WORK.values():
         assert work(lab) is None
 
