@@ -17,6 +17,7 @@ from benchwire.domains.powermeter import service
 from benchwire.domains.powermeter.charging import SessionWatch
 from benchwire.domains.powermeter.errors import SessionReadingsGone
 from benchwire.domains.powermeter.meter import _CATCH_UP_SECONDS, _tolerance
+from benchwire.domains.powermeter.pages.desk import Desk
 from benchwire.domains.powermeter.periods import LocalTime, Window
 from benchwire.domains.powermeter.readings import Reading, Totals
 from benchwire.domains.powermeter.stamps import SLEW
@@ -191,12 +192,15 @@ def test_a_crate_is_refused_once_readings_of_its_charge_are_gone(stepped: Bench)
     assert stepped.crate(session).status_code == 200
     meters = stepped.meters()
     meter, stored = meters.session(session["id"])
+    offered = Desk(meters).sessions(meter.name)
+    assert offered[0] == (stored, True)
     being_made = meters.session_readings(meter, stored)
     meters.store.purge_later(meter.id, stored.started_at + 1).result(5)
     assert len(meters.store.window(meter.id, Window(stored.started_at, stored.active_at)))
     answer = stepped.crate(session)
     assert answer.status_code == 404
     assert "no longer here" in answer.json()["detail"]
+    assert Desk(meters).sessions(meter.name)[0] == (stored, False)
     with pytest.raises(SessionReadingsGone):
         list(being_made)
 

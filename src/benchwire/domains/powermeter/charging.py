@@ -67,6 +67,16 @@ class Session:
         """How many readings were stored from start to end, both included."""
         return round(self.gained.number) + 1
 
+    def is_kept(self, oldest: int | None) -> bool:
+        """Whether it has ended and all of its readings are there; the oldest are deleted first.
+
+        Parameters
+        ----------
+        oldest
+            When its meter's oldest reading was taken; None if there is none.
+        """
+        return self.reason is not None and oldest is not None and oldest <= self.started_at
+
     @property
     def is_at_an_end(self) -> bool:
         """Whether it has only just begun, or is over."""

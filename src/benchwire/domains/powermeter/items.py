@@ -148,8 +148,5 @@ def _session_item(meter: Meter, session: Session, oldest: int | None) -> Item:
         state=session.reason or "under way",
         detail=f"{gained.energy_ws / 3600:.3f} Wh, {gained.charge_as / 3.6:.1f} mAh",
         parts=(),
-        # The oldest readings are deleted first, so all of it is there if its first one is.
-        has_bundle=(
-            session.reason is not None and oldest is not None and oldest <= session.started_at
-        ),
+        has_bundle=session.is_kept(oldest),
     )

@@ -18,7 +18,7 @@ LISTS_SECONDS, STATUS_SECONDS = 2.0, 3.0
 class MeterWatches:
     """What is kept up to date on the pages of one meter."""
 
-    sessions: Watch[list[Session]]
+    sessions: Watch[list[tuple[Session, bool]]]
     alarms: Watch[list[AlarmEvent]]
     status: Watch[dict[str, Any]]
 
@@ -30,15 +30,18 @@ class Desk:
     meters: PowerMeters
     _watches: dict[str, MeterWatches] = field(init=False, default_factory=dict)
 
+    def sessions(self, name: str) -> list[tuple[Session, bool]]:
+        """Return the newest charges of a meter, each with whether it can be had as a whole."""
+        oldest = self.meters.oldest_reading(self.meters.meter(name))
+        found = self.meters.sessions(SHOWN_SESSIONS, name)
+        return [(session, session.is_kept(oldest)) for session in found]
+
     def watches(self, name: str) -> MeterWatches:
         """Return what is watched of a meter."""
         if name not in self._watches:
             meters = self.meters
             self._watches[name] = MeterWatches(
-                Watch(
-                    _unless_gone(lambda: meters.sessions(SHOWN_SESSIONS, name), []),
-                    seconds=LISTS_SECONDS,
-                ),
+                Watch(_unless_gone(lambda: self.sessions(name), []), seconds=LISTS_SECONDS),
                 Watch(
                     _unless_gone(lambda: meters.alarms(SHOWN_SESSIONS, name), []),
                     seconds=LISTS_SECONDS,

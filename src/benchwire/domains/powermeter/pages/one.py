@@ -166,7 +166,7 @@ def _draw_figures() -> None:
                 values.live(f"{key}-{figure}").mark(f"{key}-{figure}")
 
 
-def _draw_sessions(sessions: Watch[list[Session]], name: str) -> None:
+def _draw_sessions(sessions: Watch[list[tuple[Session, bool]]], name: str) -> None:
     _draw_table(
         "Charges",
         ("No charge so far.", "One begins when the current exceeds what is set on the right."),
@@ -199,9 +199,9 @@ def _draw_table(
         watched.follow(show)
 
 
-def _session_rows(sessions: Sequence[Session], name: str) -> list[dict[str, Any]]:
+def _session_rows(sessions: Sequence[tuple[Session, bool]], name: str) -> list[dict[str, Any]]:
     rows = []
-    for charge in sessions:
+    for charge, is_kept in sessions:
         session = session_json(charge, name)
         minutes, seconds = divmod(round(session["duration_s"]), 60)
         rows.append(
@@ -213,8 +213,7 @@ def _session_rows(sessions: Sequence[Session], name: str) -> list[dict[str, Any]
                 "mah": f"{session['mah']:.1f}",
                 "meter": f"{session['meter_wh']:.3f} / {session['meter_mah']:.0f}",
                 "reason": session["reason"] or "going on",
-                # What goes on is no whole yet.
-                "crate": crate_url(SESSION_ITEM, session["id"]) if session["reason"] else "",
+                "crate": crate_url(SESSION_ITEM, session["id"]) if is_kept else "",
             }
         )
     return rows
