@@ -18,7 +18,7 @@ test: $(MARK) $(CRATES)/.installed
 			{ test $$? -eq 1 && $(BIN)/python -m pytest -m "$$these" --last-failed; } || exit 1; \
 	done
 
-# Every fault as often as docs/reliability.md says; takes hours.
+# The long form of every fault; takes a day for the bench that endures, and hours for the rest.
 soak: $(MARK)
 	$(BIN)/python -m pytest tests/faults --soak
 

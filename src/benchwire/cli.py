@@ -206,7 +206,9 @@ def backup(
 @cli.command()
 def restore(
     source: Annotated[Path, typer.Argument(help="A backup: the folder with manifest.json.")],
-    data_dir: Annotated[Path, typer.Option(help="New data folder; empty or not there yet.")],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="New data folder; empty or not there yet.")
+    ] = None,
     runs_root: Annotated[
         Path | None, typer.Option(help="New folder of runs that had one of their own.")
     ] = None,

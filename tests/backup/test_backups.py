@@ -115,6 +115,9 @@ def test_command_says_what_it_did(data: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "new") in done.stdout
     assert "benchwire.toml" in done.stdout
+    done = run("restore", made, BENCHWIRE_DATA_DIR=str(tmp_path / "named"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "named" / "benchwire.db").is_file()
 
 
 def test_same_place_changes_nothing_in_the_database(made: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The form of a run: one mode, its parameters with units, and the validator's word beside each."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +27,7 @@ class RunForm:
         Called with the run's id once it has begun.
     """
 
-    def __init__(self, desk: Desk, started: Callable[[str], None]) -> None:
+    def __init__(self, desk: Desk, started: Callable[[str], Awaitable[None]]) -> None:
         self._desk = desk
         self._potentiostats = desk.potentiostats
         self._started = started
@@ -161,7 +161,7 @@ class RunForm:
         run_id = await act(self._start_run, request)
         if isinstance(run_id, str):
             ui.notify("Started", type="positive")
-            self._started(run_id)
+            await self._started(run_id)
 
     def _named_samples(self, chosen: list[str]) -> dict[str, str]:
         """Return the samples of the slots that take part."""

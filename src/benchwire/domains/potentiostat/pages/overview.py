@@ -34,13 +34,13 @@ async def draw(desk: Desk) -> None:
         )
     with ui.element("div").classes("bw-columns"):
         with ui.column().classes("w-full"):
-            form = RunForm(desk, lambda run: progress.show(run))
+            form = RunForm(desk, lambda run_id: progress.show(run_id))
             form.draw()
         progress = RunProgress(desk)
         progress.draw()
     running = await run.io_bound(lambda: potentiostats.overview(state="incomplete", limit=1))
     if running:
-        progress.show(running[0].run_id)
+        await progress.show(running[0].run_id)
     _History(desk).draw()
 
 

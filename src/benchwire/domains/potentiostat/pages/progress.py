@@ -43,8 +43,11 @@ class RunProgress:
         self._show_controls(running=False)
         self._link.set_visibility(False)
 
-    def show(self, run_id: str) -> None:
+    async def show(self, run_id: str) -> None:
         """Follow a run from now on."""
+        # Of a run that has just ended the database is asked, which may be slow.
+        statuses = self._desk.statuses.of(run_id)
+        await statuses.ready()
         self._leave()
         self._run_id = run_id
         self._title.set_text(run_id)
@@ -54,7 +57,7 @@ class RunProgress:
         follow(self._chart, f"/runs/{run_id}/live")
         self._following = ui.element("div").classes("hidden")
         with self._following:
-            self._desk.statuses.of(run_id).follow(self._show_status)
+            statuses.follow(self._show_status)
 
     def _show_status(self, status: JobStatus) -> None:
         if status.run_id != self._run_id:

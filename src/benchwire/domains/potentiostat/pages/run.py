@@ -37,7 +37,7 @@ async def draw(desk: Desk, run_id: str) -> None:
     if status.status == "running":
         progress = RunProgress(desk, over=ui.navigate.reload)
         progress.draw()
-        progress.show(run_id)
+        await progress.show(run_id)
         with section("What is measured"):
             _draw_request(*asked)
         return
