@@ -27,7 +27,6 @@ Url = Annotated[
 Key = Annotated[
     str | None, typer.Option("--key", help="Its key; better in BENCHWIRE_API_KEY than here.")
 ]
-Out = Annotated[Path | None, typer.Option(help="Folder for the results.")]
 
 
 def add_commands(cli: typer.Typer) -> None:

@@ -164,15 +164,7 @@ class Connection:
         except AnswerLost:
             return self._patiently(once, patience=self.patience)
 
-    def download(
-        self,
-        path: str,
-        target: Path,
-        /,
-        *,
-        on_bytes: Callable[[int], None] | None = None,
-        **query: object,
-    ) -> Path:
+    def download(self, path: str, target: Path, /, **query: object) -> Path:
         """Write what is at a path to a file, which appears once it is whole."""
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.part")
@@ -181,8 +173,6 @@ class Connection:
             with self._stream(path, query=query) as answer, part.open("wb") as file:
                 for piece in answer.iter_bytes():
                     file.write(piece)
-                    if on_bytes is not None:
-                        on_bytes(len(piece))
 
         try:
             self._patiently(once, patience=self.patience if self._has_answered else 0.0)

@@ -466,7 +466,7 @@ def reopened(file: BinaryIO) -> str:
     return f"/dev/fd/{file.fileno()}" if Path("/dev/fd").is_dir() else file.name
 
 
-def sanitise(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
+def sanitise(text: str) -> str:
     """Return text as one folder or file name made of ``0-9 A-Z a-z _ -``; may be empty.
 
     Every run of other characters becomes one underscore, repeats are collapsed and the ends
@@ -475,7 +475,7 @@ def sanitise(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
     name = re.sub(r"[^0-9A-Za-z_-]+", "_", text.strip())
     name = re.sub(r"_{2,}", "_", name)
     name = re.sub(r"-{2,}", "-", name).strip("_-")
-    name = name[:max_length].strip("_-")
+    name = name[:MAX_NAME_LENGTH].strip("_-")
     return f"{name}_0" if name.upper() in _DEVICES else name
 
 

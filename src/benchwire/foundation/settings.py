@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from platformdirs import user_data_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -179,7 +179,9 @@ class ServerSettings(SettingsBase):
         exclude=True,
         description="Settings of domains given on the command line, by section.",
     )
-    log_format: str = Field("auto", description="json, text, or auto: text on a terminal.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json, text, or auto: text on a terminal."
+    )
 
     @property
     def key(self) -> str | None:

@@ -438,7 +438,7 @@ def worker_main() -> None:
     while True:
         order = orders.get()
         stopped.clear()
-        connection.send(_outcome(order, reporter))
+        connection.send_bytes(_outcome(order, reporter))
 
 
 def _limit_memory(memory: int | None) -> None:
@@ -457,20 +457,19 @@ def _limit_memory(memory: int | None) -> None:
         Path("/proc/self/oom_score_adj").write_text("500", "ascii")
 
 
-def _outcome(order: bytes, reporter: _PipeReporter) -> tuple[str, Any]:
+def _outcome(order: bytes, reporter: _PipeReporter) -> bytes:
+    """Do a piece of work and return the pickled end of it, as the parent receives it."""
     try:
         work, args = pickle.loads(order)  # noqa: S301 - from our own parent
-        result = work(reporter, *args)
-        pickle.dumps(result)
+        return pickle.dumps(("done", work(reporter, *args)))
     except MemoryError:
         error = WorkNeedsMemory(
             "The work needs more memory than one worker process may have",
             hint="Is the file what it should be? worker_memory_mb sets the limit.",
         )
-        return "error", packed_error(error)
+        return pickle.dumps(("error", packed_error(error)))
     except Exception as error:  # noqa: BLE001 - handed to the one who asked
-        return "error", packed_error(error)
-    return "done", result
+        return pickle.dumps(("error", packed_error(error)))
 
 
 if __name__ == "__main__":

@@ -47,14 +47,14 @@ def test_higher_resistance_shows_under_load_and_not_at_rest():
     current = square_wave(*[(4, 100), (4, 0), (4, -100), (4, 0)] * 9)
     amperes = np.interp(AT_US, current.at_us, current.values)
     deviations = {"a": 0, "b": amperes * 1e-4, "c": 0, "d": 0.003, "e": 0}
-    charging = Sign("charge", "given")
+    charging = Sign("charge", "soc")
     found = by_name(rank_cells(cells(deviations), current=current, sign=charging).cells)
     assert found["b"].at_rest_mv == pytest.approx(0, abs=0.02)
     assert found["b"].charging_mv == pytest.approx(10, abs=0.02)
     assert found["b"].discharging_mv == pytest.approx(-10, abs=0.02)
     assert found["d"].at_rest_mv == pytest.approx(3, abs=0.02)
     assert found["d"].charging_mv == pytest.approx(3, abs=0.02)
-    discharging = Sign("discharge", "given")
+    discharging = Sign("discharge", "soc")
     found = by_name(rank_cells(cells(deviations), current=current, sign=discharging).cells)
     assert found["b"].charging_mv == pytest.approx(-10, abs=0.02)
 

@@ -101,8 +101,3 @@ def test_sign_is_assumed_without_a_state_of_charge_that_moves():
 def test_sign_is_assumed_when_the_state_of_charge_contradicts_itself():
     soc = ramps((0, 20), (3, 80), (4, 80), (7, 99))
     assert find_sign(CURRENT, soc).source == "assumed"
-
-
-def test_given_sign_is_taken_whatever_the_state_of_charge_says():
-    sign = find_sign(CURRENT, SOC, given="discharge")
-    assert (sign.positive, sign.source) == ("discharge", "given")

@@ -966,3 +966,24 @@ def test_a_run_whose_disk_is_away_at_its_end_is_done_once_that_is_back(bench: Be
     ended = bench.status(run["run_id"])
     assert ended["status"] == "done"
     assert len(bench.rows(ended, mode="OCP")) == 1 + int(1.5 / 0.00036)
+
+
+def test_a_key_whose_first_run_is_found_at_the_last_moment_holds_no_slot(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database had not said that it was stored, and has it by the second request."""
+    key = {"Idempotency-Key": "again"}
+    body = {"devices": ["slot01"], "modes": ["CA"], "params_by_mode": {"CA": CA},
+            "experiment_name": "Key", "client_datetime": "2026-01-01T00:00:00"}  # fmt: skip
+    first = bench.client.post("/jobs", json=body, headers=key).json()["run_id"]
+    bench.end_of(first)
+    jobs = bench.potentiostats.jobs
+    until(lambda: jobs.get(first).state.is_final, what="the end of its job")
+    monkeypatch.setattr(type(jobs), "find", lambda *_: None)
+    again = bench.client.post("/jobs", json=body, headers=key)
+    assert again.json()["run_id"] == first
+    assert not bench.potentiostats._active
+    assert all(slot.run_id is None for slot in bench.potentiostats.slots.all())
+    other = {**body, "experiment_name": "Another"}
+    assert bench.client.post("/jobs", json=other, headers=key).status_code == 409
+    assert not bench.potentiostats._active

@@ -11,7 +11,6 @@ from benchwire.domains.battery.samples import Samples
 from benchwire.domains.battery.swings import FLICKER_PERCENT, depth_histogram, soc_swings
 from benchwire.domains.battery.throughput import (
     Flows,
-    Positive,
     Sign,
     days_of,
     find_sign,
@@ -108,7 +107,6 @@ def cycling(
     *,
     voltage: Samples | None = None,
     capacity_ah: float | None = None,
-    positive: Positive | None = None,
 ) -> Cycling:
     """Return how much a battery was cycled, from its current (A), or its state of charge (%) alone.
 
@@ -118,8 +116,6 @@ def cycling(
 
     Parameters
     ----------
-    positive
-        What a positive current does; None to find it from the state of charge.
     capacity_ah
         None to estimate it.
     """
@@ -129,7 +125,7 @@ def cycling(
     if not present:
         return Cycling(None, None, None, (), None)
     bounds = days_of(*present)
-    sign = None if current is None else find_sign(current, soc, given=positive)
+    sign = None if current is None else find_sign(current, soc)
     capacity = None
     if capacity_ah is not None:
         capacity = Capacity(capacity_ah, None, "given")

@@ -10,7 +10,6 @@ from benchwire.domains.battery.samples import MICROSECONDS, Samples
 from benchwire.domains.battery.throughput import (
     LONGEST_GAP_SECONDS,
     Flows,
-    Positive,
     Sign,
     days_of,
     find_sign,
@@ -71,9 +70,7 @@ class Efficiency:
     days: tuple[DayEfficiency, ...]
 
 
-def round_trip_efficiency(
-    power: Samples, soc: Samples | None, *, positive: Positive | None = None
-) -> Efficiency:
+def round_trip_efficiency(power: Samples, soc: Samples | None) -> Efficiency:
     """Return the round-trip efficiency from a power (kW) and the state of charge (%).
 
     The power is that of the battery (voltage times current) or of the converter, whose losses are
@@ -90,7 +87,7 @@ def round_trip_efficiency(
         What a positive power does; None to find it from the state of charge.
     """
     soc = soc if soc is not None and len(soc.without_nulls()) else None
-    sign = find_sign(power, soc, given=positive)
+    sign = find_sign(power, soc)
     bounds = days_of(power)
     if not len(bounds):
         return Efficiency(sign, None, False, None, ())

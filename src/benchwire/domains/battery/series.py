@@ -31,14 +31,12 @@ class SignalSource:
     live: tuple[tuple[Path, str], ...] = ()
     tail: Samples = field(default_factory=Samples.none)
 
-    def parts(
-        self, start_us: int | None = None, end_us: int | None = None, *, rows: int = ROWS_AT_ONCE
-    ) -> Iterator[Samples]:
+    def parts(self, start_us: int | None = None, end_us: int | None = None) -> Iterator[Samples]:
         """Yield the samples from a time on and before another, part by part."""
         with self._files() as (recorded, live):
             sources: list[Source] = [*recorded, *map(_Measured, live)]
             sources.append(Rows(self.tail.at_us, self.tail.values[:, np.newaxis]))
-            for part in merged(sources, start_us, end_us, rows_at_once=rows):
+            for part in merged(sources, start_us, end_us, rows_at_once=ROWS_AT_ONCE):
                 yield part.column(0)
 
     def samples(self, start_us: int | None = None, end_us: int | None = None) -> Samples:

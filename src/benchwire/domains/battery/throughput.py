@@ -35,14 +35,14 @@ class Sign:
     positive
         Whether it charges or discharges the battery.
     source
-        ``given`` by the caller; ``soc``: the state of charge rises (or falls) with it; ``assumed``
-        to charge, as the state of charge is missing, moves too little or contradicts itself.
+        ``soc``: the state of charge rises (or falls) with it; ``assumed`` to charge, as the state
+        of charge is missing, moves too little or contradicts itself.
     agreement
         Share of all changes of the state of charge that fit; None unless found from them.
     """
 
     positive: Positive
-    source: Literal["given", "soc", "assumed"]
+    source: Literal["soc", "assumed"]
     agreement: float | None = None
 
     @property
@@ -84,12 +84,7 @@ class Flows:
         return np.asarray(self.covered_hours >= _LEAST_COVERED * hours, np.bool_)
 
 
-def integrate(
-    samples: Samples,
-    bounds_us: NDArray[np.int64],
-    *,
-    longest_gap_seconds: float = LONGEST_GAP_SECONDS,
-) -> Flows:
+def integrate(samples: Samples, bounds_us: NDArray[np.int64]) -> Flows:
     """Return the integrals over consecutive periods by the trapezoidal rule.
 
     The signal runs straight from one known sample to the next, also through zero and through the
@@ -104,7 +99,7 @@ def integrate(
     at = _with(known.at_us, ends)
     values = np.interp(at, known.at_us, known.values)
     segment = np.searchsorted(known.at_us, at[:-1], "right") - 1
-    is_bridged = np.diff(known.at_us)[segment] <= longest_gap_seconds * MICROSECONDS
+    is_bridged = np.diff(known.at_us)[segment] <= LONGEST_GAP_SECONDS * MICROSECONDS
     hours = np.where(is_bridged, np.diff(at) / HOUR_US, 0.0)
     before, after = values[:-1], values[1:]
     mean = (before + after) / 2
@@ -139,19 +134,14 @@ def days_of(*signals: Samples) -> NDArray[np.int64]:
     return np.arange(first, last + 2, dtype=np.int64) * DAY_US
 
 
-def value_at(
-    samples: Samples,
-    moments_us: NDArray[np.int64],
-    *,
-    longest_gap_seconds: float = LONGEST_GAP_SECONDS,
-) -> NDArray[np.float64]:
+def value_at(samples: Samples, moments_us: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the latest known value at each moment, NaN where it is older than the longest gap."""
     known = samples.without_nulls()
     found = np.full(len(moments_us), np.nan)
     index = np.searchsorted(known.at_us, moments_us, "right") - 1
     has_any = index >= 0
     age = moments_us[has_any] - known.at_us[index[has_any]]
-    is_fresh = age <= longest_gap_seconds * MICROSECONDS
+    is_fresh = age <= LONGEST_GAP_SECONDS * MICROSECONDS
     found[has_any] = np.where(is_fresh, known.values[index[has_any]], np.nan)
     return found
 
@@ -189,15 +179,13 @@ def hourly(flow: Samples, soc: Samples) -> tuple[Flows, NDArray[np.float64]]:
     return flows, np.where(flows.is_covered, changes, np.nan)
 
 
-def find_sign(flow: Samples, soc: Samples | None, *, given: Positive | None = None) -> Sign:
+def find_sign(flow: Samples, soc: Samples | None) -> Sign:
     """Return what a positive current or power does.
 
     Every covered hour in which the state of charge changed by 2 % or more votes with that change:
     the integral has the same sign, or the opposite one. Four fifths of the votes decide; fewer, or
     changes of less than 5 % in all, leave it at the assumption that positive charges.
     """
-    if given is not None:
-        return Sign(given, "given")
     if soc is not None:
         flows, changes = hourly(flow, soc)
         net, changes = flows.net[~np.isnan(changes)], changes[~np.isnan(changes)]

@@ -44,7 +44,7 @@ _PERIOD_TOLERANCE = 0.01
 class Measurement:
     """One mode on one slot, ready to be measured.
 
-    ``rows_per_point`` and the like follow from ``sampling_interval`` (s; None keeps every point).
+    ``sampling_interval`` is the time between two rows in s; None keeps every point.
     """
 
     mode: Mode

@@ -150,7 +150,6 @@ class CsvFile:
     path: Path
     columns: Sequence[str]
     clock: Clock
-    rows: int = 0
     _file: BinaryIO | None = None
     _synced: float = 0.0
 
@@ -194,7 +193,6 @@ class CsvFile:
         text = (row * count) % tuple(values.ravel().tolist())
         try:
             self._write(text.encode("ascii"))
-            self.rows += count
             now = self.clock.monotonic()
             if now - self._synced >= SYNC_SECONDS:
                 self._sync()

@@ -245,15 +245,22 @@ class Potentiostats:
                 own = bytes_of_tables(modes, request.get("sampling_interval")) * len(slots)
                 check_space(own + self._bytes_to_come(), self.limits, self.runs_root)
                 check_samples(given, [slot.name for slot in slots])
-                self._begin(
+                begun = self._begin(
                     run_id, kept, modes, planned, slots, given, requested_by, idempotency_key
                 )
             except BaseException:
-                self._active.pop(run_id, None)
-                for slot in slots:
-                    self.slots.release(slot)
+                self._give_up(run_id, slots)
                 raise
-        return run_id
+            if begun != run_id:
+                # What the same key had asked for before was stored a moment ago.
+                self._give_up(run_id, slots)
+                self._check_same(begun, kept)
+        return begun
+
+    def _give_up(self, run_id: str, slots: list[Slot]) -> None:
+        self._active.pop(run_id, None)
+        for slot in slots:
+            self.slots.release(slot)
 
     def _bytes_to_come(self) -> float:
         """Return the most that the runs under way will still write."""
@@ -282,7 +289,7 @@ class Potentiostats:
         given: Given,
         requested_by: str,
         idempotency_key: str | None,
-    ) -> None:
+    ) -> str:
         names = _names_of(request)
         slot_names = [slot.name for slot in slots]
         folder = allocate(
@@ -314,7 +321,7 @@ class Potentiostats:
         self._active[run_id] = ActiveRun(
             order, slots, record, self.parts, release=self.slots.release
         )
-        self.jobs.submit(
+        job = self.jobs.submit(
             RUN_KIND,
             {"run_id": run_id},
             job_id=run_id,
@@ -326,7 +333,9 @@ class Potentiostats:
                 self.samples.linker(given, RUN_ITEM, run_id, requested_by),
             ),
         )
-        self.index.add(run_id, record.folder)
+        if job.id == run_id:
+            self.index.add(run_id, record.folder)
+        return job.id
 
     def _new_run_id(self) -> str:
         return f"{self.clock.now():%Y%m%dT%H%M%S}_{secrets.token_hex(3)}"

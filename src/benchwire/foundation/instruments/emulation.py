@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 _READ_BYTES = 4096
-START_SECONDS = 20.0
 
 
 class Device(Protocol):

@@ -24,9 +24,9 @@ def plot(height: str, description: str) -> ui.element:
     return place
 
 
-def live_chart(*, height: str = "24rem", description: str = "Curve being measured") -> ui.element:
+def live_chart() -> ui.element:
     """Place a chart that `follow` can fill."""
-    return plot(height, description).mark("live-chart")
+    return plot("24rem", "Curve being measured").mark("live-chart")
 
 
 def follow(chart: ui.element, url: str) -> None:

@@ -106,11 +106,9 @@ def facts(record: JobRecord, domain: str) -> list[str]:
     return found
 
 
-def item_line(catalogue: Catalogue, item: Item, *, with_kind: bool = False) -> None:
+def item_line(catalogue: Catalogue, item: Item) -> None:
     """Draw an item: what it is, when, and how it stands."""
     with ui.element("li").classes("bw-line"):
-        if with_kind:
-            ui.label(item.kind).classes("bw-small bw-muted w-20")
         with ui.element("div").classes("bw-line-main"):
             title(item.title, item.page)
             if item.detail:

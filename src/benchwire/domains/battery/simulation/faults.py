@@ -62,7 +62,6 @@ def inject(
     *,
     device_id: str = "device",
     faults_per_day: float = 5.0,
-    kinds: tuple[FaultKind, ...] = FAULT_KINDS,
     strength: float = 1.0,
 ) -> tuple[dict[str, Samples], tuple[Fault, ...]]:
     """Return the recording with faults in it, and where they are; the kinds take turns.
@@ -82,7 +81,7 @@ def inject(
         return dict(signals), ()
     span_us = max(s.at_us[-1] for s in known) - min(s.at_us[0] for s in known)
     for number in range(round(faults_per_day * span_us / DAY_US)):
-        injection.add(kinds[number % len(kinds)])
+        injection.add(FAULT_KINDS[number % len(FAULT_KINDS)])
     faults = sorted(injection.faults, key=lambda fault: (fault.start_us, fault.signal))
     return injection.signals, tuple(faults)
 

@@ -105,10 +105,10 @@ class ImageStore(Records):
         """Return the points on all images of a plate, newest first."""
         return self._points(images.c.plate_id == plate_id)
 
-    def points_of_type(self, kinds: Sequence[str], limit: int | None, offset: int = 0) -> list[Row]:
+    def points_of_type(self, kinds: Sequence[str], limit: int | None) -> list[Row]:
         """Return the points of some types on all live plates, newest first; of all if none."""
         condition = points.c.point_type.in_(kinds) if kinds else sa.true()
-        return self._points(condition, offset, limit)
+        return self._points(condition, 0, limit)
 
     def point(self, point_id: int, image_id: int | None = None) -> Row:
         """Return a point, on that image if it is named.

@@ -249,7 +249,7 @@ class PlateStore(Records):
 
         return self._write("move plate", work)
 
-    def clear(self, location_id: int, moved_by: str | None = None) -> list[str]:
+    def clear(self, location_id: int) -> list[str]:
         """Take away whatever plate is at a place and return its barcode."""
 
         def work(connection: sa.Connection) -> list[str]:
@@ -258,7 +258,7 @@ class PlateStore(Records):
             ).mappings()
             taken = list(found)
             for plate in taken:
-                self._place(connection, plate["id"], None, moved_by)
+                self._place(connection, plate["id"], None, None)
             return [str(plate["barcode"]) for plate in taken]
 
         return self._write("move plate", work)
