@@ -232,7 +232,7 @@ def jobs(
     """Show work under way and done, over all domains, newest first."""
     strange = set(state or ()) - set(_STATES)
     if strange:
-        raise typer.BadParameter(f"{strange.pop()!r} is none of {', '.join(_STATES)}")
+        raise typer.BadParameter(f"{strange.pop()!r} is not one of {', '.join(_STATES)}")
     chosen: Any = {"state": state, "domain": domain, "limit": limit}
     with _bench(url, key) as bench:
         if as_json:

@@ -174,7 +174,7 @@ def test_interrupted_work_is_told_and_repeated_with_one_click(page, server: Serv
     server.start()
     page.goto(f"{server.url}/ui/")
     page.get_by_text("While you were away").wait_for()
-    page.get_by_text("ended without warning").wait_for()
+    page.get_by_text("stopped unexpectedly").wait_for()
     page.get_by_role("button", name="Repeat with the same parameters").click()
     until(lambda: httpx.get(f"{server.url}/jobs?state=incomplete", headers=headers).json())
     run = httpx.get(f"{server.url}/jobs?state=incomplete", headers=headers).json()[0]

@@ -328,7 +328,7 @@ def test_a_file_that_cannot_be_opened_says_why(page, experiment: Path) -> None:
     for path, words in (
         (experiment / "none.nd2", "There is no none.nd2"),
         (Path("/etc/passwd"), "outside the folders"),
-        (experiment / "movies" / "notes.txt", "none of the known kinds"),
+        (experiment / "movies" / "notes.txt", "not a supported kind"),
         (broken, "The list of the images breaks off"),
     ):
         open_movie(page, path)

@@ -70,7 +70,7 @@ def login_router(keys: KeyRing, after: str) -> APIRouter:
         if holder is None:
             if not keys.may_guess(caller.address):
                 return own_page(_text("Too many wrong keys came from here. Wait a minute."), 429)
-            return own_page(_text("That is no key of this server."), 401)
+            return own_page(_text("This key is not valid for this server."), 401)
         answer = RedirectResponse(after, 303)
         answer.set_cookie(
             SESSION_COOKIE,

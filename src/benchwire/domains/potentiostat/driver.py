@@ -606,7 +606,7 @@ class Potentiostat:
         if unit is None:
             raise InstrumentSilent(
                 "The instrument owes answers; it is asked again when none can come any more",
-                hint="It is taken up by itself, within seconds once it answers.",
+                hint="The server reconnects automatically, within seconds once it answers.",
             )
         self._unit = unit
 

@@ -275,7 +275,7 @@ class Potentiostats:
         begun = self.parts.store.get_many([run_id]).get(run_id)
         if begun is not None and _told_apart(begun.request) != _told_apart(request):
             raise KeyReused(
-                f"The Idempotency-Key began the run {run_id}, which was asked for otherwise",
+                f"The Idempotency-Key was used for the run {run_id} with a different request",
                 hint="Send a new key with a new request.",
             )
 

@@ -39,7 +39,7 @@ _ANSWER_SECONDS = 30.0
 _RELEASE_SECONDS = 5.0
 # Who has not looked for so long stood still, and waits so long for what has come meanwhile.
 _STANDSTILL_SECONDS, _CATCH_UP_SECONDS = 2.0, 1.0
-_ASK_AGAIN = "It is taken up by itself; ask again once it is connected."
+_ASK_AGAIN = "The server reconnects automatically; ask again once it is connected."
 # Until the process that reads it has had time to start, no reading of a meter is overdue.
 _START_SECONDS = 10.0
 # How soon a port that nobody has named may be another instrument's no more.

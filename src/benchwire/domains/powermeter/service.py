@@ -271,7 +271,7 @@ class PowerMeters:
                 or any(record.name == name for record in self.store.all_meters())
             ):
                 raise ConfigInvalid(
-                    f"name: {name!r:.60} is taken or no name",
+                    f"name: {name!r:.60} is already in use, or not a valid name",
                     hint="Up to 40 letters, digits, - and _, used by no meter before.",
                 )
             self._check_port(port, None)
@@ -506,7 +506,7 @@ class PowerMeters:
             There is no such action.
         """
         if action not in SCREENS:
-            raise ConfigInvalid(f"action: {action!r:.40} is none of {', '.join(SCREENS)}")
+            raise ConfigInvalid(f"action: {action!r:.40} is not one of {', '.join(SCREENS)}")
         self.meter(name).turn_screen(action)
 
 

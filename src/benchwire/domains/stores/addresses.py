@@ -30,14 +30,15 @@ def parsed(text: str) -> str:
     found = _ADDRESS.fullmatch(text) if len(text) <= _MOST_CHARACTERS else None
     if found is None:
         raise AddressInvalid(
-            "This is no address in a store", hint="It has the form s3://bucket/folder/name."
+            "This is not the address of anything in a store",
+            hint="It has the form s3://bucket/folder/name.",
         )
     if taken := _TAKEN.search(text):
         raise AddressInvalid(f"An address cannot have {taken.group()!a} in it")
     protocol, bucket, rest = found.groups()
     if protocol not in PROTOCOLS:
         raise AddressInvalid(
-            f"{protocol} is no kind of store that is known",
+            f"{protocol} is not a supported kind of store",
             hint=f"There are: {', '.join(PROTOCOLS)}.",
         )
     parts = rest.strip("/").split("/") if rest.strip("/") else []

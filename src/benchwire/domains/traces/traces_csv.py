@@ -126,7 +126,7 @@ def _heading(path: Path) -> tuple[list[str], int, float]:
             if units:
                 unit = units[1].strip().strip(",").strip()
                 if unit.lower() not in _HOURS:
-                    raise CsvInvalid(f"The time unit {unit[:40]!r} is none of s, min, h")
+                    raise CsvInvalid(f"The time unit {unit[:40]!r} is not one of s, min, h")
                 hours = _HOURS[unit.lower()]
             elif text and not text.startswith("#"):
                 try:

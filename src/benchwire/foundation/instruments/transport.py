@@ -61,7 +61,7 @@ def _port_errors() -> Iterator[None]:
     except _PORT_ERRORS as error:
         raise LinkLost(
             "The instrument is not connected any more",
-            hint="Check the cable and the power; it is taken up again by itself.",
+            hint="Check the cable and the power; the server reconnects automatically.",
         ) from error
 
 
@@ -71,7 +71,8 @@ def _not_opened(path: str, error: Exception) -> LinkLost:
             return LinkLost(f"There is no port {path}", hint="Plug the instrument in.")
         case errno.EAGAIN | errno.EBUSY:
             return PortHeld(
-                f"Another program holds {path}", hint="End it; the port is then taken up by itself."
+                f"Another program holds {path}",
+                hint="End it; the server then reconnects automatically.",
             )
         case errno.EACCES:
             return PortHeld(

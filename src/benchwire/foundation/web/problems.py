@@ -46,7 +46,7 @@ GUESSES_REFUSED = Problem(
     429,
     "auth.too_many_wrong_keys",
     "Too many wrong keys came from here",
-    "Wait a minute. The right key is answered meanwhile.",
+    "Wait a minute. The correct key still works.",
     kind="key",
 )
 HOST_REFUSED = Problem(

@@ -109,7 +109,7 @@ def draw_away(lab: Lab, report: AwayReport | None) -> None:
 def _away_text(report: AwayReport) -> str:
     when = "" if report.stopped_at is None else f" at {second(report.stopped_at)}"
     if report.unclean:
-        return f"The server ended without warning{when} (it was last seen alive then)."
+        return f"The server stopped unexpectedly; it was last seen running{when}."
     return f"The server was stopped{when} while work was under way."
 
 

@@ -96,13 +96,13 @@ class UnderWay:
 
 def facts(record: JobRecord, domain: str) -> list[str]:
     """Return what is worth knowing of a job beside its title and state."""
-    found = [domain, f"asked at {minute(record.created_at)}"]
+    found = [domain, f"requested at {minute(record.created_at)}"]
     if record.requested_by:
         found.append(f"by {record.requested_by}")
     if record.started_at is not None and record.ended_at is not None:
         found.append(f"took {duration((record.ended_at - record.started_at).total_seconds())}")
     if record.interrupted:
-        found.append("cut short by the server's end")
+        found.append("interrupted when the server stopped")
     return found
 
 

@@ -131,7 +131,7 @@ class _JobsPage:
                 with ui.element("li"):
                     empty(
                         "No jobs here.",
-                        "Take another state or domain."
+                        "Choose another state or domain."
                         if self._state or self._domain
                         else "Whatever you start on one of the pages is listed here.",
                     )

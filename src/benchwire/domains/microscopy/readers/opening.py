@@ -38,7 +38,7 @@ def open_movie(path: Path) -> Movie:
     suffix = _suffix(path)
     if suffix is None:
         raise TypeUnsupported(
-            f"{path.name} is none of the known kinds of image file",
+            f"{path.name} is not a supported kind of image file",
             hint="Known are ND2, CZI, OME-TIFF, TIFF and OME-Zarr.",
         )
     if suffix.endswith("zarr") != path.is_dir():
