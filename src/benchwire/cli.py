@@ -20,6 +20,7 @@ from benchwire.foundation import logs
 from benchwire.foundation.errors import BenchwireError
 from benchwire.foundation.settings import (
     ServerSettings,
+    is_this_computer,
     load_server_settings,
     parse_assignments,
 )
@@ -125,6 +126,7 @@ def reader(
         {"host": host, "port": port, "data_dir": data_dir, "owner": owner}
     )
     logs.configure(settings.log_format, level=logging.DEBUG if settings.debug else logging.INFO)
+    _warn_if_open(settings)
     listener = _listen(settings.host, settings.port)
     uvicorn.Server(_config(Reader(settings), lifespan="on")).run([listener])
 
@@ -371,7 +373,7 @@ def _warn_if_open(settings: ServerSettings) -> None:
     from benchwire.foundation.web.keys import NamedKeys
 
     is_open = settings.api_key is None and not NamedKeys(settings.data_dir).are_used
-    if is_open and settings.host not in {"127.0.0.1", "::1", "localhost"}:
+    if is_open and not is_this_computer(settings.host):
         print(
             "benchwire: no key is set and the server listens beyond this computer: anyone on the "
             "network can control the instruments. Set BENCHWIRE_API_KEY.",

@@ -80,11 +80,6 @@ def round_trip_efficiency(power: Samples, soc: Samples | None) -> Efficiency:
     by the difference of the state of charge times the energy that 1 % of it gives (so is, the
     other way, what the start lent). That energy is found over the whole record, see
     `discharge_energy`.
-
-    Parameters
-    ----------
-    positive
-        What a positive power does; None to find it from the state of charge.
     """
     soc = soc if soc is not None and len(soc.without_nulls()) else None
     sign = find_sign(power, soc)

@@ -365,9 +365,9 @@ class ActiveRun:
         """Store the end of the run where the disk has refused that; whether it is stored now."""
         for slot in self._slots:
             # With the disk away at the end there seemed to be none.
-            files = self._files_of(slot)
-            with self._lock:
-                self._record = _changed(self._record, slot, {"files": files})
+            if files := self._files_of(slot):
+                with self._lock:
+                    self._record = _changed(self._record, slot, {"files": files})
         self._store_end(self.record)
         return self._is_stored
 
