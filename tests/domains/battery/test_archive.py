@@ -381,6 +381,32 @@ def test_disk_that_hangs_holds_up_one_who_looks_and_no_other(
     assert len(looks) == 1
 
 
+def test_disk_that_hangs_from_the_start_is_told_as_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_group(tmp_path, DEVICE, "bms", 1)
+    recordings = Recordings(
+        tmp_path, tmp_path / "kept", SystemClock(), options=Options(), believed_seconds=0.0
+    )
+    looks, answer, real = [], threading.Event(), dataset.discover
+
+    def hang(*given: Any) -> tuple[Recording, ...]:
+        looks.append(1)
+        answer.wait(30)
+        return real(*given)
+
+    monkeypatch.setattr(dataset, "discover", hang)
+    monkeypatch.setattr("benchwire.domains.battery.recordings._FIRST_LOOK_SECONDS", 0.2)
+    looking = promised(recordings.all)
+    until(lambda: looks)
+    for _ in range(20):
+        assert promised(recordings.all).result(5) == {}
+    assert recordings.is_away
+    answer.set()
+    assert list(looking.result(5)) == [DEVICE]
+    assert not recordings.is_away
+
+
 def test_readings_are_stored_while_all_who_read_hang(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

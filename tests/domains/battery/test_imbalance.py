@@ -80,6 +80,17 @@ def test_glitch_among_few_samples_of_the_current_is_none_too():
     assert cell.charging_mv == pytest.approx(10, abs=0.02)
 
 
+def test_a_battery_that_is_seldom_used_rests_in_between():
+    """An hour under load in many days of its own consumption, and a few glitches."""
+    current = Samples(AT_US, np.full(len(AT_US), -0.5))
+    current.values[600:660] = -100.0
+    current.values[[10, 2000, 4000]] = 32_767
+    deviations = {"a": 0, "b": 0.01, "c": 0}
+    cell = by_name(rank_cells(cells(deviations), current=current).cells)["b"]
+    assert cell.at_rest_mv == pytest.approx(10, abs=0.02)
+    assert cell.discharging_mv == pytest.approx(10, abs=0.02)
+
+
 def test_without_current_rest_and_load_are_not_told():
     cell = rank_cells(cells({"a": 0, "b": 0.01, "c": 0})).cells[0]
     assert (cell.at_rest_mv, cell.charging_mv, cell.discharging_mv) == (None, None, None)

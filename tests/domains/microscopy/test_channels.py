@@ -12,7 +12,8 @@ from benchwire.domains.microscopy.channels import is_phase, suggest_channels
         "Camera-Brightfield", "DIC", "dic_2", "EPI-DIC", "Phase", "Phase Contrast",
         "PhaseContrast", "phasecontrast", "PHASE-10X", "ImagePhase", "Trans", "trans-light",
         "TransLight", "Transmitted", "TransmittedLight", "transmittedlight", "transmission",
-        "T1 Transmission", "ph", "Ph2", " pc ", "PC10",
+        "T1 Transmission", "Phasenkontrast", "PHASECON", "DICIII", "transpmt", "TRANSPMT", "BFFluo",
+        "BRIGHTFIELDCAM", "brightfieldlamp", "ph", "Ph2", " pc ", "PC10",
     ],
 )  # fmt: skip
 def test_names_of_transmitted_light(name: str) -> None:

@@ -14,6 +14,7 @@ from tests.domains.plates.conftest import Inventory
     (".5 g", (0.5, "g")), ("10 % w/v", (10.0, "% w/v")), ("1,5 ml", None), ("mM", None),
     ("5", None), ("", None), ("5 5 ml", None), ("1e3 ml", (1000.0, "ml")),
     ("1.5e-3 M", (0.0015, "M")), ("5 eV", (5.0, "eV")), ("1e999 ml", None),
+    ("1e-3", None), ("1e5", None), ("1e5.5 ul", None), ("5 e5", (5.0, "e5")),
     ("1a" + 200_000 * " " + "b\n.c", None),
 ])  # fmt: skip
 def test_amounts_are_a_number_and_a_unit(text: str, expected: Any) -> None:
@@ -239,6 +240,32 @@ def test_an_import_knows_chemicals_by_number_then_by_barcode(inventory: Inventor
     assert (answer["imported"], answer["updated"]) == (1, 2)
     there = {(item["sciformation_id"], item["barcode"]) for item in inventory.data("/chemicals")}
     assert there == {(1, "B1"), (2, "B2"), (3, "B4")}
+
+
+def test_blank_cells_of_an_import_are_no_barcode(inventory: Inventory) -> None:
+    inventory.chemical("Known", barcode="B1", storage="Shelf 1")
+    rows = "name,cas,barcode,storage\r\nA, 1-1, , \r\nB,2-2, ,\r\nKnown,,B1, \r\n"
+    answer = inventory.client.post(
+        "/api/v1/chemicals/import", files={"file": ("c.csv", rows.encode())}
+    ).json()["data"]
+    assert (answer["imported"], answer["updated"]) == (2, 1)
+    found = {item["name"]: item for item in inventory.data("/chemicals")}
+    assert [found[name]["cas"] for name in "AB"] == ["1-1", "2-2"]
+    assert [found[name]["barcode"] for name in "AB"] == [None, None]
+    assert found["Known"]["storage"] == "Shelf 1"
+    listed = [{"name": name, "barcode": " "} for name in ("C", "D")]
+    answer = inventory.post("/chemicals/import", {"chemicals": listed}, status=200)["data"]
+    assert answer["imported"] == 2
+
+
+def test_an_import_takes_no_chemical_by_the_barcode_it_had(inventory: Inventory) -> None:
+    whole = {"name": "Seven", "barcode": "OLD", "sciformation_id": 7}
+    inventory.post("/chemicals", {"chemical": whole})
+    rows = [{**whole, "barcode": "NEW"}, {"name": "Other", "barcode": "OLD"}]
+    answer = inventory.post("/chemicals/import", {"chemicals": rows}, status=200)["data"]
+    assert (answer["imported"], answer["updated"]) == (1, 1)
+    there = {(item["name"], item["barcode"]) for item in inventory.data("/chemicals")}
+    assert there == {("Seven", "NEW"), ("Other", "OLD")}
 
 
 def test_an_import_that_is_no_text_destroys_nothing(inventory: Inventory) -> None:

@@ -453,6 +453,9 @@ def test_what_a_change_does_not_say_of_a_grid_stays(inventory: Inventory) -> Non
 
     assert corner({"pitch_mm": 9}) == (12, "C4", 28.0, 20.0)
     assert corner({"rows": 2}) == (8, "B4", 28.0, 11.0)
+    blank = dict.fromkeys(("rows", "columns", "subwells_per_well", "origin"), "")
+    assert corner({**blank, "pitch_mm": "4.5"}) == (8, "B4", 14.5, 6.5)
+    assert corner({"pitch_mm": 9, "origin": {"x_mm": 5}}) == (8, "B4", 32.0, 11.0)
     assert corner({"origin": [0, 0, 0]}) == (8, "B4", 27.0, 9.0)
     wells = [{"well_row": 1, "well_column": 1, "x_mm": 0.1}, {"well_row": 3, "well_column": 2}]
     inventory.patch(path, {"plate_prototype": {"wells": wells}})

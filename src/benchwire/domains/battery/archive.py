@@ -52,6 +52,7 @@ MOST_SEGMENTS = 10
 # Files that cannot be read stay so; room on a disk may be made at any moment.
 _RETRY_SECONDS, _DISK_RETRY_SECONDS = 30.0, 2.0
 _SIGNALS_AT_ONCE = 16
+_CLOSE_SECONDS = 2.0
 _URGENT, _USUAL, _WHOLE_VIEW, _OTHERS = range(4)
 
 
@@ -116,7 +117,7 @@ class Archive:
         """End the reading; what is half read is left for the next start."""
         self._closing.set()
         self._orders.close(IngestFailed("The server is shutting down"))
-        self._thread.join(10.0)
+        self._thread.join(_CLOSE_SECONDS)
         for shelf in self._shelves.values():
             if shelf.timeline is not None and shelf.timeline.file is not None:
                 shelf.timeline.file.close()

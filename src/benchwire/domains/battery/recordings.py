@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 # What a look takes at most on a disk that is well.
 _LOOK_SECONDS = 0.5
+_FIRST_LOOK_SECONDS = 5.0
 
 
 class Recordings:
@@ -42,7 +43,7 @@ class Recordings:
     ) -> None:
         self.cache = cache
         self.options = options
-        self.is_away = False
+        self._is_away = False
         self._root = root
         self._clock = clock
         self._believed_seconds = believed_seconds
@@ -64,14 +65,22 @@ class Recordings:
                 self._looking.release()
         return self._found
 
+    @property
+    def is_away(self) -> bool:
+        """Whether nobody can tell what there is: the disk is away, or was never seen so far."""
+        return self._is_away or self._looked_at == float("-inf")
+
     def _is_old(self) -> bool:
         return self._clock.monotonic() - self._looked_at >= self._believed_seconds
 
     def _patience(self) -> float:
         """Return how long to wait for one who looks; a disk that hangs is to hold up no other."""
+        patience = _LOOK_SECONDS
         if self._looked_at == float("-inf"):
-            return -1  # nothing is known yet
-        return max(0.0, self._began_at + _LOOK_SECONDS - self._clock.monotonic())
+            patience = _FIRST_LOOK_SECONDS  # nothing is known yet
+            if self._began_at == float("-inf"):
+                return patience
+        return max(0.0, self._began_at + patience - self._clock.monotonic())
 
     def has(self, device_id: str, group: Group) -> bool:
         """Whether a device has a file of at least one of a group's signals."""
@@ -125,10 +134,10 @@ class Recordings:
 
     def _look(self) -> None:
         is_away = self._root is not None and not self._root.is_dir()
-        if is_away != self.is_away:
+        if is_away != self._is_away:
             # Told once, since a disk that is away is looked for for as long as it takes.
             logger.warning("the recordings are %s: %s", "away" if is_away else "back", self._root)
-        self.is_away = is_away
+        self._is_away = is_away
         found: tuple[Recording, ...] = ()
         if self._root is not None and not is_away:
             unreadable: list[str] = []

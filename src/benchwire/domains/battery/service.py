@@ -49,7 +49,7 @@ _MOST_LOOKS = 3
 # Rows that are looked at for the last value of each field.
 _LOOKED_AT = 100
 _THREADS = 4
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
 
 NextEvent = Callable[[], Awaitable[bytes]]
 

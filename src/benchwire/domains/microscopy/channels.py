@@ -8,13 +8,12 @@ PHASE_FEATURES = ("area", "aspect_ratio")
 FLUORESCENCE_FEATURES = ("intensity_total",)
 
 _LETTER = r"[^\W\d_]"
-_HUMP = "(?<=[a-z])(?=[A-Z])"
-# Whole words: BFP, a calcium indicator and transferrin shine.
+_HUMP = "(?:(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]))"
+# Whole words but for the long ones: BFP, a calcium indicator and transferrin shine.
 _PHASE_WORD = re.compile(
-    f"(?:(?<!{_LETTER})|{_HUMP})"
-    "(?i:phase(?:contrast)?|bf|brightfield|dic"
-    "|trans(?:mit|mitted|mittance|mission|illumination)?(?:light)?)"
-    f"(?:(?!{_LETTER})|{_HUMP})"
+    f"(?i:brightfield)|(?:(?<!{_LETTER})|{_HUMP})(?:(?i:phase)|"
+    "(?i:bf|dic(?:i+)?|trans(?:mit|mitted|mittance|mission|illumination|pmt)?(?:light)?)"
+    f"(?:(?!{_LETTER})|{_HUMP}))"
 )
 _PHASE_ABBREVIATION = re.compile(r"(ph|pc)\d*")
 

@@ -7,7 +7,8 @@ import unicodedata
 # A comma groups thousands; where it could be a decimal comma the text is refused.
 _AMOUNT = re.compile(
     r"\s*((?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-    r"(?:[eE][+-]?[0-9]+)?)\s*([^\s0-9,.].*?)\s*"
+    # An exponent is none of the unit, also where no unit follows.
+    r"(?:[eE][+-]?[0-9]+|(?![eE][+-]?[0-9])))\s*([^\s0-9,.].*?)\s*"
 )
 LONGEST_AMOUNT = 255
 # Spelled-out words, all folded, and the symbol that is meant.

@@ -15,8 +15,11 @@ MINUTE_US = 60 * MICROSECONDS
 SHORTEST_MOMENT_MINUTES = 10
 MOST_MOMENTS = 20_000
 LEAST_CELLS = 3  # the median of two is their mean, and then none of them stands out
-REST_SHARE = 0.03  # of the largest current; less is the battery's own consumption
-# The highest thousandth, at least one sample, may be glitches: 32,767 A would make all else rest.
+# Of the largest current that lasts; less is the battery's own consumption. A glitch of 32,767 A
+# would make all else rest.
+REST_SHARE = 0.03
+# So many samples tell a glitch by their median; of fewer the highest thousandth may be some.
+_LEAST_FOR_MEDIAN = 3
 _HIGHEST_LEFT_OUT = 0.001
 _MOMENTS_AT_ONCE = 2_000
 
@@ -163,9 +166,9 @@ def _modes(
     known = None if current is None else current.without_nulls()
     if known is None or not len(known):
         return None
-    threshold = REST_SHARE * _largest(known.values)
     moment = known.at_us // length_us
     starts = np.flatnonzero(np.diff(moment, prepend=moment[:1] - 1))
+    threshold = REST_SHARE * _largest(known.values, starts)
     amperes = known.values * factor
     least, most = np.minimum.reduceat(amperes, starts), np.maximum.reduceat(amperes, starts)
     where = np.searchsorted(moment[starts], moments).clip(max=len(starts) - 1)
@@ -178,9 +181,25 @@ def _modes(
     )
 
 
-def _largest(amperes: NDArray[np.float64]) -> float:
-    """Return the largest current of either sign, a few glitches left out."""
-    return float(np.quantile(np.abs(amperes), 1 - _HIGHEST_LEFT_OUT, method="lower"))
+def _largest(amperes: NDArray[np.float64], starts: NDArray[np.intp]) -> float:
+    """Return the largest current of either sign that lasts, glitches left out.
+
+    That is the largest of the medians of all moments; where no moment has enough samples for one,
+    the largest but for the highest thousandth, at least one.
+
+    Parameters
+    ----------
+    amperes : (N,) float64
+    starts : (M,) int
+        Where each moment's samples begin.
+    """
+    size = np.abs(amperes)
+    counts = np.diff(starts, append=len(size))
+    has_median = counts >= _LEAST_FOR_MEDIAN
+    if not has_median.any():
+        return float(np.quantile(size, 1 - _HIGHEST_LEFT_OUT, method="lower"))
+    by_size = size[np.lexsort((size, np.repeat(np.arange(len(starts)), counts)))]
+    return float(by_size[(starts + (counts - 1) // 2)[has_median]].max())
 
 
 def _deviation(

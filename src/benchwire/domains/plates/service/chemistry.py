@@ -245,7 +245,11 @@ def read_chemicals(file: BinaryIO | None, body: Mapping[str, Any]) -> list[Any]:
             names = [name.strip().lower() for name in next(lines, [])]
             rows = [
                 # A cell that is blank leaves what is known as it is.
-                {name: cell for name, cell in zip(names, line, strict=False) if name and cell}
+                {
+                    name: cell.strip()
+                    for name, cell in zip(names, line, strict=False)
+                    if name and cell.strip()
+                }
                 for line in lines
             ]
         except csv.Error as error:
@@ -269,7 +273,7 @@ def _chemical(given: Mapping[str, Any], now: Mapping[str, Any] | None) -> Draft:
         draft.text(key, required=key == "name", longest=None if key in _LONG else LONGEST_TEXT)
     for key in ("cas", "barcode"):
         # Blank is no barcode, or two chemicals without one would be the same on import.
-        draft.values[key] = draft.values.get(key) or None
+        draft.values[key] = (draft.values.get(key) or "").strip() or None
     draft.integer("sciformation_id")
     return draft
 

@@ -268,7 +268,12 @@ class Plates:
                 known = _grid_of(self._prototypes.wells(now["id"]))
                 if known is None:
                     draft.refuse("wells", f"are no plain grid, give {', '.join(_GRID)}")
-                grid = {**(known or {}), **given}
+                said = {key: value for key, value in given.items() if value not in (None, "")}
+                if known and isinstance(said.get("origin"), Mapping):
+                    moved = dict(zip(answers.COORDINATES, _origin(said["origin"]), strict=True))
+                    moved = {key: at for key, at in moved.items() if at not in (None, "")}
+                    said["origin"] = {**known.get("origin", {}), **moved}
+                grid = {**(known or {}), **said}
             places = _grid_places(draft, self._size(draft, grid), grid)
         keys = ("name", "description")
         values = draft.given if now is not None else {key: draft.values.get(key) for key in keys}

@@ -147,7 +147,8 @@ class ChemistryStore(Records):
         """
 
         def work(connection: sa.Connection) -> tuple[int, int]:
-            there = {row["id"]: dict(row) for row in connection.execute(_KNOWN).mappings()}
+            found = connection.execute(_KNOWN.order_by(chemicals.c.id)).mappings()
+            there = {row["id"]: dict(row) for row in found}
             by_number = {row["sciformation_id"]: key for key, row in there.items()}
             by_barcode = {row["barcode"]: key for key, row in there.items()}
             new = 0
@@ -161,9 +162,16 @@ class ChemistryStore(Records):
                     known = known if None in (number, other) else None
                 values = row if known is None else {key: row[key] for key in given}
                 whole = {**there.get(known, {}), **values}
-                key = _searchable(whole)["search_key"]
-                saved = self._put(connection, chemicals, known, {**values, "search_key": key})
+                search_key = _searchable(whole)["search_key"]
+                saved = self._put(
+                    connection, chemicals, known, {**values, "search_key": search_key}
+                )
                 new += known is None
+                # What it was called by is free for another one.
+                before = there.get(saved, {})
+                for key, index in (("sciformation_id", by_number), ("barcode", by_barcode)):
+                    if index.get(before.get(key)) == saved:
+                        del index[before[key]]
                 there[saved] = whole
                 by_number[whole.get("sciformation_id")] = saved
                 by_barcode[whole.get("barcode")] = saved
