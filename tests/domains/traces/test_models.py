@@ -122,6 +122,20 @@ def test_slopes_are_those_of_the_shape(model: Model, delta: float) -> None:
         np.testing.assert_allclose(slope, expected, rtol=1e-3, atol=1e-3 * np.abs(slope).max())
 
 
+@pytest.mark.parametrize("beside", [5.22e-3, 5.22e-3 + 1e-6, 1.28522])
+@pytest.mark.parametrize("model", [MaturationKinetic(), GeneExpression()], ids=lambda m: m.name)
+def test_a_trace_beside_one_whose_rates_meet_keeps_every_bit(model: Model, beside: float) -> None:
+    for delta in (0.4, 5.25e-3, 1.28524):
+        rows = {item.name: np.full((2, 1), item.default) for item in model.parameters}
+        rows |= {name: np.array(value) for name, value in model.fixed.items()}
+        rows["delta"] = np.array([[delta], [beside]])
+        alone = {name: value[:1] if value.ndim else value for name, value in rows.items()}
+        both = np.broadcast_to(TIME, (2, len(TIME)))
+        found, _ = model.shape_and_slopes(both, rows)
+        expected, _ = model.shape_and_slopes(both[:1], alone)
+        assert found[0].tobytes() == expected[0].tobytes()
+
+
 def test_no_rate_and_no_time_make_a_shape_infinite() -> None:
     time = np.array([[-1e6, -1.0, 0.0, 1.0, 1e6]])
     for model in MODELS:

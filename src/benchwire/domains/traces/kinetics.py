@@ -99,8 +99,15 @@ class MaturationKinetic:
             "t0": np.where(since > 0, lost * shape - km * product, 0.0),
             "delta": (km * by_delta + shape) / apart,
         }
-        is_beside = (delta != values["delta"]).any()
-        return self.shape(time, values) if is_beside else shape, slopes
+        # Those rows alone: what a trace gives must not depend on those beside it.
+        rows = np.nonzero(np.broadcast_to(delta != values["delta"], (len(shape), 1)))[0]
+        if len(rows):
+            beside = {
+                name: np.broadcast_to(value, (len(shape), 1))[rows]
+                for name, value in values.items()
+            }
+            shape[rows] = self.shape(np.broadcast_to(time, shape.shape)[rows], beside)
+        return shape, slopes
 
     @staticmethod
     def point(time: float, values: Array, found: Array) -> bool:

@@ -31,11 +31,11 @@ async def draw(desk: Desk, job_id: str) -> None:
     if record is None:
         return  # the server is ending
     watch = desk.runs.of(job_id)
-    await watch.ready()
     samples = await run.io_bound(desk.workflows.samples_of, job_id) or ()
     view = _View(desk, record)
     view.draw(samples)
     await view.show(await run.io_bound(view.look))
+    await watch.ready()
     view.follow(watch)
 
 
