@@ -136,6 +136,19 @@ def test_an_import_into_an_occupied_place_is_refused_whole(filled: Inventory) ->
     assert len(filled.data("/plates")) == 1
 
 
+def test_positions_of_one_name_are_told_apart(filled: Inventory) -> None:
+    for number in (1, 2):
+        place = filled.place(number, 5)
+        filled.patch(f"/locations/{place}", {"location": {"name": "Rack"}})
+    text = 'barcode,location\nA,"Carousel 2, Hotel 5"\nB,rack\nC,"carousel 1, hotel 5"\n'
+    problem = "Row 3: There are several locations 'rack'"
+    assert send(filled, "/import", text, status=422)["details"] == [problem]
+    send(filled, "/import", text.replace("B,rack\n", ""))
+    for barcode, carousel in (("A", 2), ("C", 1)):
+        place = filled.data(f"/plates/{barcode}")["current_location"]
+        assert (place["carousel_position"], place["display_name"]) == (carousel, "Rack")
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

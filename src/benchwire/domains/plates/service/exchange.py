@@ -6,7 +6,7 @@ from typing import Any
 
 from benchwire.domains.plates import answers, sheets
 from benchwire.domains.plates.errors import Unacceptable
-from benchwire.domains.plates.labels import parse_well
+from benchwire.domains.plates.labels import location_label, parse_well
 from benchwire.domains.plates.service.plates import is_barcode
 from benchwire.domains.plates.store.chemistry import ChemistryStore
 from benchwire.domains.plates.store.locations import LocationStore
@@ -173,12 +173,19 @@ class Exchange:
         found = self._plates.find(barcode)
         return None if found is None else self._places_in(found)
 
-    def places(self) -> dict[str, tuple[int, str | None]]:
-        """Return the id of every place and the plate there, by the place's folded name."""
-        return {
-            str(answers.location(item)["display_name"]).casefold(): (item["id"], item["barcode"])
-            for item in self._locations.all()
-        }
+    def places(self) -> dict[str, list[tuple[int, str | None]]]:
+        """Return the ids of places and the plates there, by what folded texts they are known.
+
+        Those are its position, which is its alone, and its name.
+        """
+        called: dict[str, list[tuple[int, str | None]]] = {}
+        positions: dict[str, list[tuple[int, str | None]]] = {}
+        for item in self._locations.all():
+            found = (item["id"], item["barcode"])
+            at = (item["id"], item["carousel_position"], item["hotel_position"])
+            called.setdefault(location_label(*at, item["name"]).casefold(), []).append(found)
+            positions[location_label(*at, None).casefold()] = [found]
+        return called | positions
 
     def solution_id(self, name: str) -> int | None:
         """Return a stock solution by name or id."""
@@ -235,7 +242,8 @@ class _Plan:
     def __init__(self, exchange: Exchange, problems: list[str]) -> None:
         self._exchange = exchange
         self._problems = problems
-        self._places: dict[str, tuple[int | None, str | None]] = {**exchange.places()}
+        self._places = exchange.places()
+        self._taken: dict[int, str] = {}
         # Looked up once for each name, not for each of many thousand rows.
         self._solution_of = functools.cache(exchange.solution_id)
         self._unit_of = functools.cache(exchange.unit_id)
@@ -309,13 +317,17 @@ class _Plan:
         return made
 
     def _free_place(self, row: sheets.Row, name: str) -> int | None:
-        found, there = self._places.get(name.casefold(), (None, None))
-        if found is None:
-            self._wrong(row, f"There is no location {name[:60]!r}")
-        elif there is not None:
+        places = self._places.get(name.casefold(), [])
+        if len(places) != 1:
+            are = "are several locations" if places else "is no location"
+            self._wrong(row, f"There {are} {name[:60]!r}")
+            return None
+        ((found, there),) = places
+        there = there or self._taken.get(found)
+        if there is not None:
             self._wrong(row, f"Location {name[:60]} is already occupied by plate {there}")
         else:
-            self._places[name.casefold()] = (found, row.values["barcode"])
+            self._taken[found] = row.values["barcode"]
         return found
 
     def _take_content(
