@@ -42,9 +42,10 @@ cli = typer.Typer(
 )
 
 # A backstop: instruments are safe and streams ended long before.
-_SHUTDOWN_SECONDS = 8
+_SHUTDOWN_SECONDS = 3
 # Whatever hangs, the process is gone this long after it was asked to end.
 _GONE_SECONDS = 9.0
+_LAST_WORDS_SECONDS = 0.2
 _UNSENT_BYTES = 128 * 1024
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
@@ -233,6 +234,8 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
     ready
         Set once requests are answered.
     """
+    import asyncio
+
     import uvicorn
 
     from benchwire.foundation.processes import keep_for_good, share_heaps, switch_often
@@ -269,8 +272,7 @@ def run_server(settings: ServerSettings, *, ready: threading.Event | None = None
             self.should_exit = True
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            for extra in alone:
-                await extra.shutdown()
+            await asyncio.gather(*(extra.shutdown() for extra in alone))
             await super().shutdown(sockets)
 
     opening = Opening(settings, whole=whole, failed=lambda: server.end())
@@ -293,7 +295,11 @@ def _leave_in_time(closed: threading.Event) -> None:
     """
     time.sleep(_GONE_SECONDS)
     hanging = [thread.name for thread in threading.enumerate() if not thread.daemon]
-    logger.error("ended without waiting any longer for: %s", ", ".join(hanging))
+    words = ("ended without waiting any longer for: %s", ", ".join(hanging))
+    # Where the log goes may hang as well.
+    telling = threading.Thread(target=logger.error, args=words, daemon=True)
+    telling.start()
+    telling.join(_LAST_WORDS_SECONDS)
     os._exit(0 if closed.is_set() else 1)
 
 

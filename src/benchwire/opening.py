@@ -51,7 +51,7 @@ class Opening:
         self._stop_asked = threading.Event()
         self.error: Exception | None = None
         self.closed = threading.Event()
-        """Set once all parts are closed."""
+        """Set once all parts are closed in good order."""
 
     def make_safe(self) -> None:
         """Make every instrument safe, or see to it that none is touched any more."""
@@ -81,7 +81,8 @@ class Opening:
         await receive()
         over.set()
         await keeper
-        self.closed.set()
+        if self.error is None:
+            self.closed.set()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _keep(self, over: asyncio.Event) -> None:

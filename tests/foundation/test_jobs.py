@@ -103,6 +103,22 @@ def test_cancel_of_a_queued_job_is_final_at_once(database: Database) -> None:
     assert life.jobs.get("second").started_at is None
 
 
+def test_jobs_handed_in_before_the_start_are_done_once(database: Database) -> None:
+    done: list[str] = []
+    kind = JobKind("test.work", lambda job: done.append(job.id), resumable=True, concurrency=2)
+    sessions = Sessions(database, SystemClock())
+    sessions.begin("test", None)
+    jobs = Jobs(database, SystemClock(), sessions)
+    jobs.register(kind)
+    for number in range(3):
+        jobs.submit("test.work", {}, job_id=f"j{number}", title="Early")
+    jobs.start()
+    jobs.submit("test.work", {}, job_id="j3", title="Late")
+    until(lambda: all(jobs.get(f"j{number}").state is JobState.DONE for number in range(4)))
+    assert sorted(done) == ["j0", "j1", "j2", "j3"]
+    jobs.close()
+
+
 def test_cancel_of_a_finished_job_changes_nothing(database: Database) -> None:
     life = Life(database, JobKind("test.work", lambda _: None))
     submit(life, "test.work")

@@ -382,13 +382,20 @@ class Potentiostats:
 
     def settle_left_behind(self) -> None:
         """Settle runs whose job has ended, but whose own end the disk had refused so far."""
-        for run in self.parts.store.newest(statuses=UNFINISHED):
+        try:
+            left = self.parts.store.newest(statuses=UNFINISHED)
+            jobs = [self.jobs.get(run.run_id) for run in left]
+        except BenchwireError as error:
+            logger.error("runs that are left behind are not settled: %s", error)
+            return
+        for run, job in zip(left, jobs, strict=True):
+            is_away = not folder_of(self.runs_root, run).path.is_dir()
+            if not job.state.is_final or (job.state is JobState.DONE and is_away):
+                continue  # what was measured is told once its disk is back
             try:
-                job = self.jobs.get(run.run_id)
-                if job.state.is_final:
-                    self._settle_interrupted(job)
-            except (BenchwireError, OSError) as error:
-                logger.error("run %s is not settled: %s", run.run_id, error)
+                self._settle_interrupted(job)
+            except Exception:
+                logger.exception("run %s is not settled", run.run_id)
 
     def _settle_interrupted(self, record: JobRecord) -> Interruption:
         """Bring a run that the server's end cut short to its end, from what is on the disk."""
@@ -500,8 +507,8 @@ class Potentiostats:
         outcome = self.open_cells(run_id)
         if outcome is not None:
             return outcome
-        self.jobs.cancel(run_id)
-        return "cancelled"
+        job = self.jobs.cancel(run_id)
+        return job.state.value if job.state.is_final else "cancelled"
 
     def open_cells(self, run_id: str) -> str | None:
         """Have a run that is under way stopped for good, without waiting for the database.

@@ -114,8 +114,9 @@ def build(lab: Lab) -> Domain:
         adopted = await asyncio.to_thread(potentiostats.adopt_indexed_runs)
         if adopted:
             logger.info("%d runs were taken over from the index of runs", adopted)
-        await asyncio.to_thread(potentiostats.settle_left_behind)
         await asyncio.to_thread(slots.rescan)
+        # Cells that a crash has left connected are open by now; this may go through large files.
+        await asyncio.to_thread(potentiostats.settle_left_behind)
         watcher.start()
         cleaner.start()
         try:

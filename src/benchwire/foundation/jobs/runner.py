@@ -217,6 +217,8 @@ class Jobs:
         """Settle what the last life left behind, then take and run jobs."""
         interrupted = []
         for record in self._store.unfinished():
+            if record.id in self._records:
+                continue  # handed in by a domain as it started
             goes_on = self._take_up(record, _RESTARTED)
             if not goes_on or record.state is JobState.RUNNING:
                 interrupted.append(record.id)

@@ -45,9 +45,6 @@ class RunProgress:
 
     async def show(self, run_id: str) -> None:
         """Follow a run from now on."""
-        # Of a run that has just ended the database is asked, which may be slow.
-        statuses = self._desk.statuses.of(run_id)
-        await statuses.ready()
         self._leave()
         self._run_id = run_id
         self._title.set_text(run_id)
@@ -55,6 +52,11 @@ class RunProgress:
         self._link.update()
         self._link.set_visibility(True)
         follow(self._chart, f"/runs/{run_id}/live")
+        # Of a run that has just ended the database is asked, which may be slow.
+        statuses = self._desk.statuses.of(run_id)
+        await statuses.ready()
+        if run_id != self._run_id:
+            return  # another was begun meanwhile
         self._following = ui.element("div").classes("hidden")
         with self._following:
             statuses.follow(self._show_status)
